@@ -1,0 +1,45 @@
+"""Every error a user can meet. The command line prints them as one sentence and exits with 2."""
+
+
+class Instax3DError(Exception):
+    """Root of all expected errors; the message says what to do."""
+
+
+class ConfigError(Instax3DError, ValueError):
+    """A configuration that cannot be used; all its problems are in the message."""
+
+
+class UnknownPluginError(Instax3DError, LookupError):
+    """No installed package offers a plugin of that kind and name."""
+
+
+class AmbiguousPluginError(Instax3DError, LookupError):
+    """More than one package offers a plugin of that kind and name."""
+
+
+class BrokenPluginError(Instax3DError, ImportError):
+    """A plugin is installed but cannot be imported."""
+
+
+class IncompatiblePipelineError(ConfigError):
+    """Chosen plugins that cannot work together, or not on this input or machine."""
+
+
+class PhotoError(Instax3DError, ValueError):
+    """A photo from which no portrait can be made."""
+
+
+class CaptureError(Instax3DError, ValueError):
+    """A folder of frames and cameras that cannot be read."""
+
+
+class FitError(Instax3DError, RuntimeError):
+    """A head model that could not be fitted to the views."""
+
+
+class RenderError(Instax3DError, RuntimeError):
+    """A renderer that cannot run here, or input it does not accept."""
+
+
+class PortraitError(Instax3DError, ValueError):
+    """A result folder that cannot be read or written."""

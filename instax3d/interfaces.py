@@ -1,0 +1,179 @@
+"""The abstract kinds. Each docstring is all a plugin author needs; `instax3d.testing` has a suite for each kind.
+
+A plugin class takes one argument, its validated config. Records are described in `instax3d.types`.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import abc
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from .headmodel import HeadModel
+from .plugin import PluginConfig
+from .types import (
+    Cameras,
+    Capture,
+    DensifyReport,
+    DensifyStep,
+    Face,
+    Gaussians,
+    HeadMesh,
+    Photo,
+    Render,
+    Views,
+)
+
+C = TypeVar("C", bound=PluginConfig)
+
+
+class Component(abc.ABC, Generic[C]):
+    """What all kinds share: they are made from their config alone."""
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+
+class ViewGenerator(Component[C]):
+    """Turns the input into images of the whole head from cameras that it chooses and states.
+
+    Declare ``needs={"photo"}`` or ``needs={"capture"}`` in the spec to say which input is understood.
+    """
+
+    @abc.abstractmethod
+    def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """Images in [0, 1] on white with alpha and cameras, the same for the same seed.
+
+        One of the views may be the photo itself (``photo_index``). ``trust`` says how far each view may be believed.
+        ``faces`` may stay empty: the pipeline fills it in.
+        """
+
+
+class MeshPrior(Component[C]):
+    """Fits a head mesh to the views, in the world of their cameras.
+
+    A prior over a parametric model declares ``provides={"head_model"}`` and returns it from `head_model`.
+    """
+
+    @abc.abstractmethod
+    def fit(self, views: Views) -> HeadMesh:
+        """The fitted head. ``views.faces`` holds the landmarks found in each view.
+
+        Raises:
+            FitError: no face was found in any view, or the fit failed.
+        """
+
+    def head_model(self) -> HeadModel:
+        """The parametric model behind this prior.
+
+        Raises:
+            NotImplementedError: this prior has none (it does not declare ``head_model``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parametric head model")
+
+
+class Representation(nn.Module, Component[C]):
+    """Holds the parameters of the Gaussians and says how they become Gaussians in the world."""
+
+    splats: nn.ParameterDict
+    """Per-Gaussian parameters; the first axis of each is the Gaussian. gsplat's keys: ``means``, ``quats``, ``scales``
+    (logarithms), ``opacities`` (logits, [n]), ``sh0`` [n, 1, 3], ``shN`` [n, bands - 1, 3]; a representation may add its
+    own, integer ones with ``requires_grad=False``. Densifiers edit it in place."""
+
+    def __init__(self, config: C) -> None:
+        nn.Module.__init__(self)
+        Component.__init__(self, config)
+        self.splats = nn.ParameterDict()
+
+    @abc.abstractmethod
+    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        """Fill ``splats`` from the fitted head and the views."""
+
+    @abc.abstractmethod
+    def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
+        """The Gaussians in the world; for a bound representation, on a mesh moved to ``vertices``. Differentiable."""
+
+    @abc.abstractmethod
+    def learning_rates(self) -> Mapping[str, float]:
+        """Adam's start rate for each trainable entry of ``splats``, in that entry's own units."""
+
+    def regularisation(self) -> Mapping[str, Float[Tensor, ""]]:
+        """Weighted extra losses by name; added to the photometric loss."""
+        return {}
+
+
+class Densifier(Component[C]):
+    """Adds and removes Gaussians while they are optimised. It owns its counters and may edit `DensifyStep.splats` and
+    its optimizers together (gsplat.strategy.ops does), never one without the other."""
+
+    absgrad: bool = False
+    """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
+
+    @abc.abstractmethod
+    def before_backward(self, step: DensifyStep) -> None:
+        """Called between forward and backward (retain gradients here)."""
+
+    @abc.abstractmethod
+    def after_backward(self, step: DensifyStep) -> DensifyReport:
+        """Called after the optimizers stepped. Reports how many Gaussians were born and died."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters that a resumed run needs."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
+
+
+class Renderer(Component[C]):
+    """Draws Gaussians. Differentiable with respect to all fields of `Gaussians`."""
+
+    @abc.abstractmethod
+    def render(
+        self,
+        gaussians: Gaussians,
+        cameras: Cameras,
+        *,
+        background: Float[Tensor, "3"],
+        absgrad: bool = False,
+    ) -> Render:
+        """One image per camera over ``background``. With ``absgrad`` the backward pass leaves the sums of absolute
+        image-plane gradients in ``info["means2d"].absgrad``."""
+
+
+class LandmarkDetector(Component[C]):
+    """Finds faces and their 68 landmarks, and compares identities."""
+
+    @abc.abstractmethod
+    def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+        """All faces of an RGB image, surest first; an empty list where there is none."""
+
+    @abc.abstractmethod
+    def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
+        """A vector whose Euclidean distance to another's tells whether both are the same person."""
+
+
+class Metric(Component[C]):
+    """Measures a finished portrait."""
+
+    @abc.abstractmethod
+    def measure(self, rendered: Float[Tensor, "views 3 h w"], reference: Float[Tensor, "views 3 h w"]) -> Mapping[str, float]:
+        """Numbers by name, for images in [0, 1]."""
+
+
+KINDS: Mapping[str, type[Any]] = {
+    "view_generator": ViewGenerator,
+    "mesh_prior": MeshPrior,
+    "representation": Representation,
+    "densifier": Densifier,
+    "renderer": Renderer,
+    "landmark_detector": LandmarkDetector,
+    "metric": Metric,
+}
+"""The abstract class of each kind, by the kind's value."""
+
+__all__ = ["KINDS", "Component", "Densifier", "LandmarkDetector", "MeshPrior", "Metric", "Renderer", "Representation", "ViewGenerator"]

@@ -1,0 +1,211 @@
+"""The frozen records that pass between the stages.
+
+World: y up, the face looks along +z, x to the subject's left; metres unless a capture brings its own units. Cameras:
+OpenCV axes (x right, y down, z forward), world-to-camera matrices, intrinsics in pixels with pixel centres at +0.5, as
+in gsplat. Quaternions are wxyz. Colours are sRGB in [0, 1].
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face, in pixels of its image."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom."""
+    score: float
+    """The detector's own confidence; larger is surer."""
+    landmarks: Float[Tensor, "68 2"]
+    """iBUG 68 order."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that passed the gate: upright, RGB, with the face of its person."""
+
+    image: Float[Tensor, "3 h w"]
+    """sRGB in [0, 1]; on white where ``alpha`` is given."""
+    alpha: Float[Tensor, "1 h w"] | None
+    """The file's own transparency, or None."""
+    face: Face
+    name: str = "photo"
+    focal: float | None = None
+    """Focal length in pixels of ``image``, where the file's EXIF tells it."""
+    notes: tuple[str, ...] = ()
+    """What the gate decided and the user should know, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Pinhole cameras of one image size."""
+
+    viewmats: Float[Tensor, "views 4 4"]
+    """World to camera, OpenCV axes."""
+    Ks: Float[Tensor, "views 3 3"]
+    width: int
+    height: int
+    names: tuple[str, ...] = ()
+    """File name of each frame, where the cameras come from a file."""
+
+    def __len__(self) -> int:
+        return self.viewmats.shape[0]
+
+    def __getitem__(self, index: int | slice | list[int] | Tensor) -> "Cameras":
+        """The chosen cameras; an int gives a batch of one."""
+        chosen = torch.arange(len(self))[index].reshape(-1)
+        names = tuple(self.names[i] for i in chosen.tolist()) if self.names else ()
+        return replace(self, viewmats=self.viewmats[chosen], Ks=self.Ks[chosen], names=names)
+
+    @property
+    def centres(self) -> Float[Tensor, "views 3"]:
+        """Camera centres in the world."""
+        rotation, translation = self.viewmats[:, :3, :3], self.viewmats[:, :3, 3]
+        return -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
+
+    def to(self, device: torch.device | str) -> "Cameras":
+        return replace(self, viewmats=self.viewmats.to(device), Ks=self.Ks.to(device))
+
+    def scaled(self, factor: float) -> "Cameras":
+        """The same cameras for images ``factor`` times as large (sizes rounded)."""
+        width, height = round(self.width * factor), round(self.height * factor)
+        scale = torch.tensor([width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device)
+        return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
+
+    def project(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "views n 3"]:
+        """Pixel x, pixel y and depth of world points in every camera. Differentiable."""
+        at = points @ self.viewmats[:, :3, :3].transpose(1, 2) + self.viewmats[:, None, :3, 3]
+        depth = at[..., 2:]
+        safe = torch.where(depth.abs() < 1e-6, torch.full_like(depth, 1e-6), depth)
+        pixels = (at @ self.Ks.transpose(1, 2))[..., :2] / safe
+        return torch.cat([pixels, depth], -1)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A folder of posed frames, read but not yet loaded."""
+
+    folder: Path
+    cameras: Cameras
+    files: tuple[Path, ...]
+    """One image file per camera."""
+    test_cameras: Cameras | None = None
+    test_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Views:
+    """Images of one head from known cameras."""
+
+    images: Float[Tensor, "views 3 h w"]
+    """sRGB in [0, 1] on white."""
+    alpha: Float[Tensor, "views 1 h w"]
+    cameras: Cameras
+    trust: Float[Tensor, "views"]
+    """How far each view may be believed, in [0, 1]: 1 for a photograph, less for what was generated."""
+    photo_index: int | None = None
+    """The view that is the photo; None in a capture, where every view is one."""
+    faces: tuple[Face | None, ...] = ()
+    """The face found in each view, filled in by the pipeline before a prior is fitted."""
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What makes a head mesh move: the fitted parameters and the function from parameters to vertices."""
+
+    model: str
+    """Name of the head model; parameters do not transfer between models."""
+    parameters: Mapping[str, Tensor]
+    vertices: Callable[[Mapping[str, Tensor]], Float[Tensor, "vertices 3"]]
+    """World-space vertices for changed parameters."""
+
+
+@dataclass(frozen=True)
+class HeadMesh:
+    """A head fitted to views, placed in their world."""
+
+    vertices: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"]
+    """Counter-clockwise seen from outside."""
+    landmarks: Float[Tensor, "68 3"] | None = None
+    regions: Mapping[str, Bool[Tensor, "vertices"]] = field(default_factory=dict)
+    rig: Rig | None = None
+    units_per_metre: float = 1.0
+    """Length of a metre in the world of the cameras (not 1 where a capture has its own units)."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """How well it fits, for the run's manifest."""
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """3D Gaussians in the world, after all activations."""
+
+    means: Float[Tensor, "n 3"]
+    quats: Float[Tensor, "n 4"]
+    """wxyz; need not be normalised."""
+    scales: Float[Tensor, "n 3"]
+    """Standard deviations along the axes, positive."""
+    opacities: Float[Tensor, "n"]
+    """In [0, 1]."""
+    sh: Float[Tensor, "n bands 3"]
+    """Spherical harmonics in gsplat's order; colour = max(0.5 + sum, 0)."""
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def sh_degree(self) -> int:
+        return int(self.sh.shape[1] ** 0.5) - 1
+
+    def detach(self) -> "Gaussians":
+        return Gaussians(*(getattr(self, name).detach() for name in ("means", "quats", "scales", "opacities", "sh")))
+
+
+@dataclass(frozen=True)
+class Render:
+    """What a renderer returns for a batch of cameras."""
+
+    image: Float[Tensor, "views 3 h w"]
+    alpha: Float[Tensor, "views 1 h w"]
+    depth: Float[Tensor, "views 1 h w"]
+    """Expected depth along the camera's z, 0 where nothing is seen; without gradient unless the renderer says so."""
+    info: Mapping[str, Any]
+    """gsplat's names and meanings: ``means2d`` [views, n, 2] (``.grad`` after backward, and ``.absgrad`` where it was
+    asked for), ``radii`` [views, n, 2] (0 where culled), ``gaussian_ids`` (None), ``width``, ``height``, ``n_cameras``."""
+
+
+@dataclass(frozen=True)
+class DensifyStep:
+    """All that a densifier may look at and change. New fields get defaults, so an old plugin keeps working."""
+
+    step: int
+    """Counted from 0."""
+    splats: torch.nn.ParameterDict
+    """The representation's parameters, edited in place; the first axis of each is the Gaussian."""
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    """One per trainable entry of ``splats``, keyed alike."""
+    render: Render
+    gaussians: Gaussians
+    """The world-space Gaussians that were rendered: their sizes are lengths, whatever the parameters hold."""
+    scene_scale: float = 1.0
+    """Half the extent of the head in world units: 3DGS's scene scale."""
+    total_steps: int = 0
+
+
+@dataclass(frozen=True)
+class DensifyReport:
+    """What a densifier did in one step."""
+
+    born: int = 0
+    died: int = 0
