@@ -1,0 +1,42 @@
+"""Runs the whole suite under jaxtyping + beartype, and finds the folders of reference data."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.
+CHECKED = [
+    "instax3d",
+    "instax3d_absgs",
+    "instax3d_cpu",
+    "instax3d_dlib",
+    "instax3d_frames",
+    "instax3d_gsplat",
+    "instax3d_mannequin",
+    "instax3d_template",
+    "instax3d_triangles",
+]
+_hook = install_import_hook(CHECKED, "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT / default)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"reference folder {folder} is absent; set {variable} to where it is")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    """Numbers of the original implementations."""
+    return _folder("INSTAX3D_FIXTURES", "../shared/fixtures")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real photos and scans."""
+    return _folder("INSTAX3D_DATA", "../shared/data")
