@@ -199,7 +199,7 @@ class DensifyStep:
     gaussians: Gaussians
     """The world-space Gaussians that were rendered: their sizes are lengths, whatever the parameters hold."""
     scene_scale: float = 1.0
-    """Half the extent of the head in world units: 3DGS's scene scale."""
+    """3DGS's scene extent in world units: 1.1 times the largest distance of a camera from the cameras' mean."""
     total_steps: int = 0
 
 

@@ -1,0 +1,438 @@
+"""YAML layers and overrides in, one validated `RunConfig` out. Holds names and plain values; never imports torch."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+
+from .errors import ConfigError, IncompatiblePipelineError, Instax3DError
+from .plugin import Kind, PluginConfig, PluginRef
+from .registry import Entry, Registry, registry
+
+Source = Literal["photo", "capture"]
+"""What a portrait can be made from; also the capability that a view generator may need."""
+
+SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind is not Kind.METRIC}
+"""The slots that every portrait fills, by their key in a config."""
+
+_WHEN = "when"
+
+
+class TrainingConfig(PluginConfig):
+    """How the Gaussians are optimised."""
+
+    iterations: PositiveInt = 1000
+    """Optimisation steps; each renders one view."""
+    ssim_weight: float = Field(0.2, ge=0, le=1)
+    """Share of 1 - SSIM in the photometric loss, the rest is L1 (3DGS: 0.2)."""
+    alpha_weight: NonNegativeFloat = 0.1
+    """Weight of the L1 difference of coverage, so that nothing white floats before a white background."""
+    position_decay: float = Field(0.01, gt=0, le=1)
+    """Factor that the rate of the means has fallen to at the end (paper: 0.01)."""
+    rate_decay: float = Field(0.1, gt=0, le=1)
+    """The same for all other rates (3DGS and the paper: 1)."""
+    half_resolution: float = Field(0.0, ge=0, lt=1)
+    """Share of the iterations, at the beginning, that runs at half the image size."""
+    photo_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the iterations that draws the photo itself; 0 draws all views equally often."""
+
+
+class OutputConfig(PluginConfig):
+    """What the result folder shows."""
+
+    turntable_frames: PositiveInt = 90
+    """Frames of ``turntable.mp4``, one turn at 30 frames a second."""
+    sheet_views: PositiveInt = 12
+    """Pictures in ``turntable.png``."""
+
+
+_SECTIONS: Mapping[str, type[PluginConfig]] = {"training": TrainingConfig, "output": OutputConfig}
+_PLAIN = ("seed", "device")
+_KEYS = (*SLOTS, *_SECTIONS, *_PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A slot's plugin and its validated options."""
+
+    entry: Entry
+    config: PluginConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A checked configuration: every name is known, every option valid, and the plugins fit together."""
+
+    choices: Mapping[Kind, Choice]
+    training: TrainingConfig
+    output: OutputConfig
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each value that is not a plugin's default came from, by dotted key."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about how the layers were merged."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, all defaults included; reading them back gives the same configuration."""
+        doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
+        for kind, choice in self.choices.items():
+            doc[kind.value] = {"plugin": choice.entry.spec.name, **choice.config.model_dump(mode="json")}
+        doc["training"] = self.training.model_dump(mode="json")
+        doc["output"] = self.output.model_dump(mode="json")
+        return doc
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+@dataclass(slots=True)
+class Layers:
+    """Values merged so far, where each came from, and notes about what the merging dropped."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, layer: Mapping[str, Any], origin: str) -> None:
+        """Lay ``layer`` over what is there. A slot that changes its plugin starts from that plugin's own defaults."""
+        for key, value in layer.items():
+            if key in SLOTS and isinstance(value, str):
+                value = {"plugin": value}
+            old = self.values.get(key)
+            if key in SLOTS and isinstance(old, dict) and isinstance(value, dict):
+                self._drop_options_of_replaced_plugin(key, old, value, origin)
+            self._set([key], value, origin)
+
+    def _drop_options_of_replaced_plugin(
+        self, slot: str, old: dict[str, Any], new: Mapping[str, Any], origin: str
+    ) -> None:
+        if "plugin" not in new or new["plugin"] == old.get("plugin"):
+            return
+        dropped = sorted(set(old) - {"plugin"})
+        if dropped:
+            self.notes.append(
+                f"{slot}: {new['plugin']} ({origin}) replaces {old.get('plugin')}, "
+                f"whose options were dropped: {', '.join(dropped)}"
+            )
+        self.values[slot] = {}
+        for key in [key for key in self.origins if key.startswith(f"{slot}.")]:
+            del self.origins[key]
+
+    def _set(self, path: list[str], value: Any, origin: str) -> None:
+        if isinstance(value, Mapping):
+            self._at(path[:-1]).setdefault(path[-1], {})
+            for key, inner in value.items():
+                self._set([*path, str(key)], inner, origin)
+            return
+        self._at(path[:-1])[path[-1]] = value
+        self.origins[".".join(path)] = origin
+
+    def _at(self, path: list[str]) -> dict[str, Any]:
+        node = self.values
+        for key in path:
+            inner = node.get(key)
+            if not isinstance(inner, dict):
+                inner = node[key] = {}
+            node = inner
+        return node
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 8e-4 as a number, as people write it (YAML 1.1 wants 8.0e-4)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    found = (item.name for item in files("instax3d").joinpath("configs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml") and name != "base.yaml")
+
+
+def preset_path(name: str) -> Path:
+    """The YAML file of a preset.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+    """
+    if name not in preset_names():
+        near = difflib.get_close_matches(name, preset_names(), 1, 0.5)
+        guess = f"; did you mean {near[0]!r}?" if near else ";"
+        raise ConfigError(f"unknown preset {name!r}{guess} there are: {', '.join(preset_names())}")
+    return Path(str(files("instax3d").joinpath("configs", f"{name}.yaml")))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A config file as a mapping, its ``extends`` still unresolved.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config file {path}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        doc = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(doc, dict):
+        raise ConfigError(f"{path} must hold keys such as 'densifier: absgs', but holds {type(doc).__name__}")
+    return doc
+
+
+def _file_layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str, Any], str]]:
+    """A file and those it extends, the most basic first."""
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path} extends itself (through {', '.join(str(p) for p in seen)})")
+    doc = read_yaml(path)
+    base = doc.pop("extends", None)
+    below = []
+    if base is not None:
+        neighbour = path.parent / str(base)
+        below = _file_layers(neighbour if neighbour.suffix else preset_or_neighbour(str(base), path.parent), (*seen, path))
+    return [*below, (doc, path.name)]
+
+
+def preset_or_neighbour(name: str, folder: Path) -> Path:
+    """What ``extends: name`` means: ``name.yaml`` in the same folder, else the preset of that name."""
+    neighbour = folder / f"{name}.yaml"
+    return neighbour if neighbour.is_file() else preset_path(name)
+
+
+def parse_overrides(items: Iterable[str]) -> list[dict[str, Any]]:
+    """``key.key=value`` arguments as nested layers; plugin swaps come first, whatever the order given.
+
+    Raises:
+        ConfigError: an item is not of that form.
+    """
+    layers = []
+    for item in sorted(items, key=lambda item: item.partition("=")[0].count(".")):
+        key, equals, raw = item.partition("=")
+        if not equals or not key or not all(key.split(".")):
+            raise ConfigError(f"cannot understand {item!r}: options are written key=value, as in densifier.grow_grad2d=4.0e-4")
+        try:
+            value = yaml.load(raw, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value of {item!r} is no valid YAML: {' '.join(str(error).split())}") from error
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        layers.append(value)
+    return layers
+
+
+def load_config(
+    *,
+    preset: str | None = None,
+    path: Path | None = None,
+    overrides: Iterable[str] = (),
+    source: Source | None = None,
+    plugins: Registry | None = None,
+) -> RunConfig:
+    """Merge preset < file < overrides and check the whole.
+
+    Args:
+        preset: name of a preset; ``standard`` where neither it nor ``path`` is given.
+        path: a config file, for instance the ``config.yaml`` of an earlier portrait.
+        overrides: ``key=value`` items.
+        source: what the portrait is made from; chooses among the alternatives under ``when``.
+        plugins: a registry other than that of the installed plugins.
+
+    Raises:
+        ConfigError: with all problems, one a line.
+    """
+    layers = Layers()
+    named: list[tuple[dict[str, Any], str]] = []
+    own = _file_layers(path) if path is not None else []
+    if preset is not None or len(own) < 2:  # a file that extends nothing lies on the default preset
+        named += _file_layers(preset_path(preset or "standard"))
+    named += own
+    problems: list[str] = []
+    for doc, origin in named:
+        alternatives = doc.pop(_WHEN, {})
+        layers.add(doc, origin)
+        problems += _check_when(alternatives, origin)
+        if source is not None and isinstance(alternatives, dict) and isinstance(alternatives.get(source), dict):
+            layers.add(alternatives[source], f"{origin}, for a {source}")
+    for layer in parse_overrides(overrides):
+        layers.add(layer, "command line")
+    return _resolve(layers, plugins or registry(), source, problems)
+
+
+def _check_when(alternatives: Any, origin: str) -> list[str]:
+    known = get_args(Source)
+    if not isinstance(alternatives, dict) or set(alternatives) - set(known):
+        return [f"when (in {origin}): must hold only the keys {' and '.join(known)}"]
+    return []
+
+
+def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems: list[str]) -> RunConfig:
+    doc = layers.values
+    for key in sorted(set(doc) - set(_KEYS)):
+        near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
+        guess = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(_KEYS)}"
+        problems.append(f"{key}: no such key (from {_origin_of(layers, key)}){guess}")
+    choices: dict[Kind, Choice] = {}
+    for slot, kind in SLOTS.items():
+        choice = _choose(slot, kind, doc.get(slot), plugins, layers, problems)
+        if choice is not None:
+            choices[kind] = choice
+    sections = {name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()}
+    plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    assert isinstance(plain, _Plain)
+    config = RunConfig(
+        choices=choices,
+        training=sections["training"],  # type: ignore[arg-type]
+        output=sections["output"],  # type: ignore[arg-type]
+        seed=plain.seed,
+        device=plain.device,
+        origins=dict(layers.origins),
+        notes=tuple(layers.notes),
+    )
+    check_capabilities(config, source=source)
+    return config
+
+
+class _Plain(PluginConfig):
+    seed: NonNegativeInt = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def _choose(
+    slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]
+) -> Choice | None:
+    if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
+        offered = ", ".join(entry.spec.name for entry in plugins.of(kind)) or "none is installed"
+        problems.append(f"{slot}: no plugin chosen; write {slot}=NAME, one of: {offered}")
+        return None
+    options = {key: value for key, value in body.items() if key != "plugin"}
+    try:
+        entry = plugins.get(kind, body["plugin"], where=slot)
+        config = _validate(slot, entry.config_class(), options, layers, problems)
+    except Instax3DError as error:
+        problems.append(str(error))
+        return None
+    if config is None:
+        return None
+    problems += [str(error) for error in _dangling_references(slot, config, plugins)]
+    return Choice(entry, config)
+
+
+def _validate(
+    where: str, model: type[PluginConfig], values: Any, layers: Layers, problems: list[str]
+) -> PluginConfig | None:
+    if not isinstance(values, dict):
+        problems.append(f"{where}: must hold options, as in {where}.{next(iter(model.model_fields))}=VALUE")
+        return None
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            key = ".".join([*filter(None, [where]), *map(str, item["loc"])])
+            if item["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(str(item["loc"][-1]), list(model.model_fields), 1, 0.5)
+                guess = f"did you mean {near[0]!r}? " if near else ""
+                message = f"no such option; {guess}there are: {', '.join(model.model_fields) or 'none'}"
+            else:
+                message = f"{item['msg']}, got {item['input']!r}"
+            problems.append(f"{key}: {message} (from {_origin_of(layers, key)})")
+        return None
+
+
+def _origin_of(layers: Layers, key: str) -> str:
+    return next((origin for name, origin in layers.origins.items() if name == key or name.startswith(f"{key}.")), "defaults")
+
+
+def references(config: PluginConfig) -> dict[str, tuple[Kind, str]]:
+    """Fields of a config that name another plugin (`PluginRef`): field to kind and name."""
+    found = {}
+    for name, info in type(config).model_fields.items():
+        marks = [mark for mark in info.metadata if isinstance(mark, PluginRef)]
+        if marks:
+            found[name] = (marks[0].kind, getattr(config, name))
+    return found
+
+
+def _dangling_references(slot: str, config: PluginConfig, plugins: Registry) -> Iterable[Instax3DError]:
+    for name, (kind, value) in references(config).items():
+        try:
+            plugins.get(kind, value, where=f"{slot}.{name}")
+        except Instax3DError as error:
+            yield error
+
+
+def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
+    """Refuse plugins that cannot work together, on this input or on this device.
+
+    ``source`` or ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
+
+    Raises:
+        IncompatiblePipelineError: naming each plugin, what it needs, and what is there.
+    """
+    device = device or (None if config.device == "auto" else config.device)
+    have = set().union(*(choice.entry.spec.provides for choice in config.choices.values()))
+    undecided: set[str] = set()
+    if source is None:
+        undecided |= set(get_args(Source))
+    else:
+        have.add(source)
+    if device is None:
+        undecided |= {"cpu", "cuda"}
+    else:
+        have |= {"cpu", device}
+    problems = []
+    for kind, choice in config.choices.items():
+        missing = choice.entry.spec.needs - have - undecided
+        if missing:
+            problems.append(
+                f"{kind.value} {choice.entry.spec.name!r} needs {', '.join(sorted(missing))}, which is not there; "
+                f"the input, the device and the chosen plugins give: {', '.join(sorted(have)) or 'nothing'}"
+            )
+    if problems:
+        raise IncompatiblePipelineError("\n".join(problems))
+
+
+@cache
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a config file with the installed plugins, for editors."""
+    slots = {}
+    definitions: dict[str, Any] = {}
+    for slot, kind in SLOTS.items():
+        forms: list[dict[str, Any]] = [{"type": "string", "enum": [e.spec.name for e in registry().of(kind)]}]
+        for entry in registry().of(kind):
+            try:
+                schema = entry.config_class().model_json_schema(ref_template="#/$defs/{model}")
+            except Instax3DError:
+                continue  # a broken plugin is reported by `plugins list`; the schema describes the others
+            definitions.update(schema.pop("$defs", {}))
+            schema["properties"] = {"plugin": {"const": entry.spec.name}, **schema.get("properties", {})}
+            forms.append(schema)
+        slots[slot] = {"anyOf": forms}
+    sections = {name: model.model_json_schema() for name, model in _SECTIONS.items()}
+    body = {**slots, **sections, **_Plain.model_json_schema()["properties"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "instax3d run",
+        "type": "object",
+        "properties": {
+            "extends": {"type": "string"},
+            _WHEN: {"type": "object", "properties": {s: {"type": "object", "properties": body} for s in get_args(Source)}},
+            **body,
+        },
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
