@@ -1,1 +1,28 @@
+"""One headshot photo in, a full-head 3D Gaussian portrait out, from parts that anyone can swap.
+
+    import instax3d
+    portrait = instax3d.create("me.jpg")
+    portrait.save("out/me")
+"""
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Portrait", "__version__", "create"]
+
+if TYPE_CHECKING:
+    from .pipeline import create
+    from .portrait import Portrait
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import instax3d` and the command line's help do not import torch.
+    if name == "create":
+        from .pipeline import create
+
+        return create
+    if name == "Portrait":
+        from .portrait import Portrait
+
+        return Portrait
+    raise AttributeError(f"module 'instax3d' has no attribute {name!r}")

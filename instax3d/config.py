@@ -19,6 +19,12 @@ from .registry import Entry, Registry, registry
 Source = Literal["photo", "capture"]
 """What a portrait can be made from; also the capability that a view generator may need."""
 
+
+def source_kind(path: Path) -> Source:
+    """What a path is: a folder or a JSON file is a capture, any other file a photo."""
+    return "capture" if path.is_dir() or path.suffix.lower() == ".json" else "photo"
+
+
 SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind is not Kind.METRIC}
 """The slots that every portrait fills, by their key in a config."""
 
@@ -292,7 +298,8 @@ def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems:
     sections = {name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()}
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems:
-        raise ConfigError("\n".join(problems))
+        # Broken packages are listed with every unknown name; once is enough.
+        raise ConfigError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
     assert isinstance(plain, _Plain)
     config = RunConfig(
         choices=choices,

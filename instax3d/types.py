@@ -141,6 +141,8 @@ class HeadMesh:
     landmarks: Float[Tensor, "68 3"] | None = None
     regions: Mapping[str, Bool[Tensor, "vertices"]] = field(default_factory=dict)
     rig: Rig | None = None
+    axes: Float[Tensor, "3 3"] | None = None
+    """Columns: where the head's left, up and front point in the world; None where they are the world's x, y and z."""
     units_per_metre: float = 1.0
     """Length of a metre in the world of the cameras (not 1 where a capture has its own units)."""
     metrics: Mapping[str, float] = field(default_factory=dict)

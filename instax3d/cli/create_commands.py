@@ -1,0 +1,61 @@
+"""``instax3d create`` and ``instax3d render``."""
+
+from pathlib import Path
+
+import click
+
+from ..config import load_config, preset_names, source_kind
+from ..manifest import check_output
+from ..progress import for_terminal
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the result.")
+@click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's manifest (run.json) to standard output.")
+def create(
+    source: Path,
+    overrides: tuple[str, ...],
+    output: Path,
+    preset: str | None,
+    config_file: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Make a portrait of SOURCE: a photo, or a folder with posed frames (transforms.json).
+
+    \b
+    instax3d create me.jpg -o out/me
+    instax3d create me.jpg -o out/me --preset draft densifier.grow_grad2d=4.0e-4
+    """
+    # What can be refused in a moment is refused before torch is imported.
+    config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
+    check_output(output)
+    display = for_terminal(quiet=quiet)
+    from ..pipeline import create as make
+
+    portrait = make(source, config=config, progress=display)
+    folder = portrait.save(output)
+    if as_json:
+        click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
+    elif not quiet:
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in portrait.metrics.items())
+        click.echo(f"{folder}: {portrait.manifest['gaussians']:,} Gaussians; {figures}")
+        click.echo(f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the images.")
+@click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
+def render(folder: Path, cameras: Path, output: Path, transparent: bool) -> None:
+    """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
+    from ..portrait import Portrait, render_frames
+
+    written = render_frames(Portrait.load(folder), cameras, output, transparent=transparent)
+    click.echo(f"{len(written)} images in {output}")

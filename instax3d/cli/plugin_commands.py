@@ -1,0 +1,116 @@
+"""``instax3d plugins list|show|check``."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from ..errors import Instax3DError
+from ..plugin import Kind
+from ..registry import Entry, registry
+
+
+@click.group()
+def plugins() -> None:
+    """What can be chosen for each slot."""
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    spec = entry.spec
+    return {
+        "kind": spec.kind.value,
+        "name": spec.name,
+        "distribution": entry.provider.distribution,
+        "version": entry.provider.version,
+        "summary": spec.summary,
+        "needs": sorted(spec.needs),
+        "provides": sorted(spec.provides),
+    }
+
+
+@plugins.command("list")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only this kind.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_plugins(kind: str | None, as_json: bool) -> None:
+    """All plugins, and those that could not be loaded."""
+    found = registry()
+    shown = [entry for entry in found.entries if kind in (None, entry.spec.kind.value)]
+    shown.sort(key=lambda entry: list(Kind).index(entry.spec.kind))
+    if as_json:
+        broken = [
+            {"entry_point": p.entry_point, "distribution": p.distribution, "version": p.version, "error": p.reason}
+            for p in found.broken
+        ]
+        click.echo(json.dumps({"plugins": [_summary(entry) for entry in shown], "broken": broken}, indent=2))
+        return
+    rows = [(e.spec.kind.value, e.spec.name, str(e.provider), e.spec.summary) for e in shown]
+    rows += [("not loaded", p.entry_point, str(p), p.reason) for p in found.broken]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]))
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def show(name: str, as_json: bool) -> None:
+    """The options of a plugin, with their defaults; NAME, or distribution/NAME."""
+    hits = [entry for entry in registry().entries if name in (entry.spec.name, entry.qualified)]
+    if not hits:
+        known = ", ".join(sorted({entry.spec.name for entry in registry().entries}))
+        raise Instax3DError(f"no plugin is named {name!r}; there are: {known}")
+    described = [{**_summary(entry), "options": _options(entry)} for entry in hits]
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    for item in described:
+        click.echo(f"{item['kind']} {item['name']} ({item['distribution']} {item['version']}): {item['summary']}")
+        for label in ("needs", "provides"):
+            if item[label]:
+                click.echo(f"  {label} {', '.join(item[label])}")
+        for option in item["options"]:
+            click.echo(f"  {option['name']} = {option['default']}  ({option['type']})")
+            if option["help"]:
+                click.echo(f"      {option['help']}")
+
+
+def _options(entry: Entry) -> list[dict[str, Any]]:
+    fields = entry.config_class().model_fields
+    return [
+        {
+            "name": name,
+            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
+            "type": getattr(field.annotation, "__name__", str(field.annotation)),
+            "help": " ".join((field.description or "").split()),
+        }
+        for name, field in fields.items()
+    ]
+
+
+@plugins.command()
+def check() -> None:
+    """Import every plugin and say what is wrong; exits with 1 where something is."""
+    found = registry()
+    wrong = [f"{p.entry_point} of {p} was not loaded ({p.reason})" for p in found.broken]
+    for entry in found.entries:
+        missing = entry.missing_requirements()
+        if missing:
+            hint = f"; try: pip install 'instax3d[{entry.spec.extra}]'" if entry.spec.extra else ""
+            click.echo(f"{entry.qualified}: cannot run here, {', '.join(missing)} is not installed{hint}")
+            continue
+        try:
+            entry.config_class()
+            entry.plugin_class()
+        except Instax3DError as error:
+            wrong.append(str(error))
+    for kind in Kind:
+        names = [entry.spec.name for entry in found.of(kind)]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            offered = ", ".join(e.qualified for e in found.of(kind) if e.spec.name == name)
+            click.echo(f"{kind.value} {name!r} is offered more than once; configs must say which: {offered}")
+    for line in wrong:
+        click.echo(line, err=True)
+    if wrong:
+        sys.exit(1)
+    click.echo(f"{len(found.entries)} plugins are in order")

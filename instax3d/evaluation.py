@@ -1,0 +1,61 @@
+"""The figures that every portrait gets: fidelity to its views and to held-out ones, and likeness to the photo."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .capture import load_frames
+from .images import to_uint8
+from .interfaces import LandmarkDetector
+from .photometric import psnr
+from .portrait import Portrait
+from .types import Capture, Photo, Views
+
+
+def mean_psnr(images: Float[Tensor, "views 3 h w"], targets: Float[Tensor, "views 3 h w"]) -> float:
+    """Mean over views of the PSNR of each, dB."""
+    return float(torch.stack([psnr(image, target) for image, target in zip(images, targets)]).mean())
+
+
+def identity_distance(
+    detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]
+) -> float | None:
+    """Distance of the detector's descriptors of the photo's and the image's face; None where the image shows none."""
+    faces = detector.detect(to_uint8(image))
+    if not faces:
+        return None
+    reference = detector.descriptor(to_uint8(photo.image), photo.face)
+    return float((reference - detector.descriptor(to_uint8(image), faces[0])).norm())
+
+
+def evaluate(
+    portrait: Portrait, given: Photo | Capture, views: Views, detector: LandmarkDetector[Any]
+) -> Mapping[str, float]:
+    """Figures by name; those that cannot be had are left out.
+
+    ``psnr_views``: over the views it was made from. ``psnr_test``: over a capture's held-out cameras.
+    ``psnr_photo``, ``identity_photo``, ``identity_front``: the render from the photo's camera against the photo, and
+    descriptor distances to the photo of that render and of the render from straight in front.
+    """
+    rendered, _ = portrait.render(views.cameras)
+    found = {"psnr_views": mean_psnr(rendered, views.images)}
+    if isinstance(given, Capture):
+        if given.test_cameras is not None:
+            truth, _ = load_frames(given.test_cameras, given.test_files)
+            shown, _ = portrait.render(given.test_cameras)
+            found["psnr_test"] = mean_psnr(shown, truth)
+        return found
+    if views.photo_index is not None:
+        found["psnr_photo"] = float(psnr(rendered[views.photo_index], views.images[views.photo_index]))
+        found |= _distance("identity_photo", detector, given, rendered[views.photo_index])
+    front, _ = portrait.render(portrait.orbit.cameras([0.0]))
+    return found | _distance("identity_front", detector, given, front[0])
+
+
+def _distance(name: str, detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]) -> dict[str, float]:
+    distance = identity_distance(detector, photo, image)
+    return {} if distance is None else {name: distance}

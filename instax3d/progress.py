@@ -1,0 +1,148 @@
+"""What a user sees while a portrait is made: stages, speed and PSNR, live or as plain lines."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+
+class Progress(Protocol):
+    """Told by the pipeline what happens."""
+
+    def note(self, message: str) -> None:
+        """Something the user should know."""
+
+    def start(self, stage: str, total: int | None) -> None:
+        """A stage begins; ``total`` steps where it counts them."""
+
+    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+        """So many steps of the current stage are done."""
+
+    def finish(self, stage: str, seconds: float) -> None:
+        """The stage is over."""
+
+    def close(self) -> None:
+        """Nothing more will come; also called after an error."""
+
+
+class Silent:
+    """For use as a library."""
+
+    def note(self, message: str) -> None: ...
+
+    def start(self, stage: str, total: int | None) -> None: ...
+
+    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None: ...
+
+    def finish(self, stage: str, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PlainLines:
+    """One line per stage, and one per fifth of a counted stage: for logs, pipes and ``--quiet``."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self._total: int | None = None
+        self._said = 0
+        self._since = 0.0
+
+    def note(self, message: str) -> None:
+        self._print(f"note: {message}")
+
+    def start(self, stage: str, total: int | None) -> None:
+        self._total, self._said, self._since = total, 0, time.perf_counter()
+
+    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+        if self.quiet or not self._total or psnr is None:
+            return
+        fifth = 5 * done // self._total
+        if fifth > self._said:
+            self._said = fifth
+            speed = done / max(time.perf_counter() - self._since, 1e-9)
+            self._print(f"  {done}/{self._total} steps, {speed:.0f} a second, {gaussians} Gaussians, PSNR {psnr:.1f} dB")
+
+    def finish(self, stage: str, seconds: float) -> None:
+        if not self.quiet:
+            self._print(f"{stage}: {seconds:.1f} s")
+
+    def close(self) -> None: ...
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+
+class Live:
+    """A live display with rich, for terminals."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=28),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=Console(stderr=True),
+        )
+        self._bars.start()
+        self._task = None
+        self._since = 0.0
+
+    def note(self, message: str) -> None:
+        from rich.markup import escape
+
+        self._bars.console.print(f"[yellow]note:[/yellow] {escape(message)}")
+
+    def start(self, stage: str, total: int | None) -> None:
+        self._since = time.perf_counter()
+        self._task = self._bars.add_task(stage, total=total, detail="")
+
+    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+        assert self._task is not None
+        self._bars.update(self._task, completed=done)
+        if psnr is not None:
+            speed = done / max(time.perf_counter() - self._since, 1e-9)
+            self._bars.update(self._task, detail=f"{speed:.0f} it/s  {gaussians:,} Gaussians  PSNR {psnr:.1f} dB")
+
+    def finish(self, stage: str, seconds: float) -> None:
+        assert self._task is not None
+        self._bars.update(self._task, total=1, completed=1)
+
+    def close(self) -> None:
+        self._bars.stop()
+
+
+def for_terminal(*, quiet: bool) -> Progress:
+    """The live display on a terminal, plain lines elsewhere, notes alone with ``quiet``."""
+    if quiet or not sys.stderr.isatty():
+        return PlainLines(quiet=quiet)
+    return Live()
+
+
+class Stages:
+    """Times the stages of a run and tells the display of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Show a note and keep it for the run's manifest."""
+        self.notes.append(message)
+        self.progress.note(message)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        self.progress.start(name, total)
+        since = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - since, 3)
+        self.progress.finish(name, self.seconds[name])
