@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""The `dlib` landmark detector; see README.md."""
