@@ -2,9 +2,10 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -57,3 +58,45 @@ class HeadModel(abc.ABC):
         return HeadParameters(
             zeros(self.shape_components), zeros(len(self.expression_names)), zeros((len(self.joint_names), 3))
         )
+
+
+def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotations about the given axes by their lengths in radians (Rodrigues). Differentiable, also at zero."""
+    square = (axis_angle**2).sum(-1)[..., None, None]
+    small = square < 1e-8
+    angle = torch.where(small, 1.0, square).sqrt()
+    sine = torch.where(small, 1 - square / 6, angle.sin() / angle)
+    cosine = torch.where(small, 0.5 - square / 24, 2 * ((angle / 2).sin() / angle) ** 2)
+    x, y, z = axis_angle.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*axis_angle.shape, 3)
+    return torch.eye(3, dtype=cross.dtype, device=cross.device) + sine * cross + cosine * cross @ cross
+
+
+def skin(
+    rest: Float[Tensor, "vertices 3"],
+    joints: Float[Tensor, "joints 3"],
+    pose: Float[Tensor, "joints 3"],
+    parents: Sequence[int],
+    weights: Float[Tensor, "vertices slots"],
+) -> Float[Tensor, "vertices 3"]:
+    """Linear blend skinning of vertices at rest.
+
+    Args:
+        rest: vertices before posing.
+        joints: where each joint rests.
+        pose: axis-angle of each joint relative to its parent, radians.
+        parents: the parent of each joint, listed before it; -1 is what stays still.
+        weights: how far each vertex follows what stays still (first column) and each joint; rows sum to one.
+    """
+    local = rotation_matrices(pose)
+    rotations: list[Tensor] = []
+    shifts: list[Tensor] = []
+    for joint, parent in enumerate(parents):
+        rotation, shift = local[joint], joints[joint] - local[joint] @ joints[joint]
+        if parent >= 0:
+            rotation, shift = rotations[parent] @ rotation, rotations[parent] @ shift + shifts[parent]
+        rotations.append(rotation)
+        shifts.append(shift)
+    moved = rest @ torch.stack(rotations).transpose(1, 2) + torch.stack(shifts)[:, None]
+    return weights[:, :1] * rest + torch.einsum("nj,jnc->nc", weights[:, 1:], moved)

@@ -1,0 +1,1 @@
+"""Fits any parametric head to what was seen of a real one."""

@@ -1,0 +1,160 @@
+"""The mannequin: a parametric head, neck and bust generated from a table of figures."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from instax3d.headmodel import HeadModel, HeadParameters, skin
+
+from .cage import Cage
+from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures
+from .parts import DISC, Parts, make_parts
+from .regions import skin_regions
+from .skinning import JOINTS, PARENTS, joint_moves, mirror_of, skinning_weights
+
+MIRRORED = np.array([-1.0, 1.0, 1.0])
+"""Factors that mirror a position or a displacement."""
+
+
+class MannequinModel(HeadModel):
+    """A symmetric head of about 5,700 vertices with 40 shape components and ARKit's expressions.
+
+    Metres at life size (the eyes' centres are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
+    inside the head, between the ears. The control cage of 336 points is subdivided twice (Loop); shape components act
+    on the cage, expressions on the cage subdivided once, joints by linear blend skinning.
+    """
+
+    name = "mannequin"
+    joint_names = JOINTS
+    expression_bounds = (0.0, 1.0)
+
+    uv: Float[Tensor, "faces 3 2"]
+    """Texture coordinates of each corner, in [0, 1]; the skin's chart on top, eyes and mouth in discs below it."""
+    joints: Float[Tensor, "joints 3"]
+    """The joints of the neutral head."""
+    skinning: Float[Tensor, "vertices slots"]
+    """Weights of the still bust and the joints."""
+    skin_count: int
+    """Vertices before this one are skin; eyelid rims, mouth bag and eyeballs follow."""
+
+    def __init__(self, figures: Figures) -> None:
+        cage = Cage(figures.faces, figures.on_midline)
+        base, once, fine = cage.levels
+        neutral = cage.refine(once.whole(figures.cage * METRES), 1)
+        parts = make_parts(neutral, fine.faces, float(figures.eye_radius) * METRES)
+        self.skin_count = len(neutral)
+
+        eyes = _both_sides(figures.eye_centre * METRES)
+        eye_moves = np.stack([_both_sides(move * METRES) for move in figures.shape_eye])
+        shape = [cage.refine(base.whole(moves * METRES), 0) for moves in figures.shape]
+        expressions = _expressions(figures, cage)
+        joints = np.vstack([figures.joints * METRES, eyes])
+        vertices = parts.extend(neutral, eyes)
+        jaw = np.clip(cage.refine(once.whole_scalar(figures.jaw_weight * WEIGHT), 1), 0, 1)
+
+        self.faces = torch.tensor(np.vstack([fine.faces, parts.faces]))
+        self.landmark_faces = torch.tensor(figures.landmarks[:, :3])
+        self.landmark_weights = _float(figures.landmarks[:, 3:] * BARYCENTRIC)
+        self.landmark_weights /= self.landmark_weights.sum(1, keepdim=True)
+        self.shape_components = len(shape)
+        self.expression_names = tuple(expressions)
+        self.mirror = torch.tensor(mirror_of(vertices, fine.mirror, parts.indices))
+        chart, skin_uv = _charts(figures.chart * CHART, cage)
+        self.uv = _float(np.vstack([skin_uv, parts.uv]))
+        self.regions = _regions(figures, neutral, chart, parts, len(vertices))
+        self.joints = _float(joints)
+        self.skinning = _float(skinning_weights(vertices, jaw, parts))
+        self._neutral = _float(vertices)
+        self._shape = _float(np.stack([parts.extend_moves(s, e) for s, e in zip(shape, eye_moves, strict=True)]))
+        self._expression = _float(np.stack([parts.extend_moves(e, 0 * eyes) for e in expressions.values()]))
+        self._joint_moves = _float(joint_moves(neutral, np.stack(shape), joints, eye_moves))
+
+    def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
+        """Posed vertices. Differentiable."""
+        rest = (
+            self._neutral
+            + torch.einsum("k,knc->nc", parameters.shape, self._shape)
+            + torch.einsum("k,knc->nc", parameters.expression, self._expression)
+        )
+        joints = self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
+        return skin(rest, joints, parameters.pose, PARENTS, self.skinning)
+
+
+@cache
+def packaged_mannequin() -> MannequinModel:
+    """The mannequin of the packaged table; made once."""
+    return MannequinModel(Figures.packaged())
+
+
+def mannequin_from(path: Path) -> MannequinModel:
+    """The mannequin of another table, written by ``python -m instax3d_mannequin.design``."""
+    return MannequinModel(Figures.load(path))
+
+
+def _float(array: Array) -> Tensor:
+    return torch.tensor(array, dtype=torch.float32)
+
+
+def _both_sides(left: Array) -> Array:
+    return np.stack([left, left * MIRRORED])
+
+
+def _expressions(figures: Figures, cage: Cage) -> Mapping[str, Array]:
+    """Displacements of the fine skin by ARKit's names; the right one of a pair mirrors the left one."""
+    _, once, fine = cage.levels
+    found = {}
+    for name, begin, end in zip(figures.expr_names, figures.expr_start[:-1], figures.expr_start[1:], strict=True):
+        moves = np.zeros((len(once.mirror), 3))
+        moves[figures.expr_points[begin:end]] = figures.expr_moves[begin:end] * METRES
+        if not name.endswith("Left"):
+            found[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
+            continue
+        found[str(name)] = left = cage.refine(moves, 1)
+        found[f"{name.removesuffix('Left')}Right"] = left[fine.mirror] * MIRRORED
+    return found
+
+
+def _charts(half_chart: Array, cage: Cage) -> tuple[Array, Array]:
+    """The fine skin in the left half's chart [skin, 2], and texture coordinates of its corners [faces, 3, 2].
+
+    Per corner because the midline behind the crown is a seam: it lies at both borders of the texture.
+    """
+    base, _, fine = cage.levels
+    corners = half_chart[np.minimum(base.faces, base.mirror[base.faces])]
+    right = np.arange(len(base.faces)) >= len(base.faces) // 2
+    for _ in cage.steps:
+        a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        quarters = ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))
+        corners = np.concatenate([np.stack(quarter, 1) for quarter in quarters])
+        right = np.tile(right, 4)
+    chart = np.zeros((len(fine.mirror), 2))
+    chart[fine.faces] = corners
+    uv = np.where(right[:, None, None], corners * [-1, 1], corners)
+    low, high = uv.min((0, 1)), uv.max((0, 1))
+    below = 2 * DISC + 0.01
+    return chart, (uv - low) / (high - low) * [1, 1 - below] + [0, below]
+
+
+def _regions(
+    figures: Figures, neutral: Array, chart: Array, parts: Parts, count: int
+) -> Mapping[str, Bool[Tensor, "vertices"]]:
+    """Masks over all vertices. The rims count as face and eyes; eyeballs and mouth bag are regions of their own."""
+    lids = neutral[np.r_[parts.loops["eye_left"], parts.loops["eye_right"]]]
+    nostril = figures.chart[figures.nostril] * CHART
+    on_skin = skin_regions(neutral, chart, lids, figures.ear * CHART, nostril)
+    regions = {name: np.r_[mask, np.zeros(count - len(mask), bool)] for name, mask in on_skin.items()}
+    for rim in ("eye_left_rim", "eye_right_rim"):
+        for name in ("face", "eyes"):
+            regions[name][parts.indices[rim]] = True
+    regions["eyeballs"] = np.zeros(count, bool)
+    regions["eyeballs"][np.r_[parts.indices["eyeball_left"], parts.indices["eyeball_right"]]] = True
+    regions["mouth_bag"] = np.zeros(count, bool)
+    regions["mouth_bag"][parts.indices["mouth_bag"]] = True
+    return {name: torch.tensor(mask) for name, mask in regions.items()}
