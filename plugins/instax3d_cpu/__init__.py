@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Differentiable 3D Gaussian splatting on the CPU; see README.md."""
