@@ -1,8 +1,8 @@
 """One headshot photo in, a full-head 3D Gaussian portrait out, from parts that anyone can swap.
 
-    import instax3d
-    portrait = instax3d.create("me.jpg")
-    portrait.save("out/me")
+import instax3d
+portrait = instax3d.create("me.jpg")
+portrait.save("out/me")
 """
 
 from typing import TYPE_CHECKING, Any

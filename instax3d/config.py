@@ -190,7 +190,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config file {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
-        doc = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader
+        doc = yaml.load(text, Loader=_Loader) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(doc, dict):
@@ -208,7 +208,9 @@ def _file_layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str
     below = []
     if base is not None:
         neighbour = path.parent / str(base)
-        below = _file_layers(neighbour if neighbour.suffix else preset_or_neighbour(str(base), path.parent), (*seen, path))
+        below = _file_layers(
+            neighbour if neighbour.suffix else preset_or_neighbour(str(base), path.parent), (*seen, path)
+        )
     return [*below, (doc, path.name)]
 
 
@@ -228,9 +230,11 @@ def parse_overrides(items: Iterable[str]) -> list[dict[str, Any]]:
     for item in sorted(items, key=lambda item: item.partition("=")[0].count(".")):
         key, equals, raw = item.partition("=")
         if not equals or not key or not all(key.split(".")):
-            raise ConfigError(f"cannot understand {item!r}: options are written key=value, as in densifier.grow_grad2d=4.0e-4")
+            raise ConfigError(
+                f"cannot understand {item!r}: options are written key=value, as in densifier.grow_grad2d=4.0e-4"
+            )
         try:
-            value = yaml.load(raw, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            value = yaml.load(raw, Loader=_Loader)
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of {item!r} is no valid YAML: {' '.join(str(error).split())}") from error
         for part in reversed(key.split(".")):
@@ -295,7 +299,9 @@ def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems:
         choice = _choose(slot, kind, doc.get(slot), plugins, layers, problems)
         if choice is not None:
             choices[kind] = choice
-    sections = {name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()}
+    sections = {
+        name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()
+    }
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems:
         # Broken packages are listed with every unknown name; once is enough.
@@ -319,9 +325,7 @@ class _Plain(PluginConfig):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-def _choose(
-    slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]
-) -> Choice | None:
+def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> Choice | None:
     if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
         offered = ", ".join(entry.spec.name for entry in plugins.of(kind)) or "none is installed"
         problems.append(f"{slot}: no plugin chosen; write {slot}=NAME, one of: {offered}")
@@ -361,7 +365,9 @@ def _validate(
 
 
 def _origin_of(layers: Layers, key: str) -> str:
-    return next((origin for name, origin in layers.origins.items() if name == key or name.startswith(f"{key}.")), "defaults")
+    return next(
+        (origin for name, origin in layers.origins.items() if name == key or name.startswith(f"{key}.")), "defaults"
+    )
 
 
 def references(config: PluginConfig) -> dict[str, tuple[Kind, str]]:
@@ -437,7 +443,10 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "extends": {"type": "string"},
-            _WHEN: {"type": "object", "properties": {s: {"type": "object", "properties": body} for s in get_args(Source)}},
+            _WHEN: {
+                "type": "object",
+                "properties": {s: {"type": "object", "properties": body} for s in get_args(Source)},
+            },
             **body,
         },
         "additionalProperties": False,

@@ -21,9 +21,7 @@ def mean_psnr(images: Float[Tensor, "views 3 h w"], targets: Float[Tensor, "view
     return float(torch.stack([psnr(image, target) for image, target in zip(images, targets)]).mean())
 
 
-def identity_distance(
-    detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]
-) -> float | None:
+def identity_distance(detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]) -> float | None:
     """Distance of the detector's descriptors of the photo's and the image's face; None where the image shows none."""
     faces = detector.detect(to_uint8(image))
     if not faces:
@@ -56,6 +54,8 @@ def evaluate(
     return found | _distance("identity_front", detector, given, front[0])
 
 
-def _distance(name: str, detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]) -> dict[str, float]:
+def _distance(
+    name: str, detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]
+) -> dict[str, float]:
     distance = identity_distance(detector, photo, image)
     return {} if distance is None else {name: distance}

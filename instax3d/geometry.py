@@ -78,9 +78,7 @@ def triangle_frames(
     return (a + b + c) / 3, torch.stack([tangent, normal, across], -1), (edge.norm(dim=-1) + height) / 2
 
 
-def barycentric_samples(
-    count: int, per_face: int, generator: torch.Generator
-) -> Float[Tensor, "samples 3"]:
+def barycentric_samples(count: int, per_face: int, generator: torch.Generator) -> Float[Tensor, "samples 3"]:
     """Uniform random barycentric weights, ``per_face`` for each of ``count`` triangles (square-root rule)."""
     u, v = torch.rand(2, count * per_face, generator=generator)
     root = u.sqrt()

@@ -161,7 +161,9 @@ class Metric(Component[C]):
     """Measures a finished portrait."""
 
     @abc.abstractmethod
-    def measure(self, rendered: Float[Tensor, "views 3 h w"], reference: Float[Tensor, "views 3 h w"]) -> Mapping[str, float]:
+    def measure(
+        self, rendered: Float[Tensor, "views 3 h w"], reference: Float[Tensor, "views 3 h w"]
+    ) -> Mapping[str, float]:
         """Numbers by name, for images in [0, 1]."""
 
 
@@ -176,4 +178,14 @@ KINDS: Mapping[str, type[Any]] = {
 }
 """The abstract class of each kind, by the kind's value."""
 
-__all__ = ["KINDS", "Component", "Densifier", "LandmarkDetector", "MeshPrior", "Metric", "Renderer", "Representation", "ViewGenerator"]
+__all__ = [
+    "KINDS",
+    "Component",
+    "Densifier",
+    "LandmarkDetector",
+    "MeshPrior",
+    "Metric",
+    "Renderer",
+    "Representation",
+    "ViewGenerator",
+]

@@ -96,7 +96,12 @@ def _create(path: Path, kind: Source, config: RunConfig, device: str, run: Stage
         metrics = {**mesh.metrics, **evaluate(portrait, given, views, detector)}
     portrait.manifest = new_manifest(
         config,
-        source={"kind": kind, "name": path.name, "views": len(views), "size": [views.cameras.width, views.cameras.height]},
+        source={
+            "kind": kind,
+            "name": path.name,
+            "views": len(views),
+            "size": [views.cameras.width, views.cameras.height],
+        },
         device=device,
         seconds=run.seconds,
         gaussians=len(gaussians),
@@ -146,5 +151,3 @@ def _construct(
     train(module, order, device=device)
     representation.to("cpu")
     return module.losses
-
-

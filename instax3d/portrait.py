@@ -24,6 +24,7 @@ from .ply import read_ply, write_ply
 from .turntable import write_contact_sheet, write_video
 from .types import Cameras, Gaussians, HeadMesh, Views
 
+
 @dataclass(frozen=True)
 class Orbit:
     """The turntable on which a portrait is shown: a circle about the head's up axis."""
@@ -196,7 +197,9 @@ class Portrait:
         vertices, faces = read_obj(folder / "mesh.obj")
         orbit = Orbit.from_dict(manifest.pop("orbit"))
         config = load_config(path=folder / "config.yaml")
-        return cls(read_ply(folder / "portrait.ply"), config, manifest, orbit, HeadMesh(vertices, faces, axes=orbit.axes))
+        return cls(
+            read_ply(folder / "portrait.ply"), config, manifest, orbit, HeadMesh(vertices, faces, axes=orbit.axes)
+        )
 
 
 def render_frames(portrait: Portrait, cameras_file: Path, folder: Path, *, transparent: bool = False) -> list[Path]:

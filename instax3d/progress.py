@@ -63,7 +63,9 @@ class PlainLines:
         if fifth > self._said:
             self._said = fifth
             speed = done / max(time.perf_counter() - self._since, 1e-9)
-            self._print(f"  {done}/{self._total} steps, {speed:.0f} a second, {gaussians} Gaussians, PSNR {psnr:.1f} dB")
+            self._print(
+                f"  {done}/{self._total} steps, {speed:.0f} a second, {gaussians} Gaussians, PSNR {psnr:.1f} dB"
+            )
 
     def finish(self, stage: str, seconds: float) -> None:
         if not self.quiet:

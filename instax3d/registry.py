@@ -58,7 +58,9 @@ class Entry:
         """
         found = _load(self.spec.config, self)
         if not (isinstance(found, type) and issubclass(found, PluginConfig)):
-            raise BrokenPluginError(f"{self._label()}: {self.spec.config} is no subclass of instax3d.plugin.PluginConfig")
+            raise BrokenPluginError(
+                f"{self._label()}: {self.spec.config} is no subclass of instax3d.plugin.PluginConfig"
+            )
         return found
 
     def plugin_class(self) -> type[Any]:
@@ -135,7 +137,9 @@ class Registry:
         hooks = self._manager.hook.instax3d_plugins.get_hookimpls()
         found = [spec for hook in hooks if hook.plugin_name == name for spec in hook.function()]
         if not found:
-            raise LookupError(f"{point.value} announces no plugin: it needs a function instax3d_plugins marked @hookimpl")
+            raise LookupError(
+                f"{point.value} announces no plugin: it needs a function instax3d_plugins marked @hookimpl"
+            )
         for spec in found:
             if not isinstance(spec, PluginSpec):
                 raise TypeError(f"instax3d_plugins of {point.value} gave {spec!r}, which is no PluginSpec")

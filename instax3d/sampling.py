@@ -45,9 +45,7 @@ def _inside(pixels: Float[Tensor, "views n 3"], cameras: Cameras) -> Tensor:
     return (depth > 0) & (x >= 0) & (x < cameras.width) & (y >= 0) & (y < cameras.height)
 
 
-def visual_hull(
-    views: Views, centre: Float[Tensor, "3"], half: float, resolution: int = 96
-) -> Float[Tensor, "x y z"]:
+def visual_hull(views: Views, centre: Float[Tensor, "3"], half: float, resolution: int = 96) -> Float[Tensor, "x y z"]:
     """Least coverage over the views that see each cell of a cube, in [0, 1]; 0 where no view sees it."""
     axis = torch.linspace(-half, half, resolution)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + centre

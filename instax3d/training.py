@@ -123,7 +123,9 @@ class PortraitModule(lightning.LightningModule):
         self._start_rates = dict(self.representation.learning_rates())
         splats = self.representation.splats
         return [
-            torch.optim.Adam([{"params": [splats[name]], "name": name}], lr=rate, betas=(0.9, 0.999), eps=1e-15, fused=True)
+            torch.optim.Adam(
+                [{"params": [splats[name]], "name": name}], lr=rate, betas=(0.9, 0.999), eps=1e-15, fused=True
+            )
             for name, rate in self._start_rates.items()
         ]
 

@@ -77,7 +77,9 @@ class Cameras:
     def scaled(self, factor: float) -> "Cameras":
         """The same cameras for images ``factor`` times as large (sizes rounded)."""
         width, height = round(self.width * factor), round(self.height * factor)
-        scale = torch.tensor([width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device)
+        scale = torch.tensor(
+            [width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device
+        )
         return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
 
     def project(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "views n 3"]:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.
@@ -19,6 +20,10 @@ CHECKED = [
     "instax3d_triangles",
 ]
 _hook = install_import_hook(CHECKED, "beartype.beartype")
+
+# The first example pays for imports and compilation, on machines of any speed.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -41,7 +41,7 @@ def root(traceback: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 for a fault of the program, 2 for one of its input, 130 for Ctrl-C."""
+    """Run the command line. Exit code 0, 1 after a fault of the program, 2 of its input, 130 after Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return int(root.main(args=given, prog_name="instax3d", standalone_mode=False) or 0)

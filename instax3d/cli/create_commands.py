@@ -45,12 +45,16 @@ def create(
     elif not quiet:
         figures = ", ".join(f"{name} {value:.2f}" for name, value in portrait.metrics.items())
         click.echo(f"{folder}: {portrait.manifest['gaussians']:,} Gaussians; {figures}")
-        click.echo(f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer")
+        click.echo(
+            f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer"
+        )
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG.")
+@click.option(
+    "--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the images.")
 @click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
 def render(folder: Path, cameras: Path, output: Path, transparent: bool) -> None:

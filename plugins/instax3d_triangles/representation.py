@@ -89,7 +89,9 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         points = on_mesh
         if self.config.hull_points:
             hull = hull_surface(views, mesh.vertices, limit=self.config.hull_points, generator=generator)
-            points = SurfacePoints(torch.cat([on_mesh.positions, hull.positions]), torch.cat([on_mesh.normals, hull.normals]))
+            points = SurfacePoints(
+                torch.cat([on_mesh.positions, hull.positions]), torch.cat([on_mesh.normals, hull.normals])
+            )
             binding = torch.cat([binding, self._nearest_faces(hull.positions)])
         colours = colours_from_views(points, views)
         self._set_splats(points, binding, len(on_mesh.positions), colours)
@@ -130,7 +132,11 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         }
         for name, value in parameters.items():
             self.splats[name] = nn.Parameter(value.contiguous())
-        fixed = {"binding": binding, "anchors": anchors, "limits": scales.amax(1).clamp_min(self.config.scale_threshold)}
+        fixed = {
+            "binding": binding,
+            "anchors": anchors,
+            "limits": scales.amax(1).clamp_min(self.config.scale_threshold),
+        }
         for name, value in fixed.items():
             self.splats[name] = nn.Parameter(value, requires_grad=False)
         if bands == 1:

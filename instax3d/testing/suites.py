@@ -1,0 +1,370 @@
+"""One conformance suite per kind. Each test names a promise that the rest of the program relies on."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from gsplat.strategy.ops import duplicate, remove, split
+
+from ..errors import FitError
+from ..headmodel import HeadModel
+from ..interfaces import Densifier, LandmarkDetector, MeshPrior, Metric, Renderer, Representation, ViewGenerator
+from ..types import Capture, DensifyReport, DensifyStep, Face, Gaussians, HeadMesh, Photo, Render, Views
+from .fakes import BlobGaussians, DenseRenderer
+from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
+
+
+class _Suite:
+    expected_failures: ClassVar[dict[str, str]] = {}
+    """Tests that are known to fail, with the reason; strict, so a repaired one is noticed."""
+
+    @pytest.fixture(autouse=True)
+    def _expect_failures(self, request: pytest.FixtureRequest) -> None:
+        reason = self.expected_failures.get(request.node.originalname)
+        if reason:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture `plugin` that returns what is to be tested")
+
+
+class ViewGeneratorSuite(_Suite):
+    """Override ``source`` where the toy photo will not do (a generator for captures, or one that needs a real face)."""
+
+    @pytest.fixture
+    def source(self) -> Photo | Capture:
+        return toy_photo()
+
+    @pytest.fixture
+    def views(self, plugin: ViewGenerator[Any], source: Photo | Capture) -> Views:
+        return plugin.generate(source, seed=7)
+
+    def test_each_image_has_a_camera_a_coverage_and_a_trust(self, views: Views) -> None:
+        assert len(views) == len(views.cameras) == len(views.alpha) == len(views.trust) > 0
+        assert tuple(views.images.shape[2:]) == (views.cameras.height, views.cameras.width)
+
+    def test_values_are_in_the_unit_range(self, views: Views) -> None:
+        for values in (views.images, views.alpha, views.trust):
+            assert values.isfinite().all()
+            assert float(values.min()) >= 0
+            assert float(values.max()) <= 1
+
+    def test_nothing_is_seen_but_white_where_nothing_is_covered(self, views: Views) -> None:
+        bare = (views.alpha == 0).expand_as(views.images)
+        assert bool((views.images[bare] > 0.99).all())
+
+    def test_cameras_are_rigid(self, views: Views) -> None:
+        rotation = views.cameras.viewmats[:, :3, :3]
+        torch.testing.assert_close(
+            rotation @ rotation.transpose(1, 2), torch.eye(3).expand_as(rotation), atol=1e-4, rtol=0
+        )
+        assert bool((torch.linalg.det(rotation) > 0).all())
+
+    def test_the_photo_is_one_of_the_views_or_none(self, views: Views) -> None:
+        assert views.photo_index is None or 0 <= views.photo_index < len(views)
+
+    def test_same_seed_same_views(self, plugin: ViewGenerator[Any], source: Photo | Capture, views: Views) -> None:
+        again = plugin.generate(source, seed=7)
+        assert torch.equal(again.images, views.images)
+        assert torch.equal(again.cameras.viewmats, views.cameras.viewmats)
+
+
+def _views_of_model(model: HeadModel, count: int = 5, size: int = 256) -> Views:
+    """Views whose faces are the exact projections of the neutral head's landmarks; coverage is its bounding disc."""
+    cameras = toy_cameras(20, size, distance=1.0)[[0, 1, 2, 18, 19]][:count]
+    K = cameras.Ks * torch.tensor([0.55, 0.55, 1.0])[:, None]
+    K[:, :2, 2] = size / 2
+    cameras = replace(cameras, Ks=K)
+    vertices = model(model.neutral())
+    pixels = cameras.project(model.landmarks(vertices))[..., :2]
+    faces = []
+    for points in pixels:
+        low, high = points.amin(0), points.amax(0)
+        box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+        faces.append(Face(box, 1.0, points.detach()))
+    alpha = torch.ones(count, 1, size, size)
+    return Views(torch.full((count, 3, size, size), 0.5), alpha, cameras, torch.ones(count), faces=tuple(faces))
+
+
+class MeshPriorSuite(_Suite):
+    """Override ``views`` for a prior without a head model."""
+
+    @pytest.fixture
+    def views(self, plugin: MeshPrior[Any]) -> Views:
+        return _views_of_model(plugin.head_model())
+
+    @pytest.fixture
+    def mesh(self, plugin: MeshPrior[Any], views: Views) -> HeadMesh:
+        return plugin.fit(views)
+
+    def test_the_mesh_is_sound(self, mesh: HeadMesh) -> None:
+        assert mesh.vertices.isfinite().all()
+        assert 0 <= int(mesh.faces.min()) <= int(mesh.faces.max()) < len(mesh.vertices)
+        for mask in mesh.regions.values():
+            assert len(mask) == len(mesh.vertices)
+
+    def test_faces_look_outwards(self, mesh: HeadMesh) -> None:
+        a, b, c = mesh.vertices[mesh.faces].unbind(1)
+        volume = (torch.linalg.cross(b - a, c - a) * (a - mesh.vertices.mean(0))).sum() / 6
+        assert float(volume) > 0
+
+    def test_landmarks_are_seen_where_they_were_found(self, mesh: HeadMesh, views: Views) -> None:
+        if mesh.landmarks is None:
+            pytest.skip("this prior gives no landmarks")
+        shown = views.cameras.project(mesh.landmarks)[..., :2]
+        errors = [(pixels - face.landmarks).norm(dim=1).mean() for pixels, face in zip(shown, views.faces) if face]
+        width = max(face.box[2] - face.box[0] for face in views.faces if face)
+        assert float(torch.stack(errors).mean()) < 0.05 * width
+
+    def test_the_rig_gives_back_the_mesh(self, mesh: HeadMesh) -> None:
+        if mesh.rig is None:
+            pytest.skip("this prior gives no rig")
+        torch.testing.assert_close(mesh.rig.vertices(mesh.rig.parameters), mesh.vertices, atol=1e-5, rtol=1e-4)
+
+    def test_views_without_a_face_are_refused_in_words(self, plugin: MeshPrior[Any], views: Views) -> None:
+        with pytest.raises(FitError, match="face"):
+            plugin.fit(replace(views, faces=(None,) * len(views)))
+
+
+class RepresentationSuite(_Suite):
+    """Runs on a toy mesh and toy views."""
+
+    @pytest.fixture
+    def ready(self, plugin: Representation[Any]) -> Representation[Any]:
+        plugin.initialise(toy_mesh(), toy_views(), seed=3)
+        return plugin
+
+    def test_one_row_per_gaussian_in_every_parameter(self, ready: Representation[Any]) -> None:
+        assert len({len(value) for value in ready.splats.values()}) == 1
+        assert len(ready.gaussians()) == len(ready.splats["means"]) > 0
+
+    def test_gaussians_are_valid(self, ready: Representation[Any]) -> None:
+        gaussians = ready.gaussians().detach()
+        for name in ("means", "quats", "scales", "opacities", "sh"):
+            assert getattr(gaussians, name).isfinite().all(), name
+        assert float(gaussians.scales.min()) > 0
+        assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
+
+    def test_each_trainable_parameter_has_a_rate_and_a_gradient(self, ready: Representation[Any]) -> None:
+        trainable = {name for name, value in ready.splats.items() if value.requires_grad}
+        assert set(ready.learning_rates()) == trainable
+        gaussians = ready.gaussians()
+        parts = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
+        torch.stack([(part * torch.rand_like(part)).sum() for part in parts]).sum().backward()
+        for name in trainable:
+            gradient = ready.splats[name].grad
+            assert gradient is not None, name
+            assert gradient.isfinite().all(), name
+
+    def test_regularisation_is_scalar_and_finite(self, ready: Representation[Any]) -> None:
+        for name, loss in ready.regularisation().items():
+            assert loss.shape == (), name
+            assert loss.isfinite(), name
+
+    def test_it_survives_densification(self, ready: Representation[Any]) -> None:
+        optimizers = {
+            name: torch.optim.Adam([ready.splats[name]], lr=rate) for name, rate in ready.learning_rates().items()
+        }
+        count = len(ready.splats["means"])
+        torch.manual_seed(0)
+        mask = torch.zeros(count, dtype=torch.bool)
+        mask[:3] = True
+        duplicate(ready.splats, optimizers, {}, mask)
+        split(ready.splats, optimizers, {}, torch.cat([mask, mask[:3] & False]))
+        mask = torch.zeros(count + 6, dtype=torch.bool)
+        mask[-5:] = True
+        remove(ready.splats, optimizers, {}, mask)
+        gaussians = ready.gaussians()
+        assert len(gaussians) == count + 1
+        assert gaussians.means.isfinite().all()
+        ready.regularisation()
+
+    def test_same_seed_same_gaussians(self, ready: Representation[Any]) -> None:
+        first = ready.gaussians().detach()
+        ready.initialise(toy_mesh(), toy_views(), seed=3)
+        assert torch.equal(ready.gaussians().means, first.means)
+
+
+def _densify_step(
+    representation: Representation[Any], optimizers: dict[str, torch.optim.Optimizer], step: int, total: int
+) -> DensifyStep:
+    gaussians = representation.gaussians()
+    cameras = toy_cameras(1)
+    means2d = cameras.project(gaussians.means)[..., :2]
+    info = {
+        "means2d": means2d,
+        "radii": torch.full((1, len(gaussians), 2), 3, dtype=torch.int32),
+        "gaussian_ids": None,
+        "width": cameras.width,
+        "height": cameras.height,
+        "n_cameras": 1,
+    }
+    blank = torch.zeros(1, 1, cameras.height, cameras.width)
+    render = Render(blank.repeat(1, 3, 1, 1), blank, blank, info)
+    return DensifyStep(step, representation.splats, optimizers, render, gaussians, scene_scale=0.6, total_steps=total)
+
+
+class DensifierSuite(_Suite):
+    """Runs on 86 free Gaussians, with strong gradients on a third of them. ``steps``: how long, so that it acts."""
+
+    steps: ClassVar[int] = 300
+
+    @pytest.fixture
+    def history(
+        self, plugin: Densifier[Any]
+    ) -> tuple[Representation[Any], dict[str, torch.optim.Optimizer], list[int]]:
+        torch.manual_seed(0)
+        representation = BlobGaussians()
+        representation.initialise(toy_mesh(), toy_views(), seed=0)
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.Adam([representation.splats[name]], lr=1e-4) for name in representation.learning_rates()
+        }
+        self.initial = len(representation.splats["means"])
+        self.reports: list[DensifyReport] = []
+        counts = []
+        for index in range(self.steps):
+            step = _densify_step(representation, optimizers, index, self.steps)
+            plugin.before_backward(step)
+            means2d = step.render.info["means2d"]
+            strength = torch.zeros_like(means2d)
+            strength[:, ::3] = 0.01
+            (means2d * strength).sum().backward()
+            means2d.absgrad = strength.abs()
+            for optimizer in optimizers.values():
+                optimizer.step()
+            with torch.no_grad():
+                self.reports.append(plugin.after_backward(step))
+            for optimizer in optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            counts.append(len(representation.splats["means"]))
+        return representation, optimizers, counts
+
+    def test_every_parameter_keeps_one_row_per_gaussian(self, history: Any) -> None:
+        representation, _, _ = history
+        assert len({len(value) for value in representation.splats.values()}) == 1
+
+    def test_the_reports_add_up(self, history: Any) -> None:
+        _, _, counts = history
+        expected = self.initial
+        for report, count in zip(self.reports, counts):
+            expected += report.born - report.died
+            assert count == expected
+
+    def test_optimizers_hold_the_live_parameters(self, history: Any) -> None:
+        representation, optimizers, _ = history
+        for name, optimizer in optimizers.items():
+            held = optimizer.param_groups[0]["params"][0]
+            assert held is representation.splats[name]
+            for value in optimizer.state.get(held, {}).values():
+                assert value.ndim == 0 or len(value) == len(held)
+
+    def test_something_is_left(self, history: Any) -> None:
+        assert history[2][-1] > 0
+
+    def test_state_can_be_saved_and_taken_back(self, plugin: Densifier[Any], history: Any) -> None:
+        plugin.load_state_dict(plugin.state_dict())
+
+
+class RendererSuite(_Suite):
+    """Compared with `DenseRenderer`. ``absgrad``: whether the renderer gives absolute gradients."""
+
+    absgrad: ClassVar[bool] = True
+
+    @pytest.fixture
+    def background(self) -> torch.Tensor:
+        return torch.tensor([0.2, 0.5, 0.9])
+
+    def test_one_image_per_camera(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
+        cameras = toy_cameras(3, 40)
+        shown = plugin.render(toy_gaussians(), cameras, background=background)
+        assert shown.image.shape == (3, 3, 40, 40)
+        assert shown.alpha.shape == shown.depth.shape == (3, 1, 40, 40)
+
+    def test_it_draws_what_the_reference_draws(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
+        gaussians, cameras = toy_gaussians(), toy_cameras(2, 48)
+        shown = plugin.render(gaussians, cameras, background=background)
+        wanted = DenseRenderer().render(gaussians, cameras, background=background)
+        torch.testing.assert_close(shown.image, wanted.image, atol=2e-3, rtol=0)
+        torch.testing.assert_close(shown.alpha, wanted.alpha, atol=2e-3, rtol=0)
+
+    def test_gradients_are_those_of_the_reference(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
+        cameras = toy_cameras(1, 48)
+        names = ("means", "quats", "scales", "opacities", "sh")
+        target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+
+        def gradients(renderer: Renderer[Any]) -> Iterator[torch.Tensor]:
+            base = toy_gaussians()
+            leaves = {name: getattr(base, name).clone().requires_grad_() for name in names}
+            shown = renderer.render(Gaussians(**leaves), cameras, background=background)
+            ((shown.image - target).square().sum() + shown.alpha.sum()).backward()
+            return (leaves[name].grad for name in names)  # type: ignore[misc]
+
+        for name, ours, theirs in zip(names, gradients(plugin), gradients(DenseRenderer())):
+            assert ours.isfinite().all(), name
+            assert float((ours - theirs).norm() / theirs.norm()) < 1e-2, name
+
+    def test_nothing_to_draw_leaves_the_background(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
+        shown = plugin.render(toy_gaussians(0), toy_cameras(1, 24), background=background)
+        torch.testing.assert_close(shown.image, background[None, :, None, None].expand(1, 3, 24, 24))
+        assert float(shown.alpha.abs().max()) == 0
+
+    def test_the_densifiers_are_told_what_they_need(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
+        gaussians = toy_gaussians()
+        gaussians.means.requires_grad_()
+        shown = plugin.render(gaussians, toy_cameras(1, 40), background=background, absgrad=self.absgrad)
+        info = shown.info
+        assert (info["width"], info["height"], info["n_cameras"]) == (40, 40, 1)
+        assert info["means2d"].shape == (1, len(gaussians), 2)
+        assert info["radii"].shape == (1, len(gaussians), 2)
+        info["means2d"].retain_grad()
+        shown.image.square().sum().backward()
+        assert info["means2d"].grad.shape == (1, len(gaussians), 2)
+        if self.absgrad:
+            slack = 1e-4 * float(info["means2d"].absgrad.max())
+            assert bool((info["means2d"].absgrad + slack >= info["means2d"].grad.abs()).all())
+
+
+class LandmarkDetectorSuite(_Suite):
+    """Runs on a real photo that comes with scikit-image."""
+
+    @pytest.fixture
+    def photo(self) -> torch.Tensor:
+        from skimage.data import astronaut
+
+        return torch.from_numpy(astronaut())
+
+    def test_the_face_is_found_once(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
+        faces = plugin.detect(photo)
+        assert len(faces) == 1
+        left, top, right, bottom = faces[0].box
+        assert 150 < (left + right) / 2 < 290
+        assert 50 < (top + bottom) / 2 < 190
+
+    def test_landmarks_are_in_order_and_on_the_face(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
+        points = plugin.detect(photo)[0].landmarks
+        assert points.shape == (68, 2)
+        assert points[36:42, 0].mean() < points[42:48, 0].mean(), "the subject's right eye is left in the image"
+        assert points[36:48, 1].mean() < points[30, 1] < points[48:68, 1].mean() < points[8, 1]
+
+    def test_no_face_is_found_where_there_is_none(self, plugin: LandmarkDetector[Any]) -> None:
+        assert plugin.detect(torch.full((200, 200, 3), 255, dtype=torch.uint8)) == []
+
+    def test_the_same_face_is_near_itself(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
+        face = plugin.detect(photo)[0]
+        darker = (photo.float() * 0.8).to(torch.uint8)
+        other = plugin.detect(darker)[0]
+        assert float((plugin.descriptor(photo, face) - plugin.descriptor(darker, other)).norm()) < 0.3
+
+
+class MetricSuite(_Suite):
+    """Runs on toy views."""
+
+    def test_numbers_are_finite(self, plugin: Metric[Any]) -> None:
+        images = toy_views().images
+        measured = plugin.measure(images, images.flip(0))
+        assert measured
+        assert all(isinstance(value, float) and value == value for value in measured.values())

@@ -1,0 +1,98 @@
+"""Small data that every contract can be tried on."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from ..types import Cameras, Face, Gaussians, HeadMesh, Photo, Views
+
+_RADIUS = 0.1
+
+
+def toy_cameras(count: int = 4, size: int = 32, distance: float = 0.6) -> Cameras:
+    """Cameras on a circle about the origin, the first in front (+z), each seeing a ball of 10 cm in half its width."""
+    viewmats, focal = [], 0.25 * size * distance / _RADIUS
+    for index in range(count):
+        angle = 2 * math.pi * index / count
+        back = torch.tensor([math.sin(angle), 0.0, math.cos(angle)])
+        down = torch.tensor([0.0, -1.0, 0.0])
+        rotation = torch.stack([torch.linalg.cross(down, -back), down, -back])
+        viewmat = torch.eye(4)
+        viewmat[:3, :3], viewmat[:3, 3] = rotation, -rotation @ (distance * back)
+        viewmats.append(viewmat)
+    K = torch.tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]])
+    return Cameras(torch.stack(viewmats), K.repeat(count, 1, 1), size, size)
+
+
+def _ball_colours(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    return 0.5 + 0.4 * directions
+
+
+def toy_gaussians(count: int = 40, seed: int = 0, sh_degree: int = 0) -> Gaussians:
+    """Random Gaussians in a ball of 10 cm about the origin."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    return Gaussians(
+        means=functional.normalize(normal(count, 3), dim=-1) * _RADIUS * torch.rand(count, 1, generator=generator),
+        quats=normal(count, 4),
+        scales=0.02 * torch.exp(0.3 * normal(count, 3)),
+        opacities=torch.sigmoid(normal(count)),
+        sh=0.5 * normal(count, (sh_degree + 1) ** 2, 3),
+    )
+
+
+def toy_mesh(rings: int = 8, spokes: int = 12) -> HeadMesh:
+    """A closed ball of 10 cm, faces counter-clockwise from outside, with 68 of its vertices as landmarks."""
+    rows = [torch.tensor([[0.0, 1.0, 0.0]])]
+    for ring in range(1, rings):
+        polar = torch.tensor(math.pi * ring / rings)
+        turn = torch.arange(spokes) * 2 * math.pi / spokes
+        rows.append(torch.stack([polar.sin() * turn.sin(), polar.cos().expand(spokes), polar.sin() * turn.cos()], 1))
+    rows.append(torch.tensor([[0.0, -1.0, 0.0]]))
+    vertices = torch.cat(rows) * _RADIUS
+    last = len(vertices) - 1
+    faces = []
+    for spoke in range(spokes):
+        right = (spoke + 1) % spokes
+        faces.append([0, 1 + spoke, 1 + right])
+        for ring in range(rings - 2):
+            upper, lower = 1 + ring * spokes, 1 + (ring + 1) * spokes
+            faces += [[upper + spoke, lower + spoke, lower + right], [upper + spoke, lower + right, upper + right]]
+        faces.append([last, last - spokes + right, last - spokes + spoke])
+    return HeadMesh(vertices, torch.tensor(faces), landmarks=vertices[:68].clone())
+
+
+def toy_views(count: int = 4, size: int = 32) -> Views:
+    """Exact images of a coloured ball of 10 cm about the origin, on white."""
+    cameras = toy_cameras(count, size)
+    axis = torch.arange(size) + 0.5
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    pixels = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+    images, alphas = [], []
+    for viewmat, K, centre in zip(cameras.viewmats, cameras.Ks, cameras.centres):
+        rays = functional.normalize(pixels @ torch.linalg.inv(K).T @ viewmat[:3, :3], dim=-1)
+        along = rays @ centre
+        under_root = along**2 - (centre @ centre - _RADIUS**2)
+        hit = under_root > 0
+        points = centre + (-along - under_root.clamp_min(0).sqrt())[:, None] * rays
+        colours = torch.where(hit[:, None], _ball_colours(points / _RADIUS), 1.0)
+        images.append(colours.T.reshape(3, size, size).clamp(0, 1))
+        alphas.append(hit.float().reshape(1, size, size))
+    return Views(torch.stack(images), torch.stack(alphas), cameras, torch.ones(count), photo_index=0)
+
+
+def toy_photo() -> Photo:
+    """A real face, small: NASA's portrait of Eileen Collins that comes with scikit-image, its landmarks roughly put."""
+    from skimage.data import astronaut
+
+    image = torch.from_numpy(astronaut()[:256, 96:352].copy()).permute(2, 0, 1).float() / 255
+    angle = torch.linspace(0, 2 * math.pi, 69)[:68]
+    landmarks = torch.stack([128 + 30 * angle.sin(), 110 + 40 * angle.cos()], 1)
+    return Photo(image, None, Face((90.0, 65.0, 165.0, 150.0), 1.0, landmarks), name="toy")

@@ -1,0 +1,163 @@
+"""Third-party plugins in folders of their own, as pip would leave them, and the ways in which they can be wrong."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from instax3d.errors import AmbiguousPluginError, BrokenPluginError, UnknownPluginError
+from instax3d.plugin import GROUP, Kind
+from instax3d.registry import Registry, build
+
+_PLUGIN = """
+from instax3d.plugin import Kind, PluginSpec, hookimpl
+
+@hookimpl
+def {hook}():
+    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", api={api}, summary="From outside.",
+                     target="{package}.densifier:Outside", config="{package}.config:OutsideConfig")
+"""
+_CONFIG = """
+from instax3d.plugin import PluginConfig
+
+class OutsideConfig(PluginConfig):
+    strength: float = 1.0
+"""
+_DENSIFIER = """
+from instax3d.interfaces import Densifier
+from instax3d.types import DensifyReport
+
+class Outside(Densifier):
+    def before_backward(self, step): ...
+    def after_backward(self, step): return DensifyReport()
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Lays out a distribution: package, ``dist-info`` with entry points; the folder goes on the path."""
+
+    def lay_out(
+        package: str, *, name: str = "outside", api: int = 1, hook: str = "instax3d_plugins", top: str = ""
+    ) -> Path:
+        site = tmp_path / package
+        (site / package).mkdir(parents=True)
+        files = {
+            f"{package}/__init__.py": "",
+            f"{package}/plugin.py": top + _PLUGIN.format(hook=hook, name=name, api=api, package=package),
+            f"{package}/config.py": _CONFIG,
+            f"{package}/densifier.py": _DENSIFIER,
+        }
+        info = site / f"{package}-2.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.5\n")
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\n{package} = {package}.plugin\n")
+        for relative, text in files.items():
+            (site / relative).write_text(text)
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    return lay_out
+
+
+def registry_of(*sites: Path) -> Registry:
+    points = [p for d in distributions(path=[str(site) for site in sites]) for p in d.entry_points if p.group == GROUP]
+    return Registry(points)
+
+
+def test_a_third_party_plugin_is_found_and_used_by_name(install):
+    plugins = registry_of(install("outside_ok"))
+    entry = plugins.get(Kind.DENSIFIER, "outside")
+    assert str(entry.provider) == "outside_ok 2.5"
+    densifier = entry.build(entry.config_class()(strength=0.5))
+    assert densifier.config.strength == 0.5
+    assert plugins.get(Kind.DENSIFIER, "outside_ok/outside") is entry
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"top": "import no_such_package\n"}, "no_such_package"),
+        ({"top": "raise SystemExit('give me a GPU')\n"}, "give me a GPU"),
+        ({"api": 99}, "plugin API 99"),
+        ({"hook": "instax3d_plugin"}, "unknown hook 'instax3d_plugin'"),
+    ],
+    ids=["broken", "exits", "old-api", "misspelt"],
+)
+def test_a_faulty_plugin_is_reported_and_harms_nothing(install, options, reason):
+    package = "faulty_" + "".join(filter(str.isalnum, reason))
+    plugins = registry_of(install("outside_good"), install(package, name="faulty", **options))
+    assert plugins.get(Kind.DENSIFIER, "outside").provider.distribution == "outside_good"
+    (broken,) = plugins.broken
+    assert reason in broken.reason
+    with pytest.raises(UnknownPluginError, match="not loaded") as raised:
+        plugins.get(Kind.DENSIFIER, "faulty")
+    assert reason in str(raised.value)
+
+
+def test_a_module_without_a_hook_is_reported(install):
+    site = install("outside_empty")
+    (site / "outside_empty" / "plugin.py").write_text("")
+    assert "announces no plugin" in registry_of(site).broken[0].reason
+
+
+def test_a_duplicate_name_must_be_qualified(install):
+    plugins = registry_of(install("outside_a"), install("outside_b"))
+    with pytest.raises(AmbiguousPluginError, match="outside_a/outside, outside_b/outside"):
+        plugins.get(Kind.DENSIFIER, "outside")
+    assert plugins.get(Kind.DENSIFIER, "outside_b/outside").provider.distribution == "outside_b"
+
+
+def test_an_implementation_that_fails_to_import_names_its_package(install):
+    site = install("outside_late")
+    (site / "outside_late" / "densifier.py").write_text("import no_such_library\n")
+    entry = registry_of(site).get(Kind.DENSIFIER, "outside")
+    with pytest.raises(BrokenPluginError, match=r"outside_late 2\.5.*no_such_library"):
+        entry.plugin_class()
+
+
+def test_an_implementation_must_implement_its_kind(install):
+    site = install("outside_half")
+    (site / "outside_half" / "densifier.py").write_text(
+        "from instax3d.interfaces import Densifier\nclass Outside(Densifier): ...\n"
+    )
+    with pytest.raises(BrokenPluginError, match="does not implement after_backward, before_backward"):
+        registry_of(site).get(Kind.DENSIFIER, "outside").plugin_class()
+
+
+def test_an_unknown_name_comes_with_a_guess(install):
+    with pytest.raises(UnknownPluginError, match=r"unknown densifier 'outsied'.*did you mean 'outside'"):
+        registry_of(install("outside_guess")).get(Kind.DENSIFIER, "outsied")
+
+
+def test_build_checks_the_options():
+    with pytest.raises(ValueError, match="grow_grad"):
+        build(Kind.DENSIFIER, "absgs", grow_grad=1)
+
+
+def test_the_command_line_lists_a_third_party_plugin(install):
+    site = install("outside_cli")
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); from instax3d.cli import main; sys.exit(main(['plugins', 'list']))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "outside_cli 2.5" in shown.stdout
+
+
+def test_registration_and_config_never_import_torch():
+    code = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "numba", "lightning", "cv2", "dlib"):
+            raise ImportError(f"{name} was imported")
+sys.meta_path.insert(0, Blocker())
+from instax3d.cli import main
+from instax3d.registry import registry
+assert not registry().broken, registry().broken
+assert main(["plugins", "list"]) == 0
+assert main(["config", "check"]) == 0
+assert main(["config", "schema"]) == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
