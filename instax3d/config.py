@@ -207,15 +207,14 @@ def _file_layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str
     base = doc.pop("extends", None)
     below = []
     if base is not None:
-        neighbour = path.parent / str(base)
-        below = _file_layers(
-            neighbour if neighbour.suffix else preset_or_neighbour(str(base), path.parent), (*seen, path)
-        )
+        below = _file_layers(_extended(str(base), path.parent), (*seen, path))
     return [*below, (doc, path.name)]
 
 
-def preset_or_neighbour(name: str, folder: Path) -> Path:
-    """What ``extends: name`` means: ``name.yaml`` in the same folder, else the preset of that name."""
+def _extended(name: str, folder: Path) -> Path:
+    """What ``extends: name`` means: that file or ``name.yaml`` in the same folder, else the preset of that name."""
+    if Path(name).suffix:
+        return folder / name
     neighbour = folder / f"{name}.yaml"
     return neighbour if neighbour.is_file() else preset_path(name)
 
@@ -365,9 +364,7 @@ def _validate(
 
 
 def _origin_of(layers: Layers, key: str) -> str:
-    return next(
-        (origin for name, origin in layers.origins.items() if name == key or name.startswith(f"{key}.")), "defaults"
-    )
+    return next((origin for name, origin in layers.origins.items() if f"{name}.".startswith(f"{key}.")), "defaults")
 
 
 def references(config: PluginConfig) -> dict[str, tuple[Kind, str]]:

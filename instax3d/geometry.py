@@ -44,14 +44,16 @@ def quat_to_matrix(quats: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 
 def matrix_to_quat(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
     """Unit wxyz quaternions with w >= 0. Differentiable everywhere: each row divides by its largest component."""
     m = rotations
-    trace = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
     # Row i of this symmetric matrix is 4 q_i q (Shepperd's method).
     outer = torch.stack(
         [
-            1 + trace[0] + trace[1] + trace[2], m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1],
-            m[..., 2, 1] - m[..., 1, 2], 1 + trace[0] - trace[1] - trace[2], m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0],
-            m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] + m[..., 0, 1], 1 - trace[0] + trace[1] - trace[2], m[..., 2, 1] + m[..., 1, 2],
-            m[..., 1, 0] - m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2], 1 - trace[0] - trace[1] + trace[2],
+            1 + xx + yy + zz, wx, wy, wz,
+            wx, 1 + xx - yy - zz, xy, xz,
+            wy, xy, 1 - xx + yy - zz, yz,
+            wz, xz, yz, 1 - xx - yy + zz,
         ],
         -1,
     ).unflatten(-1, (4, 4))  # fmt: skip

@@ -79,8 +79,8 @@ class Representation(nn.Module, Component[C]):
 
     splats: nn.ParameterDict
     """Per-Gaussian parameters; the first axis of each is the Gaussian. gsplat's keys: ``means``, ``quats``, ``scales``
-    (logarithms), ``opacities`` (logits, [n]), ``sh0`` [n, 1, 3], ``shN`` [n, bands - 1, 3]; a representation may add its
-    own, integer ones with ``requires_grad=False``. Densifiers edit it in place."""
+    (logarithms), ``opacities`` (logits, [n]), ``sh0`` [n, 1, 3], ``shN`` [n, bands - 1, 3]; a representation may add
+    its own, integer ones with ``requires_grad=False``. Densifiers edit it in place."""
 
     def __init__(self, config: C) -> None:
         nn.Module.__init__(self)
@@ -177,15 +177,3 @@ KINDS: Mapping[str, type[Any]] = {
     "metric": Metric,
 }
 """The abstract class of each kind, by the kind's value."""
-
-__all__ = [
-    "KINDS",
-    "Component",
-    "Densifier",
-    "LandmarkDetector",
-    "MeshPrior",
-    "Metric",
-    "Renderer",
-    "Representation",
-    "ViewGenerator",
-]

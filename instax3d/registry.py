@@ -145,7 +145,7 @@ class Registry:
                 raise TypeError(f"instax3d_plugins of {point.value} gave {spec!r}, which is no PluginSpec")
             if spec.api != API_VERSION:
                 raise RuntimeError(
-                    f"{spec.name!r} speaks plugin API {spec.api}, this instax3d speaks {API_VERSION}; update the package"
+                    f"{spec.name!r} speaks plugin API {spec.api}, instax3d speaks {API_VERSION}; update the package"
                 )
         return found
 

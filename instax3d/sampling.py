@@ -23,6 +23,9 @@ class SurfacePoints:
     normals: Float[Tensor, "n 3"]
     """Unit vectors that point outwards."""
 
+    def joined(self, other: "SurfacePoints") -> "SurfacePoints":
+        return SurfacePoints(torch.cat([self.positions, other.positions]), torch.cat([self.normals, other.normals]))
+
 
 def nearest_spacing(positions: Float[Tensor, "n 3"], neighbours: int = 3) -> Float[Tensor, "n"]:
     """Root mean square distance to the nearest neighbours (3DGS's start size)."""

