@@ -1,0 +1,52 @@
+"""Images between tensors in [0, 1] and eight-bit pixels, and PNG files of them."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from .files import atomic
+
+
+def to_uint8(image: Float[Tensor, "channels h w"]) -> UInt8[Tensor, "h w channels"]:
+    """Channels last, rounded to the nearest of 256 levels; values outside [0, 1] are clipped."""
+    return (image.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def to_float(pixels: UInt8[Tensor, "h w channels"]) -> Float[Tensor, "channels h w"]:
+    """Channels first, in [0, 1]; the inverse of `to_uint8`."""
+    return pixels.permute(2, 0, 1).to(torch.float32).div(255).contiguous()
+
+
+def over_white(
+    colour: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
+) -> Float[Tensor, "*batch 3 h w"]:
+    """Straight (not premultiplied) colours seen before white."""
+    return colour * alpha + (1 - alpha)
+
+
+def off_white(
+    image: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
+) -> Float[Tensor, "*batch 3 h w"]:
+    """Straight colours that `over_white` turns into ``image`` again; white where nothing covers."""
+    colour = (image - (1 - alpha)) / alpha.clamp(min=1e-6)
+    return torch.where(alpha > 0, colour, torch.ones_like(colour)).clamp(0, 1)
+
+
+def write_png(path: Path, image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"] | None = None) -> None:
+    """Write an eight-bit PNG in one step.
+
+    With ``alpha`` the file is RGBA with straight colours, such that laid over white it is ``image`` again.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if alpha is not None:
+        # The alpha that the file will hold, so that rounding it does not shift the colours.
+        alpha = to_float(to_uint8(alpha))
+        image = torch.cat([off_white(image.detach().cpu(), alpha), alpha])
+    with atomic(path) as temporary:
+        Image.fromarray(to_uint8(image).numpy()).save(temporary)
