@@ -48,6 +48,10 @@ class HeadModel(abc.ABC):
     def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
         """Posed vertices. Differentiable."""
 
+    def at(self, parameters: HeadParameters, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen 3"]:
+        """Some of the posed vertices. Differentiable. Override it where this is cheaper than posing all of them."""
+        return self(parameters)[chosen]
+
     def landmarks(self, vertices: Float[Tensor, "vertices 3"]) -> Float[Tensor, "68 3"]:
         """The 68 landmarks of posed vertices. Differentiable."""
         return (vertices[self.landmark_faces] * self.landmark_weights[..., None]).sum(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instax3d.headmodel import HeadModel, HeadParameters, skin
@@ -77,13 +77,20 @@ class MannequinModel(HeadModel):
 
     def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
         """Posed vertices. Differentiable."""
+        return self._posed(parameters, slice(None))
+
+    def at(self, parameters: HeadParameters, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen 3"]:
+        """Some of the posed vertices. Differentiable."""
+        return self._posed(parameters, chosen)
+
+    def _posed(self, parameters: HeadParameters, chosen: slice | Tensor) -> Tensor:
         rest = (
-            self._neutral
-            + torch.einsum("k,knc->nc", parameters.shape, self._shape)
-            + torch.einsum("k,knc->nc", parameters.expression, self._expression)
+            self._neutral[chosen]
+            + torch.einsum("k,knc->nc", parameters.shape, self._shape[:, chosen])
+            + torch.einsum("k,knc->nc", parameters.expression, self._expression[:, chosen])
         )
         joints = self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
-        return skin(rest, joints, parameters.pose, PARENTS, self.skinning)
+        return skin(rest, joints, parameters.pose, PARENTS, self.skinning[chosen])
 
 
 @cache

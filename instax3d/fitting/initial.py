@@ -1,0 +1,72 @@
+"""Closed-form first guesses: where the landmarks are in space, and where the head must be for them."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..types import Cameras
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A similarity: world = scale * rotation @ head + translation."""
+
+    rotation: Float[Tensor, "3 3"]
+    translation: Float[Tensor, "3"]
+    scale: float
+
+
+def triangulate(cameras: Cameras, pixels: Float[Tensor, "views n 2"], rounds: int = 8) -> Float[Tensor, "n 3"]:
+    """Points seen in two views or more, by the direct linear transform with Cauchy weights against wrong detections.
+
+    Hartley and Zisserman, Multiple View Geometry, 12.2; reweighted by the reprojection error of the round before.
+    """
+    projection = (cameras.Ks @ cameras.viewmats[:, :3]).double()
+    seen = pixels.double()
+    # two equations a view: pixel * third row - first (second) row
+    rows = seen[..., None] * projection[:, None, 2:] - projection[:, None, :2]
+    weights = torch.ones_like(seen[..., 0])
+    points = torch.zeros(seen.shape[1], 3, dtype=torch.float64)
+    for _ in range(rounds):
+        equations = (rows * weights[..., None, None]).permute(1, 0, 2, 3).flatten(1, 2)
+        points = torch.linalg.lstsq(equations[..., :3], -equations[..., 3:]).solution[..., 0]
+        homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], 1)
+        image = torch.einsum("vij,nj->vni", projection, homogeneous)
+        error = (image[..., :2] / image[..., 2:] - seen).norm(dim=-1)
+        typical = error.median().clamp_min(1e-6)
+        weights = 1 / image[..., 2].abs().clamp_min(1e-9) / (1 + (error / (2 * typical)) ** 2).sqrt()
+    return points.float()
+
+
+def similarity(source: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"], weights: Float[Tensor, "n"]) -> Placement:
+    """The similarity that brings ``source`` closest to ``target`` in the weighted least squares (Umeyama, 1991)."""
+    share = (weights / weights.sum())[:, None]
+    centre, goal = (share * source).sum(0), (share * target).sum(0)
+    a, b = source - centre, target - goal
+    u, s, vt = torch.linalg.svd((share * b).T @ a)
+    sign = torch.ones(3)
+    sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
+    rotation = u @ torch.diag(sign) @ vt
+    scale = float((s * sign).sum() / (share * a**2).sum())
+    return Placement(rotation, goal - scale * rotation @ centre, scale)
+
+
+def weak_perspective(
+    points: Float[Tensor, "n 3"], rays: Float[Tensor, "n 2"], weights: Float[Tensor, "n"]
+) -> tuple[Float[Tensor, "3 3"], float, Float[Tensor, "2"]]:
+    """Rotation, scale and shift of ``rays = scale * (rotation @ points)[:2] + shift``, in OpenCV's axes.
+
+    The affine map is found by least squares and replaced by the closest scaled rotation.
+    """
+    share = (weights / weights.sum())[:, None]
+    centre, goal = (share * points).sum(0), (share * rays).sum(0)
+    root = share.sqrt()
+    affine = torch.linalg.lstsq(root * (points - centre), root * (rays - goal)).solution.T
+    u, s, vt = torch.linalg.svd(affine, full_matrices=False)
+    first_two = u @ vt
+    rotation = torch.cat([first_two, torch.linalg.cross(first_two[0], first_two[1])[None]])
+    scale = float(s.mean())
+    return rotation, scale, goal - scale * first_two @ centre

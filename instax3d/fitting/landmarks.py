@@ -1,0 +1,106 @@
+"""What the 68 landmarks are worth, and how those of the jaw slide."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ..headmodel import HeadModel
+
+JAW = slice(0, 17)
+INNER = slice(17, 68)
+"""Brows, nose, eyes and mouth: landmarks that are tied to a place on the skin."""
+SIGMA = 0.015
+"""How far a detector's landmark lies from the model's for the same person, in face sizes, at a group weight of 1."""
+GROUP_WEIGHTS = torch.cat(
+    [
+        torch.full((17,), 0.45),  # jaw
+        torch.full((10,), 0.7),  # brows: their hair moves, the model has none
+        torch.full((9,), 1.2),  # nose
+        torch.full((12,), 1.3),  # eyes
+        torch.full((20,), 1.0),  # mouth
+    ]
+)
+ALONG_JAW = 0.15
+"""How much an error along the jaw's line counts: detectors space these landmarks as they like."""
+_BAND = 0.03
+"""Metres from the jaw's landmarks in which the outline is sought that hides them."""
+_HIDDEN = 0.05
+"""A jaw landmark whose normal meets the view at less than this cosine is taken to be on the outline."""
+_RIM = 0.2
+"""Vertices whose normals meet the view at less than this cosine are near the outline."""
+_REACH = 0.04
+"""Metres that a hidden jaw landmark may slide over the skin."""
+
+
+def face_size(landmarks: Float[Tensor, "68 2"]) -> float:
+    """The longer side of the landmarks' box in pixels: the unit in which errors are told."""
+    return float((landmarks.max(0).values - landmarks.min(0).values).max())
+
+
+@dataclass(frozen=True)
+class Carriers:
+    """Where on the mesh each landmark of one view is, and how its pixel error is weighed."""
+
+    triangles: Int[Tensor, "68 3"]
+    weights: Float[Tensor, "68 3"]
+    whitening: Float[Tensor, "68 2 2"]
+    """From pixels to standard deviations."""
+
+
+class JawContour:
+    """Finds what a detector takes for the jaw in a view: the jaw line, or the outline of the face that hides it."""
+
+    def __init__(self, model: HeadModel) -> None:
+        neutral = model(model.neutral())
+        jaw = model.landmarks(neutral)[JAW]
+        skin = model.regions["face"] | model.regions["neck"]
+        near = torch.cdist(neutral, jaw).min(1).values < _BAND
+        self._model = model
+        self._candidates = torch.nonzero(skin & near)[:, 0]
+
+    def carriers(
+        self,
+        vertices: Float[Tensor, "vertices 3"],
+        normals: Float[Tensor, "vertices 3"],
+        centre: Float[Tensor, "3"],
+        projected: Float[Tensor, "vertices 2"],
+        seen: Float[Tensor, "68 2"],
+        units_per_metre: float,
+    ) -> Carriers:
+        """Where the landmarks are in the view of a camera.
+
+        Args:
+            vertices: the current head in the world.
+            normals: its unit normals.
+            centre: of the camera.
+            projected: the vertices' pixels.
+            seen: the detected landmarks.
+            units_per_metre: of the world.
+        """
+        triangles, weights = self._model.landmark_faces.clone(), self._model.landmark_weights.clone()
+        jaw = self._model.landmarks(vertices)[JAW]
+        facing = (normals * functional.normalize(centre - vertices, dim=1)).sum(1)
+        hidden = (facing[triangles[JAW]] * weights[JAW]).sum(1) < _HIDDEN
+        rim = self._candidates[facing[self._candidates].abs() < _RIM]
+        for landmark in torch.nonzero(hidden)[:, 0].tolist():
+            within = rim[(vertices[rim] - jaw[landmark]).norm(dim=1) < _REACH * units_per_metre]
+            if len(within):
+                nearest = within[(projected[within] - seen[landmark]).norm(dim=1).argmin()]
+                triangles[landmark] = nearest
+                weights[landmark] = torch.tensor([1.0, 0.0, 0.0])
+        return Carriers(triangles, weights, _whitening(seen, hidden))
+
+
+def _whitening(seen: Float[Tensor, "68 2"], hidden: Bool[Tensor, "17"]) -> Float[Tensor, "68 2 2"]:
+    """Isotropic but for the jaw, where errors along its line count less."""
+    matrices = torch.eye(2).repeat(68, 1, 1)
+    jaw = seen[JAW]
+    along = functional.normalize(torch.cat([jaw[1:2] - jaw[:1], jaw[2:] - jaw[:-2], jaw[-1:] - jaw[-2:-1]]), dim=1)
+    across = torch.stack([-along[:, 1], along[:, 0]], 1)
+    slack = torch.where(hidden, 0.0, ALONG_JAW)[:, None]
+    matrices[JAW] = torch.stack([across, slack * along], 1)
+    return matrices * (GROUP_WEIGHTS / (SIGMA * face_size(seen)))[:, None, None]

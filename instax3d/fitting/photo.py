@@ -1,0 +1,128 @@
+"""Fits a head to one photo: pose, focal length, shape and expression."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import FitError
+from ..headmodel import HeadModel, HeadParameters
+from ..types import Cameras
+from .engine import solve
+from .initial import Placement, weak_perspective
+from .landmarks import INNER, face_size
+from .outline import SignedDistance, comparison_cameras
+from .terms import LandmarkTerm, OutlineTerm
+from .unknowns import Beliefs, LogNormal, Unknowns
+
+PORTRAIT_DISTANCE = LogNormal(0.85, 0.25)
+"""Metres at which heads are photographed, where nothing tells the focal length."""
+
+
+@dataclass(frozen=True)
+class PhotoFit:
+    """A head that fits a photo. The head stands upright at the world's origin, so its pose is in the camera."""
+
+    parameters: HeadParameters
+    vertices: Float[Tensor, "vertices 3"]
+    """Metres."""
+    cameras: Cameras
+    """The one camera of the photo."""
+    focal: float
+    """Pixels."""
+    yaw: float
+    """Degrees by which the head is turned to its left, seen from the camera."""
+    landmark_error: float
+    """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
+
+
+def fit_photo(
+    model: HeadModel,
+    landmarks: Float[Tensor, "68 2"],
+    width: int,
+    height: int,
+    *,
+    focal: float | None = None,
+    principal_point: tuple[float, float] | None = None,
+    alpha: Float[Tensor, "1 h w"] | None = None,
+    bald: bool = False,
+    shape_components: int = 30,
+) -> PhotoFit:
+    """Fit a head model to the landmarks of one photo and, where a matte is given, to the person's outline.
+
+    Shape and expression are held by priors; unless the focal length is known, the head is believed to be about 85 cm
+    away. Landmarks of the jaw slide along it, and over to the outline where the head is turned away.
+
+    Args:
+        model: the head.
+        landmarks: iBUG 68, pixels with pixel centres at +0.5.
+        width: of the photo, pixels.
+        height: of the photo, pixels.
+        focal: focal length in pixels, where known.
+        principal_point: in pixels; the photo's middle if left out.
+        alpha: the person's matte, of the photo's size. The head must not stick out of it.
+        bald: the head, ears and all, must also reach the matte's edge.
+        shape_components: how many are fitted, in the model's order.
+
+    Raises:
+        FitError: the landmarks are no face.
+    """
+    size = face_size(landmarks)
+    if not math.isfinite(size) or size < 8:
+        raise FitError("The face in this photo is too small to fit a head to; use a larger photo of the face.")
+    place, guess = _start(model, landmarks, width, height, focal, principal_point)
+    unknowns = Unknowns(
+        model,
+        guess,
+        place,
+        Beliefs(min(shape_components, model.shape_components), distance=None if focal else PORTRAIT_DISTANCE),
+    )
+    trust = torch.ones(1)
+    outline = None
+    if alpha is not None:
+        small = comparison_cameras(guess)
+        person = SignedDistance.of(alpha[0], small.width, small.height)
+        outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
+    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust), outline)
+    viewmat = torch.eye(4)
+    viewmat[:3, :3], viewmat[:3, 3] = unknowns.rotation(vector), unknowns.translation(vector)
+    solved = unknowns.cameras(vector)
+    cameras = Cameras(viewmat[None], solved.Ks, width, height)
+    parameters = unknowns.parameters(vector)
+    vertices = model(parameters)
+    error = (cameras.project(model.landmarks(vertices))[0, :, :2] - landmarks).norm(dim=1)
+    ahead = -viewmat[2, :3]  # the direction from the head to the camera, in the head's axes
+    return PhotoFit(
+        parameters,
+        vertices,
+        cameras,
+        float(solved.Ks[0, 0, 0]),
+        -math.degrees(math.atan2(float(ahead[0]), float(ahead[2]))),
+        float(error[INNER].median()) / size,
+    )
+
+
+def _start(
+    model: HeadModel,
+    landmarks: Float[Tensor, "68 2"],
+    width: int,
+    height: int,
+    focal: float | None,
+    principal_point: tuple[float, float] | None,
+) -> tuple[Placement, Cameras]:
+    """The neutral head in the axes of the photo's camera, by weak perspective, and that camera."""
+    centre = torch.tensor(principal_point or (width / 2, height / 2))
+    points = model.landmarks(model(model.neutral()))
+    rotation, scale, shift = weak_perspective(points[INNER], landmarks[INNER] - centre, torch.ones(51))
+    focal = focal or scale * PORTRAIT_DISTANCE.mean
+    middle = rotation @ points[INNER].mean(0)
+    depth = focal / scale - float(middle[2])
+    # the landmarks' mean keeps its pixel; the origin lies behind it
+    at_middle = (shift + scale * middle[:2]) / scale
+    translation = torch.cat([at_middle - middle[:2], torch.tensor([depth])])
+    K = torch.tensor([[focal, 0.0, 0.0], [0.0, focal, 0.0], [0.0, 0.0, 1.0]])
+    K[:2, 2] = centre
+    return Placement(rotation, translation, 1.0), Cameras(torch.eye(4)[None], K[None], width, height)

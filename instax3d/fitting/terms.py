@@ -1,0 +1,133 @@
+"""What the unknowns are compared with: landmarks and outlines."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..headmodel import HeadModel
+from ..mesh import vertex_normals
+from ..types import Cameras
+from .landmarks import JawContour
+from .outline import SignedDistance, comparison_cameras, head_rim
+from .solver import soft_l1
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Points on the head that are seen in some view each, and what to make of where they are seen."""
+
+    triangles: Int[Tensor, "n 3"]
+    """Vertices of the triangle that carries each point."""
+    weights: Float[Tensor, "n 3"]
+    """Barycentric."""
+    view: Int[Tensor, "n"]
+    compare: Callable[[Float[Tensor, "n 2"]], Float[Tensor, "residuals"]]
+    """From the points' pixels to weighted residuals. Differentiable."""
+
+
+LANDMARK_THRESHOLD = 2.0
+"""Standard deviations beyond which a landmark's error counts linearly."""
+LANDMARK_VIEWS = 4.0
+"""More views than this share their weight: a detector errs alike in all of them."""
+OUTLINE_SIGMA = 0.02
+"""Of an outline point, in face sizes."""
+OUTLINE_THRESHOLD = 1.5
+"""Standard deviations beyond which an outline point's distance counts linearly."""
+OUTLINE_POINTS = 40
+"""A view's outline counts as so many points, however many it has."""
+OUTLINE_VIEWS = 8.0
+"""More outlines than this share their weight."""
+PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
+"""Landmarks of chin, nose and lips."""
+PROFILE_REACH = 0.015
+"""Metres around them in which nothing covers the outline."""
+
+
+class LandmarkTerm:
+    """The detected landmarks of some views."""
+
+    def __init__(
+        self, model: HeadModel, landmarks: Mapping[int, Float[Tensor, "68 2"]], trust: Float[Tensor, "views"]
+    ) -> None:
+        self._jaw, self._faces = JawContour(model), model.faces.numpy()
+        self._views = torch.tensor(sorted(landmarks))
+        self._seen = torch.stack([landmarks[view] for view in self._views.tolist()])
+        self._trust = trust[self._views] * _shared(len(landmarks), LANDMARK_VIEWS)
+
+    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_metre: float) -> Sightings:
+        """Find the landmarks on the current head."""
+        normals = torch.from_numpy(vertex_normals(vertices.double().numpy(), self._faces)).float()
+        chosen = cameras[self._views]
+        carriers = [
+            self._jaw.carriers(vertices, normals, centre, projected[:, :2], seen, units_per_metre)
+            for centre, projected, seen in zip(chosen.centres, chosen.project(vertices), self._seen, strict=True)
+        ]
+        triangles = torch.cat([c.triangles for c in carriers])
+        weights = torch.cat([c.weights for c in carriers])
+        whitening = torch.cat([c.whitening * trust for c, trust in zip(carriers, self._trust, strict=True)])
+        view = self._views.repeat_interleave(68)
+        seen = self._seen.flatten(0, 1)
+
+        def compare(pixels: Tensor) -> Tensor:
+            return soft_l1((whitening @ (pixels - seen)[..., None])[..., 0], LANDMARK_THRESHOLD).flatten()
+
+        return Sightings(triangles, weights, view, compare)
+
+
+class OutlineTerm:
+    """The person's outline in some views: the head must not stick out, and must meet it where it is bare."""
+
+    def __init__(
+        self,
+        model: HeadModel,
+        outlines: Mapping[int, SignedDistance],
+        trust: Float[Tensor, "views"],
+        size: float,
+        *,
+        bald: bool,
+    ) -> None:
+        neutral = model(model.neutral())
+        inside = torch.stack([model.regions[n] for n in ("neck", "eyeballs", "mouth_bag") if n in model.regions])
+        self._counts = ~inside.any(0)
+        profile = torch.cdist(neutral, model.landmarks(neutral)[PROFILE]).min(1).values < PROFILE_REACH
+        self._uncovered = torch.ones_like(profile) if bald else profile
+        self._faces, self._outlines = model.faces, outlines
+        self._weight = trust * _shared(len(outlines), OUTLINE_VIEWS) / (OUTLINE_SIGMA * size)
+
+    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
+        """Find the outline of the current head and the person's outline next to it."""
+        small = comparison_cameras(cameras)
+        pixel = cameras.width / small.width
+        rims = {
+            view: head_rim(vertices, self._faces, self._counts, small[view], person, pixel)
+            for view, person in self._outlines.items()
+        }
+        triangles = torch.cat([rim.triangles for rim in rims.values()])
+        weights = torch.cat([rim.weights for rim in rims.values()])
+        before = torch.cat([rim.pixels for rim in rims.values()])
+        distance = torch.cat([rim.distance for rim in rims.values()])
+        inwards = torch.cat([rim.inwards for rim in rims.values()])
+        view = torch.cat([torch.full((len(rim.pixels),), number) for number, rim in rims.items()])
+        weight = torch.cat(
+            [
+                self._weight[n] * _shared(len(rim.pixels), OUTLINE_POINTS).expand(len(rim.pixels))
+                for n, rim in rims.items()
+            ]
+        )
+        touch = self._uncovered[triangles].all(1)
+
+        def compare(pixels: Tensor) -> Tensor:
+            inside = distance + ((pixels - before) * inwards).sum(1)
+            gap = torch.where(touch, inside, inside.clamp_max(0.0))
+            return soft_l1((gap * weight)[:, None], OUTLINE_THRESHOLD)[:, 0]
+
+        return Sightings(triangles, weights, view, compare)
+
+
+def _shared(count: int, full: float) -> Tensor:
+    """Factor on residuals by which ``count`` of them weigh at most as much as ``full``."""
+    return torch.tensor(min(1.0, full / max(count, 1)) ** 0.5)

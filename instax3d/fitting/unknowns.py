@@ -1,0 +1,142 @@
+"""What is solved for: the place of a head in the world, its shape and expression, and a photo's focal length."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..headmodel import HeadModel, HeadParameters, rotation_matrices
+from ..types import Cameras
+from .initial import Placement
+from .layout import Block, Layout
+
+Vector = Float[Tensor, "unknowns"]
+
+SHAPE_SIGMA = 1.0
+SHAPE_BOUND = 3.0
+"""Both in the standard deviations of the model."""
+EXPRESSION_SIGMA = 0.5
+"""In sensible ranges: 1 for blend shapes, 3 for components in standard deviations."""
+JAW_SIGMA = 0.1
+"""Radians; only for models without an expression that opens the jaw."""
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """A belief about a positive number."""
+
+    mean: float
+    sigma: float
+    """Of the logarithm."""
+
+    def deviation(self, value: Float[Tensor, ""]) -> Float[Tensor, "1"]:
+        """How many standard deviations off. Differentiable."""
+        return ((value.log() - math.log(self.mean)) / self.sigma)[None]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What is thought before looking."""
+
+    shape_components: int
+    """How many of the model's components are fitted."""
+    scale: LogNormal | None = None
+    """World units per metre; None where the start is exact."""
+    distance: LogNormal | None = None
+    """Metres from the head to the only camera, whose focal length is unknown; None where it is known."""
+
+
+class Unknowns:
+    """Maps the vector of unknowns to the head and the cameras it means. All methods are differentiable."""
+
+    def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Beliefs) -> None:
+        self.model, self._cameras, self._start, self._beliefs = model, cameras, start, beliefs
+        low, high = model.expression_bounds
+        blocks = {
+            "shape": Block(torch.zeros(beliefs.shape_components), SHAPE_SIGMA, (-SHAPE_BOUND, SHAPE_BOUND)),
+            "expression": Block(torch.zeros(len(model.expression_names)), EXPRESSION_SIGMA * high, (low, high)),
+        }
+        self._jaw = model.joint_names.index("jaw") if _needs_jaw(model) else None
+        if self._jaw is not None:
+            blocks["jaw"] = Block(torch.zeros(3), JAW_SIGMA, (-0.6, 0.6))
+        self._of_model = sum(len(block.start) for block in blocks.values())
+        blocks["rotation"] = Block(torch.zeros(3))
+        blocks["translation"] = Block(start.translation)
+        if beliefs.scale:
+            blocks["scale"] = Block(torch.tensor([start.scale]))
+        if beliefs.distance:
+            blocks["focal"] = Block(torch.ones(1))
+        self.layout = Layout(blocks)
+
+    def parameters(self, vector: Vector) -> HeadParameters:
+        """Those of the model; components and joints that are not fitted stay neutral."""
+        parts = self.layout.split(vector)
+        rest = self.model.neutral()
+        pose = rest.pose
+        if self._jaw is not None:
+            pose = torch.cat([pose[: self._jaw], parts["jaw"][None], pose[self._jaw + 1 :]])
+        shape = torch.cat([parts["shape"], rest.shape[len(parts["shape"]) :]])
+        return HeadParameters(shape, parts["expression"], pose)
+
+    def scale(self, vector: Vector) -> Float[Tensor, ""]:
+        """World units per metre."""
+        parts = self.layout.split(vector)
+        return parts["scale"][0] if "scale" in parts else torch.tensor(self._start.scale)
+
+    def rotation(self, vector: Vector) -> Float[Tensor, "3 3"]:
+        """From the head's axes to the world's."""
+        return rotation_matrices(self.layout.split(vector)["rotation"]) @ self._start.rotation
+
+    def translation(self, vector: Vector) -> Float[Tensor, "3"]:
+        """Where the head's origin is in the world."""
+        return self.layout.split(vector)["translation"]
+
+    def place(self, vector: Vector, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Points of the head in the world."""
+        return self.scale(vector) * points @ self.rotation(vector).T + self.translation(vector)
+
+    def vertices(self, vector: Vector) -> Float[Tensor, "vertices 3"]:
+        """The head in the world."""
+        return self.place(vector, self.model(self.parameters(vector)))
+
+    def linearised(self, vector: Vector, chosen: Int[Tensor, "n"]) -> Callable[[Vector], Float[Tensor, "n 3"]]:
+        """Chosen vertices in the world, linear in the model's parameters about ``vector`` and exact in all else.
+
+        Head models are linear in shape and expression but for the joints' small rotations, and evaluating them with
+        all derivatives at every step of a solver would take most of the time.
+        """
+        count = self._of_model
+
+        def posed(of_model: Tensor) -> Tensor:
+            return self.model.at(self.parameters(torch.cat([of_model, vector[count:]])), chosen)
+
+        centre, at_centre = vector[:count], posed(vector[:count])
+        slopes = torch.func.jacfwd(posed)(centre)
+        return lambda moved: self.place(moved, at_centre + slopes @ (moved[:count] - centre))
+
+    def cameras(self, vector: Vector) -> Cameras:
+        """The given cameras, or that of the photo with the current focal length."""
+        parts = self.layout.split(vector)
+        if "focal" not in parts:
+            return self._cameras
+        factors = torch.cat([parts["focal"], parts["focal"], torch.ones(1)])
+        axes, centres = self._cameras.Ks[..., :2], self._cameras.Ks[..., 2:]
+        return replace(self._cameras, Ks=torch.cat([axes * factors[:, None], centres], -1))
+
+    def prior(self, vector: Vector) -> Float[Tensor, "priors"]:
+        """All beliefs as deviations in standard deviations."""
+        found = [self.layout.prior(vector)]
+        if self._beliefs.scale:
+            found.append(self._beliefs.scale.deviation(self.scale(vector)))
+        if self._beliefs.distance:
+            ahead = self._cameras.viewmats[0, 2, :3] @ self.translation(vector) + self._cameras.viewmats[0, 2, 3]
+            found.append(self._beliefs.distance.deviation(ahead / self.scale(vector)))
+        return torch.cat(found)
+
+
+def _needs_jaw(model: HeadModel) -> bool:
+    return "jaw" in model.joint_names and "jawOpen" not in model.expression_names
