@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+import instax3d  # noqa: F401 - before torch, for its OpenMP setting
+
 # Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.
 CHECKED = [
     "instax3d",
