@@ -17,7 +17,7 @@ from .terms import LandmarkTerm, OutlineTerm, Sightings
 from .unknowns import Unknowns
 
 ROUNDS = 5
-EVALUATIONS = 8
+STEPS = 8
 """In each round; the points change in the next one anyway."""
 
 
@@ -30,7 +30,7 @@ def solve(unknowns: Unknowns, landmarks: LandmarkTerm, outline: OutlineTerm | No
         # outlines wait for a head in place: before that they would be compared with the wrong edges
         if outline and number > 0:
             seen.append(outline.look_up(vertices, cameras))
-        vector = minimise(_residuals(unknowns, vector, seen), unknowns.layout, vector, evaluations=EVALUATIONS)
+        vector = minimise(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
     return vector
 
 

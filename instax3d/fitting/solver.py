@@ -3,49 +3,68 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import least_squares
 from torch import Tensor
 
 from .layout import Layout
 
 Residuals = Callable[[Float[Tensor, "unknowns"]], Float[Tensor, "residuals"]]
 
+_DAMPING = 1e-3
+_ENOUGH = 1e-4
+"""A step that lowers the cost by less than this share is the last one."""
+_ATTEMPTS = 6
+"""Dampings tried, each ten times the one before, until a step lowers the cost."""
+
 
 def minimise(
-    residuals: Residuals, layout: Layout, start: Float[Tensor, "unknowns"], *, evaluations: int
+    residuals: Residuals, layout: Layout, start: Float[Tensor, "unknowns"], *, steps: int
 ) -> Float[Tensor, "unknowns"]:
     """The vector within the layout's bounds that makes the residuals' sum of squares smallest.
 
-    A trust-region method (Branch, Coleman and Li, 1999) with forward-mode Jacobians.
+    Levenberg and Marquardt's method with forward-mode Jacobians; unknowns that press against a bound sit out a step
+    (Bertsekas' projected Newton, 1982). The normal equations suit problems of few unknowns that all have priors.
 
     Args:
         residuals: differentiable; already weighted, and made robust where that is wanted.
         start: where to begin.
-        evaluations: at most so many calls.
+        steps: at most so many.
     """
+    low, high = layout.bounds()
     jacobian = torch.func.jacfwd(residuals)
-
-    def as_tensor(vector: np.ndarray) -> Tensor:
-        return torch.tensor(vector, dtype=start.dtype)
-
-    low, high = (bound.double().numpy() for bound in layout.bounds())
-    found = least_squares(
-        lambda vector: residuals(as_tensor(vector)).double().numpy(),
-        np.clip(start.double().numpy(), low + 1e-6, high - 1e-6),  # the method works strictly inside
-        jac=lambda vector: jacobian(as_tensor(vector)).double().numpy(),
-        bounds=(low, high),
-        x_scale="jac",
-        ftol=1e-4,
-        xtol=1e-5,
-        max_nfev=evaluations,
-    )
-    return as_tensor(found.x)
+    vector = start.clamp(low, high)
+    now = residuals(vector)
+    damping = _DAMPING
+    for _ in range(steps):
+        slopes = jacobian(vector).double()
+        gradient, hessian = slopes.T @ now.double(), slopes.T @ slopes
+        free = ~(((vector <= low) & (gradient > 0)) | ((vector >= high) & (gradient < 0)))
+        cost = (now.double() ** 2).sum()
+        for _ in range(_ATTEMPTS):
+            moved = vector.clone()
+            moved[free] -= _damped_step(gradient[free], hessian[free][:, free], damping).float()
+            moved = moved.clamp(low, high)
+            then = residuals(moved)
+            lowered = float(1 - (then.double() ** 2).sum() / cost)
+            if lowered > 0:
+                vector, now, damping = moved, then, damping / 10
+                break
+            damping *= 10
+        if not lowered > _ENOUGH:
+            break
+    return vector
 
 
 def soft_l1(residuals: Float[Tensor, "n c"], threshold: float) -> Float[Tensor, "n c"]:
     """Vectors shortened so that their squared lengths grow linearly beyond ``threshold``. Differentiable everywhere."""
     relative = (residuals**2).sum(-1, keepdim=True) / threshold**2
     return residuals * torch.sqrt(2 / (1 + torch.sqrt(1 + relative)))
+
+
+def _damped_step(
+    gradient: Float[Tensor, "free"], hessian: Float[Tensor, "free free"], damping: float
+) -> Float[Tensor, "free"]:
+    """Marquardt's step: the damping is relative to each unknown's own curvature."""
+    curvature = hessian.diagonal().clamp_min(1e-12)
+    return torch.linalg.solve(hessian + torch.diag(damping * curvature), gradient)
