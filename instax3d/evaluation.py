@@ -4,7 +4,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from .types import Capture, Photo, Views
 
 def mean_psnr(images: Float[Tensor, "views 3 h w"], targets: Float[Tensor, "views 3 h w"]) -> float:
     """Mean over views of the PSNR of each, dB."""
-    return float(torch.stack([psnr(image, target) for image, target in zip(images, targets)]).mean())
+    return float(psnr(images, targets).mean())
 
 
 def identity_distance(detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]) -> float | None:
@@ -48,7 +47,7 @@ def evaluate(
             found["psnr_test"] = mean_psnr(shown, truth)
         return found
     if views.photo_index is not None:
-        found["psnr_photo"] = float(psnr(rendered[views.photo_index], views.images[views.photo_index]))
+        found["psnr_photo"] = mean_psnr(*(part[[views.photo_index]] for part in (rendered, views.images)))
         found |= _distance("identity_photo", detector, given, rendered[views.photo_index])
     front, _ = portrait.render(portrait.orbit.cameras([0.0]))
     return found | _distance("identity_front", detector, given, front[0])

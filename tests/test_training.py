@@ -1,0 +1,114 @@
+"""The Lightning module with fakes of everything else."""
+
+import pytest
+import torch
+
+from instax3d.config import TrainingConfig
+from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_cameras, toy_mesh, toy_views
+from instax3d.training import PortraitModule, scene_extent, train, training_views, view_order
+
+
+def module(densifier=None, **options) -> PortraitModule:
+    config = TrainingConfig(**{"iterations": 24, **options})
+    torch.manual_seed(0)
+    blobs = BlobGaussians()
+    blobs.initialise(toy_mesh(), toy_views(), seed=0)
+    return PortraitModule(
+        blobs, densifier or IdleDensifier(), DenseRenderer(), toy_views(), config, scene_scale=0.6
+    )
+
+
+def run(made: PortraitModule) -> PortraitModule:
+    train(made, view_order(toy_views(), made.training_config.iterations, 0.0, 0), device="cpu")
+    return made
+
+
+def test_training_brings_the_render_closer():
+    losses = []
+    made = module()
+    made.on_step = lambda report: losses.append(report.loss)
+    run(made)
+    assert losses[-1] < 0.8 * losses[0]
+    assert made.step_count == 24
+
+
+def test_the_same_seed_gives_the_same_gaussians():
+    first, second = (run(module()).representation.gaussians().detach() for _ in range(2))
+    assert torch.equal(first.means, second.means)
+    assert torch.equal(first.sh, second.sh)
+
+
+def test_rates_decay_to_their_stated_share():
+    made = run(module(position_decay=0.01, rate_decay=0.5))
+    optimizers = made.optimizers()
+    rates = {name: o.param_groups[0]["lr"] for name, o in zip(made.representation.learning_rates(), optimizers)}
+    last = 23 / 24
+    assert rates["means"] == pytest.approx(1e-3 * 0.01**last)
+    assert rates["sh0"] == pytest.approx(5e-2 * 0.5**last)
+
+
+def test_a_view_without_trust_teaches_nothing():
+    views = toy_views()
+    blind = type(views)(views.images, views.alpha, views.cameras, torch.zeros(len(views)))
+    blobs = BlobGaussians()
+    blobs.initialise(toy_mesh(), views, seed=0)
+    before = blobs.gaussians().detach()
+    made = PortraitModule(
+        blobs, IdleDensifier(), DenseRenderer(), blind, TrainingConfig(iterations=4), scene_scale=0.6
+    )
+    run(made)
+    torch.testing.assert_close(blobs.gaussians().detach().means, before.means)
+
+
+class Doubler(IdleDensifier):
+    """Appends a copy of all Gaussians once."""
+
+    def after_backward(self, step):
+        from gsplat.strategy.ops import duplicate
+
+        from instax3d.types import DensifyReport
+
+        if step.step != 5:
+            return DensifyReport()
+        count = len(step.splats["means"])
+        duplicate(step.splats, dict(step.optimizers), {}, torch.ones(count, dtype=torch.bool))
+        return DensifyReport(born=count)
+
+
+def test_gaussians_born_on_the_way_are_trained_too():
+    made = run(module(Doubler()))
+    count = len(toy_mesh().vertices)
+    means = made.representation.gaussians().means.detach()
+    assert len(means) == 2 * count
+    assert not torch.equal(means[:count], toy_mesh().vertices)
+
+
+def test_a_checkpoint_with_another_count_is_taken_back():
+    made = run(module(Doubler()))
+    checkpoint = {"state_dict": made.state_dict()}
+    made.on_save_checkpoint(checkpoint)
+    fresh = module()
+    fresh.on_load_checkpoint(checkpoint)
+    fresh.load_state_dict(checkpoint["state_dict"])
+    assert torch.equal(fresh.representation.gaussians().means, made.representation.gaussians().means)
+    assert fresh.step_count == 24
+
+
+def test_half_resolution_views_keep_the_field_of_view():
+    (full, *_), (half, *_) = training_views(toy_views()), training_views(toy_views(), 0.5)
+    assert half.image.shape[2:] == (16, 16)
+    torch.testing.assert_close(half.camera.Ks[0, :2] * 2, full.camera.Ks[0, :2])
+    assert float((half.image.mean() - full.image.mean()).abs()) < 1e-6
+
+
+def test_the_photo_is_drawn_as_often_as_asked():
+    views = toy_views()
+    order = view_order(views, 4000, 0.5, seed=1)
+    assert order.count(0) / 4000 == pytest.approx(0.5 + 0.5 / 4, abs=0.03)
+    even = view_order(views, 400, 0.0, seed=1)
+    assert [even.count(index) for index in range(4)] == [100] * 4
+
+
+def test_the_scene_is_as_large_as_the_cameras_circle():
+    assert scene_extent(toy_cameras(8, distance=2.0), torch.zeros(3)) == pytest.approx(2.2, rel=1e-4)
+    assert scene_extent(toy_cameras(1, distance=2.0), torch.zeros(3)) == pytest.approx(2.2, rel=1e-4)
