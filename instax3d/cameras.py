@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .errors import CaptureError
 from .files import write_text
+from .images import open_image
 from .types import Cameras
 
 _FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
@@ -292,7 +293,7 @@ def _size(fields: _Fields, file: Path) -> tuple[int, int]:
     width, height = fields.positive("w"), fields.positive("h")
     if width is None or height is None:
         try:
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 return image.size
         except FileNotFoundError:
             raise fields.fail(f"has no image at {file}, and its size is not stated; add w and h or the image") from None

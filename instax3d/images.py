@@ -1,6 +1,7 @@
 """Images between tensors in [0, 1] and eight-bit pixels, and PNG files of them."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -9,6 +10,22 @@ from PIL import Image
 from torch import Tensor
 
 from .files import atomic
+
+_FORMATS = {"AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
+"""Pillow's other readers are left out: some run programs (EPS), none are for photos."""
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open an image without decoding it, in a format that photos and frames come in.
+
+    Raises:
+        OSError: there is no such file, or it is no such image.
+        PIL.Image.DecompressionBombError: it has more than about 170 megapixels.
+    """
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks about size and odd metadata
+        return Image.open(path, formats=sorted(_FORMATS & set(Image.OPEN)))
 
 
 def to_uint8(image: Float[Tensor, "channels h w"]) -> UInt8[Tensor, "h w channels"]:

@@ -14,12 +14,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from .errors import PhotoError
+from .images import open_image
 
 MAX_SIDE = 2048
 """Larger photos are reduced to this longest side, pixels: the portrait holds no finer detail."""
 
-_FORMATS = {"AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
-"""Pillow's other readers are left out: some run programs (EPS), none are for photos."""
 _RAW = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _OPAQUE = 250
@@ -68,7 +67,7 @@ def read_photo_file(path: Path) -> PhotoFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata
-            with Image.open(path, formats=_readable()) as image:
+            with open_image(path) as image:
                 return _decode(image, notes)
     except Image.DecompressionBombError:
         raise PhotoError(f"{path} has more than 170 megapixels; save it smaller and try again") from None
@@ -110,11 +109,6 @@ def _check_format(path: Path) -> None:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-
-
-def _readable() -> list[str]:
-    Image.init()
-    return sorted(_FORMATS & set(Image.OPEN))
 
 
 def _unreadable(path: Path, error: Exception) -> str:

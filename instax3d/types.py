@@ -101,6 +101,8 @@ class Capture:
     """One image file per camera."""
     test_cameras: Cameras | None = None
     test_files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the user should know of the frames, one sentence each."""
 
 
 @dataclass(frozen=True)

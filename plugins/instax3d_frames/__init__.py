@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""The `frames` view generator; see README.md."""
