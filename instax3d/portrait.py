@@ -90,7 +90,8 @@ def _nearest_to_optical_axes(cameras: Cameras, start: Float[Tensor, "3"]) -> Flo
     hold = 1e-2 * len(cameras)
     left = across.sum(0) + hold * torch.eye(3)
     right = (across @ cameras.centres[..., None]).sum(0)[:, 0] + hold * start
-    return torch.linalg.solve(left, right)
+    found: Tensor = torch.linalg.solve(left, right)
+    return found
 
 
 class Portrait:
@@ -116,7 +117,8 @@ class Portrait:
     @property
     def metrics(self) -> Mapping[str, float]:
         """The figures of ``run.json``."""
-        return self.manifest["metrics"]
+        figures: Mapping[str, float] = self.manifest["metrics"]
+        return figures
 
     def render(
         self, cameras: Cameras, *, background: Float[Tensor, "3"] | None = None

@@ -84,6 +84,7 @@ class Live:
         from rich.console import Console
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
+        from rich.progress import TaskID
 
         self._bars = RichProgress(
             SpinnerColumn(),
@@ -94,7 +95,7 @@ class Live:
             console=Console(stderr=True),
         )
         self._bars.start()
-        self._task = None
+        self._task: TaskID | None = None
         self._since = 0.0
 
     def note(self, message: str) -> None:

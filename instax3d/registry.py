@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 from pydantic import ValidationError
@@ -135,7 +135,7 @@ class Registry:
         self._manager.register(point.load(), name=name)
         self._manager.check_pending()  # a misspelt hook is an error, not silence
         hooks = self._manager.hook.instax3d_plugins.get_hookimpls()
-        found = [spec for hook in hooks if hook.plugin_name == name for spec in hook.function()]
+        found = [spec for hook in hooks if hook.plugin_name == name for spec in cast(Iterable[Any], hook.function())]
         if not found:
             raise LookupError(
                 f"{point.value} announces no plugin: it needs a function instax3d_plugins marked @hookimpl"

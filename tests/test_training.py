@@ -13,9 +13,7 @@ def module(densifier=None, **options) -> PortraitModule:
     torch.manual_seed(0)
     blobs = BlobGaussians()
     blobs.initialise(toy_mesh(), toy_views(), seed=0)
-    return PortraitModule(
-        blobs, densifier or IdleDensifier(), DenseRenderer(), toy_views(), config, scene_scale=0.6
-    )
+    return PortraitModule(blobs, densifier or IdleDensifier(), DenseRenderer(), toy_views(), config, scene_scale=0.6)
 
 
 def run(made: PortraitModule) -> PortraitModule:
@@ -53,9 +51,7 @@ def test_a_view_without_trust_teaches_nothing():
     blobs = BlobGaussians()
     blobs.initialise(toy_mesh(), views, seed=0)
     before = blobs.gaussians().detach()
-    made = PortraitModule(
-        blobs, IdleDensifier(), DenseRenderer(), blind, TrainingConfig(iterations=4), scene_scale=0.6
-    )
+    made = PortraitModule(blobs, IdleDensifier(), DenseRenderer(), blind, TrainingConfig(iterations=4), scene_scale=0.6)
     run(made)
     torch.testing.assert_close(blobs.gaussians().detach().means, before.means)
 
