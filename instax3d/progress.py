@@ -82,9 +82,8 @@ class Live:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
-        from rich.progress import TaskID
 
         self._bars = RichProgress(
             SpinnerColumn(),
