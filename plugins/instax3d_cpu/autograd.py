@@ -1,10 +1,11 @@
 """The torch side of the kernels: what is allocated, what is kept for backward, and where gradients go.
 
-Two autograd nodes, so that the projected centres between them can be asked for their gradient, as gsplat's densification
-strategies do: `_Project` turns Gaussians into records and ``means2d``, `_Composite` turns those into images.
+There is an autograd node for the projection and one for the compositing, so that the projected centres between them can
+be asked for their gradient, as gsplat's densification strategies do.
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -28,7 +29,7 @@ _MAX_SLOTS = 2**31 - 1
 
 
 class DepthMode(IntEnum):
-    """What is rendered of the depth."""
+    """What is drawn of the depth along with three colour channels."""
 
     NONE = 0
     ACCUMULATED = 1
@@ -37,7 +38,7 @@ class DepthMode(IntEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers of `rasterization` that are the same for all cameras."""
+    """The numbers that are the same for all cameras."""
 
     width: int
     height: int
@@ -48,9 +49,6 @@ class Settings:
     antialiased: bool = False
     degree: int = 0
     """Of the spherical harmonics, or one of projection.PLAIN_COLOURS and NO_COLOURS."""
-    depth: DepthMode = DepthMode.NONE
-    planar: bool = True
-    """Images [cameras, 3, height, width] if true, else [cameras, height, width, 3]."""
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -58,9 +56,10 @@ class Settings:
         return -(-self.width // binning.TILE), -(-self.height // binning.TILE)
 
     @property
-    def strides(self) -> tuple[int, int]:
-        """Distance between channels and between pixels of an image."""
-        return (self.width * self.height, 1) if self.planar else (1, 3)
+    def rules(self) -> projection.Rules:
+        """For the projection kernels."""
+        floats = (np.float32(x) for x in (self.near, self.far, self.radius_clip, self.eps2d))
+        return projection.Rules(self.degree, *floats, self.antialiased)
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,34 @@ class Bins:
 
 
 @dataclass(frozen=True)
-class Rasterised:
-    """Images and what lies behind them."""
+class Projected:
+    """Gaussians as the cameras see them."""
 
-    image: Float[Tensor, "views 3 h w"] | Float[Tensor, "views h w 3"]
-    alpha: Float[Tensor, "views h w"]
-    depth: Float[Tensor, "views h w"] | None
-    means2d: Float[Tensor, "views n 2"]
-    radii: Int32[Tensor, "views n 2"]
+    settings: Settings
     records: Float[Tensor, "views n 16"]
     """See `projection`."""
+    means2d: Float[Tensor, "views n 2"]
+    """Centres in pixels. Non-leaf: call ``retain_grad`` for ``.grad``; backward always leaves ``.absgrad``."""
+    radii: Int32[Tensor, "views n 2"]
     bins: list[Bins]
     """One per camera."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Images of three colour channels."""
+
+    image: Float[Tensor, "views 3 h w"] | Float[Tensor, "views h w 3"]
+    alpha: Float[Tensor, "views h w"]
+    depth: Float[Tensor, "views h w"] | None
+
+
 def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().numpy()
+
+
+def _flat(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().numpy().reshape(-1)
 
 
 def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Settings, *, for_backward: bool) -> Bins:
@@ -110,12 +121,26 @@ def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Setti
     total = binning.offsets_of(counts, spans, tile_offsets, first_slots)
     if total > _MAX_SLOTS:
         raise RenderError(
-            f"The Gaussians touch {total:,} tiles, more than can be rendered: use fewer or smaller Gaussians or a smaller image"
+            f"The Gaussians touch {total:,} tiles of 16x16 pixels, more than can be drawn: "
+            "use fewer or smaller Gaussians, or a smaller image"
         )
     ids = np.empty(total, np.int32)
     slots = np.empty(total if for_backward else 0, np.int32)
     binning.fill_tiles(order, spans, counts, first_slots, tiles_x, ids, slots)
     return Bins(order, tile_offsets, ids, first_slots, slots)
+
+
+def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
+    """Kernel arguments from means, quats, scales, opacities and colours, which may differ from camera to camera."""
+    colours = tensors[4]
+    return projection.Splats(
+        *(_array(t) for t in tensors[:4]), _array(colours[camera] if colours.ndim == 4 else colours)
+    )
+
+
+def _camera(viewmats: Tensor, centres: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
+    arrays = (_array(t[camera]) for t in (viewmats, centres, Ks))
+    return projection.Camera(*arrays, settings.width, settings.height)
 
 
 class _Project(torch.autograd.Function):
@@ -135,31 +160,19 @@ class _Project(torch.autograd.Function):
         settings: Settings,
     ) -> Any:
         cameras, n = len(viewmats), len(means)
+        splats = (means, quats, scales, opacities, colours)
         records = torch.empty(cameras, n, projection.RECORD)
         means2d = torch.empty(cameras, n, 2)
         radii = torch.empty(cameras, n, 2, dtype=torch.int32)
-        shared = [_array(t) for t in (means, quats, scales, opacities)]
         for c in range(cameras):
             projection.project(
-                *shared,
-                _array(colours if colours.ndim == 3 else colours[c]),
-                settings.degree,
-                _array(viewmats[c]),
-                _array(centres[c]),
-                _array(Ks[c]),
-                settings.width,
-                settings.height,
-                np.float32(settings.near),
-                np.float32(settings.far),
-                np.float32(settings.radius_clip),
-                np.float32(settings.eps2d),
-                settings.antialiased,
-                _array(records[c]),
-                _array(means2d[c]),
-                _array(radii[c]),
+                _splats(splats, c),
+                _camera(viewmats, centres, Ks, c, settings),
+                settings.rules,
+                *(_array(t[c]) for t in (records, means2d, radii)),
             )
         ctx.settings = settings
-        ctx.save_for_backward(means, quats, scales, opacities, colours, viewmats, centres, Ks, records, radii)
+        ctx.save_for_backward(*splats, viewmats, centres, Ks, records, radii)
         ctx.mark_non_differentiable(radii)
         ctx.set_materialize_grads(False)
         return records, means2d, radii
@@ -167,47 +180,65 @@ class _Project(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_records: Tensor | None, grad_means2d: Tensor | None, _: Tensor | None) -> Any:
-        means, quats, scales, opacities, colours, viewmats, centres, Ks, records, radii = ctx.saved_tensors
+        *splats, viewmats, centres, Ks, records, radii = ctx.saved_tensors
         settings: Settings = ctx.settings
-        cameras, n = len(viewmats), len(means)
+        cameras, n = len(viewmats), len(splats[0])
         grad_records = torch.zeros_like(records) if grad_records is None else grad_records.contiguous()
         grad_means2d = torch.zeros(cameras, n, 2) if grad_means2d is None else grad_means2d.contiguous()
-        inputs = (means, quats, scales, opacities)
-        grads = [torch.empty_like(t) for t in inputs]
-        grad_colours = torch.empty_like(colours)
+        grads = tuple(torch.empty_like(t) for t in splats)
         grad_views = torch.empty(cameras, -(-n // projection.CHUNK), 15)
-        per_camera = colours.ndim == 4
         for c in range(cameras):
             projection.project_backward(
-                *(_array(t) for t in inputs),
-                _array(colours[c] if per_camera else colours),
-                settings.degree,
-                _array(viewmats[c]),
-                _array(centres[c]),
-                _array(Ks[c]),
-                settings.width,
-                settings.height,
-                np.float32(settings.eps2d),
-                settings.antialiased,
-                _array(records[c]),
-                _array(radii[c]),
-                _array(grad_records[c]),
-                _array(grad_means2d[c]),
+                _splats(splats, c),
+                _camera(viewmats, centres, Ks, c, settings),
+                settings.rules,
+                *(_array(t[c]) for t in (records, radii, grad_records, grad_means2d)),
                 c > 0,
-                c > 0 and not per_camera,
-                *(_array(g) for g in grads),
-                _array(grad_colours[c] if per_camera else grad_colours),
+                c > 0 and splats[4].ndim == 3,
+                _splats(grads, c),
                 _array(grad_views[c]),
             )
-        grad_view = grad_centre = None
-        if ctx.needs_input_grad[5] or ctx.needs_input_grad[6]:
-            total = grad_views.sum(1)
-            grad_view = torch.zeros(cameras, 4, 4)
-            grad_view[:, :3] = total[:, :12].reshape(cameras, 3, 4)
-            grad_centre = total[:, 12:]
-        if settings.degree == projection.NO_COLOURS:
-            return *grads, None, grad_view, grad_centre, None, None
-        return *grads, grad_colours, grad_view, grad_centre, None, None
+        total = grad_views.sum(1)
+        grad_viewmats = torch.zeros(cameras, 4, 4)
+        grad_viewmats[:, :3] = total[:, :12].reshape(cameras, 3, 4)
+        return *grads, grad_viewmats, total[:, 12:], None, None
+
+
+def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: Settings) -> compositing.Tiles:
+    return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, settings.tiles[0])
+
+
+def _image(camera: int, colour: Tensor, alpha: Tensor | None) -> compositing.Image:
+    """Kernel arguments: image and alpha, or their gradients, of one camera."""
+    return compositing.Image(_flat(colour[camera]), np.empty(0, np.float32) if alpha is None else _flat(alpha[camera]))
+
+
+def _plane(camera: int, depth: Tensor | None) -> NDArray[Any] | None:
+    return None if depth is None else _flat(depth[camera])
+
+
+def _contiguous(grad: Tensor | None) -> Tensor | None:
+    return None if grad is None else grad.contiguous()
+
+
+class _Backward:
+    """What the two compositing nodes share: from sums per slot to gradients of records and centres."""
+
+    def __init__(self, records: Tensor, means2d: Tensor) -> None:
+        self.records = records
+        self.grad_records = torch.zeros_like(records)
+        self.grad_means2d, self.absgrad = torch.zeros_like(means2d), torch.zeros_like(means2d)
+
+    def gather(self, camera: int, bins: Bins, sums: NDArray[np.float32], grad_colours: Tensor, column: int) -> None:
+        compositing.gather_gradients(
+            sums,
+            bins.order,
+            bins.slots,
+            bins.first_slots,
+            *(_array(t[camera]) for t in (self.records, self.grad_records, self.grad_means2d, self.absgrad)),
+            _array(grad_colours[camera]),
+            column,
+        )
 
 
 class _Composite(torch.autograd.Function):
@@ -215,32 +246,27 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, records: Tensor, means2d: Tensor, backgrounds: Tensor, bins: list[Bins], settings: Settings
+        ctx: Any, records: Tensor, means2d: Tensor, backgrounds: Tensor, scene: Projected, mode: DepthMode, planar: bool
     ) -> Any:
+        settings = scene.settings
         cameras, width, height = len(records), settings.width, settings.height
-        image = torch.empty((cameras, 3, height, width) if settings.planar else (cameras, height, width, 3))
+        image = torch.empty((cameras, 3, height, width) if planar else (cameras, height, width, 3))
         alpha = torch.empty(cameras, height, width)
-        depth = None if settings.depth is DepthMode.NONE else torch.empty(cameras, height, width)
-        blocks = [np.empty(len(b.ids), np.uint32) for b in bins]
-        for c, b in enumerate(bins):
+        depth = None if mode is DepthMode.NONE else torch.empty(cameras, height, width)
+        ctx.frame = compositing.Frame(width, height, *((width * height, 1) if planar else (1, 3)))
+        ctx.tiles = [_tiles(records[c], b, np.empty(len(b.ids), np.uint32), settings) for c, b in enumerate(scene.bins)]
+        for c, tiles in enumerate(ctx.tiles):
             compositing.composite(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
-                _array(records[c]).reshape(-1),
-                b.ids,
-                b.tile_offsets,
-                settings.tiles[0],
-                width,
-                height,
+                tiles,
+                ctx.frame,
                 _array(backgrounds[c]),
-                settings.strides,
-                _array(image[c]).reshape(-1),
-                _array(alpha[c]).reshape(-1),
-                None if depth is None else _array(depth[c]).reshape(-1),
-                settings.depth is DepthMode.EXPECTED,
-                blocks[c],
+                _image(c, image, alpha),
+                _plane(c, depth),
+                mode is DepthMode.EXPECTED,
             )
-        ctx.settings, ctx.bins, ctx.blocks = settings, bins, blocks
+        ctx.bins, ctx.mode, ctx.planar = scene.bins, mode, planar
         # means2d is saved, though not read, because its `absgrad` is set in backward
         ctx.save_for_backward(records, means2d, image, alpha, depth)
         ctx.set_materialize_grads(False)
@@ -250,53 +276,102 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_image: Tensor | None, grad_alpha: Tensor | None, grad_depth: Tensor | None) -> Any:
         records, means2d, image, alpha, depth = ctx.saved_tensors
-        settings: Settings = ctx.settings
         grad_image = torch.zeros_like(image) if grad_image is None else grad_image.contiguous()
-        grad_alpha = None if grad_alpha is None else grad_alpha.contiguous()
-        grad_depth = None if grad_depth is None else grad_depth.contiguous()
-        grad_records = torch.zeros_like(records)
-        grad_means2d, absgrad = torch.zeros_like(means2d), torch.zeros_like(means2d)
-        for c, b in enumerate(ctx.bins):
-            sums = np.empty((len(b.ids), compositing.GRADIENTS), np.float32)
+        grad_alpha, grad_depth = _contiguous(grad_alpha), _contiguous(grad_depth)
+        result = _Backward(records, means2d)
+        for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
+            sums = np.empty((len(bins.ids), compositing.MOMENTS + 4), np.float32)
             compositing.composite_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
-                _array(records[c]).reshape(-1),
-                b.ids,
-                b.tile_offsets,
-                settings.tiles[0],
-                settings.width,
-                settings.height,
-                settings.strides,
-                _array(image[c]).reshape(-1),
-                _array(alpha[c]).reshape(-1),
-                None if grad_depth is None else _array(depth[c]).reshape(-1),
-                settings.depth is DepthMode.EXPECTED,
-                ctx.blocks[c],
-                _array(grad_image[c]).reshape(-1),
-                np.empty(0, np.float32) if grad_alpha is None else _array(grad_alpha[c]).reshape(-1),
-                None if grad_depth is None else _array(grad_depth[c]).reshape(-1),
+                tiles,
+                ctx.frame,
+                _image(c, image, alpha),
+                _image(c, grad_image, grad_alpha),
+                _plane(c, None if grad_depth is None else depth),
+                _plane(c, grad_depth),
+                ctx.mode is DepthMode.EXPECTED,
                 sums.reshape(-1),
             )
-            compositing.gather_gradients(
-                sums,
-                b.order,
-                b.slots,
-                b.first_slots,
-                _array(records[c]),
-                _array(grad_records[c]),
-                _array(grad_means2d[c]),
-                _array(absgrad[c]),
-            )
-        means2d.absgrad = absgrad
+            # red, green, blue and depth are neighbours in a record
+            result.gather(c, bins, sums, result.grad_records, projection.RED)
+        means2d.absgrad = result.absgrad
         grad_backgrounds = None
         if ctx.needs_input_grad[2]:
-            weight = (1 - alpha).unsqueeze(1 if settings.planar else -1)
-            grad_backgrounds = (grad_image * weight).sum((2, 3) if settings.planar else (1, 2))
-        return grad_records, grad_means2d, grad_backgrounds, None, None
+            through = (1 - alpha).unsqueeze(1 if ctx.planar else -1)
+            grad_backgrounds = (grad_image * through).sum((2, 3) if ctx.planar else (1, 2))
+        return result.grad_records, result.grad_means2d, grad_backgrounds, None, None, None
 
 
-def rasterise(
+class _CompositeFeatures(torch.autograd.Function):
+    """Records, means2d and features [cameras, N, D] -> image [cameras, H, W, D] and alpha."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, records: Tensor, means2d: Tensor, features: Tensor, backgrounds: Tensor, scene: Projected
+    ) -> Any:
+        settings = scene.settings
+        cameras, width, height, channels = len(records), settings.width, settings.height, features.shape[-1]
+        image, alpha = torch.empty(cameras, height, width, channels), torch.empty(cameras, height, width)
+        ctx.frame = compositing.Frame(width, height, 1, channels)
+        ctx.tiles = [_tiles(records[c], b, np.empty(len(b.ids), np.uint32), settings) for c, b in enumerate(scene.bins)]
+        for c, tiles in enumerate(ctx.tiles):
+            compositing.composite_features(
+                numba.get_num_threads(),
+                np.zeros(1, np.int64),
+                tiles,
+                ctx.frame,
+                _flat(features[c]),
+                _array(backgrounds[c]),
+                _image(c, image, alpha),
+            )
+        ctx.bins = scene.bins
+        ctx.save_for_backward(records, means2d, features, image, alpha)
+        ctx.set_materialize_grads(False)
+        return image, alpha
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_image: Tensor | None, grad_alpha: Tensor | None) -> Any:
+        records, means2d, features, image, alpha = ctx.saved_tensors
+        channels = features.shape[-1]
+        grad_image = torch.zeros_like(image) if grad_image is None else grad_image.contiguous()
+        grad_alpha = _contiguous(grad_alpha)
+        grad_features = torch.zeros_like(features)
+        result = _Backward(records, means2d)
+        for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
+            sums = np.empty((len(bins.ids), compositing.MOMENTS + channels), np.float32)
+            compositing.composite_features_backward(
+                numba.get_num_threads(),
+                np.zeros(1, np.int64),
+                tiles,
+                ctx.frame,
+                _flat(features[c]),
+                channels,
+                _image(c, image, alpha),
+                _image(c, grad_image, grad_alpha),
+                sums.reshape(-1),
+            )
+            result.gather(c, bins, sums, grad_features, 0)
+        means2d.absgrad = result.absgrad
+        grad_backgrounds = (grad_image * (1 - alpha)[..., None]).sum((1, 2)) if ctx.needs_input_grad[3] else None
+        return result.grad_records, result.grad_means2d, grad_features, grad_backgrounds, None
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    """The tensor as kernels want it; its gradient goes back in the dtype and layout it came in.
+
+    Raises:
+        RenderError: it is not on the CPU.
+    """
+    if tensor.device.type != "cpu":
+        raise RenderError(
+            f"The cpu renderer was given a tensor on {tensor.device}: move it to the CPU, or use the gsplat renderer"
+        )
+    return tensor.to(torch.float32).contiguous()
+
+
+def project(
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
     scales: Float[Tensor, "n 3"],
@@ -304,31 +379,36 @@ def rasterise(
     colours: Float[Tensor, "n k 3"] | Float[Tensor, "views n k 3"],
     viewmats: Float[Tensor, "views 4 4"],
     Ks: Float[Tensor, "views 3 3"],
-    backgrounds: Float[Tensor, "views 3"],
     settings: Settings,
-) -> Rasterised:
-    """Draw Gaussians with three colour channels; differentiable with respect to every tensor but ``Ks``.
+) -> Projected:
+    """Project Gaussians into cameras and deal them out to tiles; differentiable but for ``Ks``.
 
-    Any floating dtype and memory layout is taken; the work is done in float32, and gradients come in the inputs' dtype.
+    ``colours`` are coefficients of spherical harmonics, or colours (k = 1) with PLAIN_COLOURS, or unread with
+    NO_COLOURS. Any floating dtype and memory layout is taken.
 
     Raises:
         RenderError: a tensor is not on the CPU, or the Gaussians touch too many tiles.
     """
-    given = (means, quats, scales, opacities, colours, viewmats, Ks, backgrounds)
-    for tensor in given:
-        if tensor.device.type != "cpu":
-            raise RenderError(
-                f"The cpu renderer was given a tensor on {tensor.device}: move it to the CPU, or use the gsplat renderer"
-            )
-    means, quats, scales, opacities, colours, viewmats, Ks, backgrounds = (
-        tensor.to(torch.float32).contiguous() for tensor in given
-    )
+    inputs = [_float32(t) for t in (means, quats, scales, opacities, colours, viewmats)]
+    view = inputs[5]
     # only spherical harmonics above degree 0 look at the camera's centre
-    centres = torch.linalg.inv_ex(viewmats)[0][:, :3, 3].contiguous() if settings.degree > 0 else viewmats[:, 0, :3]
-    for_backward = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    records, means2d, radii = _Project.apply(means, quats, scales, opacities, colours, viewmats, centres, Ks, settings)
-    bins = [
-        _bin(_array(records[c]), _array(radii[c]), settings, for_backward=for_backward) for c in range(len(viewmats))
-    ]
-    image, alpha, depth = _Composite.apply(records, means2d, backgrounds, bins, settings)
-    return Rasterised(image, alpha, depth, means2d, radii, records, bins)
+    centres = torch.linalg.inv_ex(view)[0][:, :3, 3].contiguous() if settings.degree > 0 else view[:, 0, :3]
+    records, means2d, radii = _Project.apply(*inputs, centres, _float32(Ks), settings)
+    for_backward = torch.is_grad_enabled()
+    bins = [_bin(_array(r), _array(s), settings, for_backward=for_backward) for r, s in zip(records, radii)]
+    return Projected(settings, records, means2d, radii, bins)
+
+
+def composite(scene: Projected, backgrounds: Float[Tensor, "views 3"], *, depth: DepthMode, planar: bool) -> Drawn:
+    """Draw the records' colours, ``planar`` [views, 3, h, w] or [views, h, w, 3], and their depth if asked for."""
+    return Drawn(*_Composite.apply(scene.records, scene.means2d, _float32(backgrounds), scene, depth, planar))
+
+
+def composite_features(
+    scene: Projected, features: Float[Tensor, "views n d"], backgrounds: Float[Tensor, "views d"]
+) -> tuple[Float[Tensor, "views h w d"], Float[Tensor, "views h w"]]:
+    """Draw any number of channels; returns the image and alpha."""
+    image, alpha = _CompositeFeatures.apply(
+        scene.records, scene.means2d, _float32(features), _float32(backgrounds), scene
+    )
+    return image, alpha

@@ -6,10 +6,11 @@ from typing import no_type_check
 import numpy as np
 from numba import njit, prange
 
+from .projection import DEPTH, EXTENT_X, EXTENT_Y, X, Y
+
 TILE = 16
 """Side of a tile, pixels."""
 
-_X, _Y, _DEPTH, _EXTENT_X, _EXTENT_Y = 0, 1, 9, 10, 11  # slots of a record, see projection.py
 _f4 = np.float32
 _HALF, _INVERSE_TILE = _f4(0.5), _f4(1 / TILE)
 _u4 = np.uint32
@@ -34,7 +35,7 @@ def sort_by_depth(records, radii):
     k = 0
     for i in range(n):
         if radii[i, 0] != 0:
-            key = depth_bits[i, _DEPTH]
+            key = depth_bits[i, DEPTH]
             other_keys[k] = key
             other_order[k] = i
             k += 1
@@ -68,7 +69,7 @@ def sort_by_depth(records, radii):
 @njit(error_model="numpy", cache=True, inline="always")
 @no_type_check
 def _tile_span(centre, extent, tiles):
-    """First and last tile (inclusive) with a pixel centre in [centre - extent, centre + extent]; first > last if none."""
+    """First and last tile (inclusive) with a pixel centre within ``extent`` of ``centre``; first > last if none."""
     # clamped as floats: a float beyond int64 has no integer
     limit = _f4(tiles)
     first = max(_f4(0), min(limit, math.floor((centre - extent - _HALF) * _INVERSE_TILE)))
@@ -90,8 +91,8 @@ def count_tiles(records, order, tiles_x, tiles_y, spans, counts):
             counts[run, tile] = 0
         for rank in range(m * run // runs, m * (run + 1) // runs):
             g = order[rank]
-            x0, x1 = _tile_span(records[g, _X], records[g, _EXTENT_X], tiles_x)
-            y0, y1 = _tile_span(records[g, _Y], records[g, _EXTENT_Y], tiles_y)
+            x0, x1 = _tile_span(records[g, X], records[g, EXTENT_X], tiles_x)
+            y0, y1 = _tile_span(records[g, Y], records[g, EXTENT_Y], tiles_y)
             spans[rank, 0], spans[rank, 1], spans[rank, 2], spans[rank, 3] = x0, x1, y0, y1
             for ty in range(y0, y1 + 1):
                 for tx in range(x0, x1 + 1):

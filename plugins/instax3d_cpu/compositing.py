@@ -7,20 +7,40 @@ A tile of 16x16 pixels is 32 blocks of 4x2 pixels, the eight lanes of one vector
 b. For each Gaussian of a tile the blocks that its box touches are one integer, cut down to the blocks where a pixel
 still lets light through; the loop runs over the set bits and has no branch inside. What forward finds to be of no
 effect it clears from the set and stores, so backward visits exactly the blocks that count. The state of a block (its
-transmittance and colour sums) lies together; the sign bit of the transmittance marks a pixel as finished.
+transmittance and colour sums) lies together; the sign bit of the transmittance marks a pixel as finished. Falloff and
+opacity are one exponent in base 2, which is what the threshold is compared with.
 
 Backward goes front to back too: with P = what the pixel's gradient makes of everything behind (known for the whole
 pixel from the image), dL/dalpha = T (c . v) - P / (1 - alpha) needs no stored transmittances, and follows the same
 recurrence as forward, hence the same pixels. Gradients are summed per slot (Gaussian and tile) as moments of the pixel
 offsets and gathered per Gaussian afterwards: no atomics, and the same sums for any number of threads.
+
+Three colour channels, with or without depth, have kernels of their own; any other number goes through
+`composite_features`, whose loops over the channels cost more.
 """
 
 import math
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
+from .projection import (
+    CONIC,
+    DEPTH,
+    EXTENT_X,
+    EXTENT_Y,
+    FALLOFF_U,
+    FALLOFF_Y,
+    LOG2_OPACITY,
+    OPACITY,
+    RECORD,
+    RED,
+    SHEAR,
+    X,
+    Y,
+)
 from .simd import (
     absolute,
     all_negative,
@@ -42,47 +62,95 @@ from .simd import (
     trailing_zeros,
 )
 
-GRADIENTS = 12
-"""Floats per slot: red, green, blue, then the moments 1, x, y, xx | xy, yy, |x|, |y|, depth."""
+MOMENTS = 8
+"""Floats per slot for the geometry: sums of g, g u, g dy, g u u, g u dy, g dy dy and of the absolute gradients of the
+centre's x and y, where g = minus the gradient of half the squared distance."""
+
+
+class Tiles(NamedTuple):
+    """Where the Gaussians of one camera are."""
+
+    records: NDArray[np.float32]
+    """[N * 16], see `projection`."""
+    ids: NDArray[np.int32]
+    """[slots] The Gaussian of each slot."""
+    offsets: NDArray[np.int64]
+    """[tiles + 1] First slot of each tile."""
+    blocks: NDArray[np.uint32]
+    """[slots] The set of blocks where the Gaussian counts: written by forward, read by backward."""
+    tiles_x: int
+    """Tiles in a row."""
+
+
+class Frame(NamedTuple):
+    """Size of an image and the distances of its channels and pixels in memory."""
+
+    width: int
+    height: int
+    channel: int
+    pixel: int
+
+
+class Image(NamedTuple):
+    """What is drawn, or its gradient; both flat."""
+
+    colour: NDArray[np.float32]
+    """[channels H W]"""
+    alpha: NDArray[np.float32]
+    """[H W]; empty for a gradient that is zero."""
+
 
 _f4 = np.float32
 _i8 = np.int64
-_ZERO, _HALF, _ONE, _TWO = _f4(0), _f4(0.5), _f4(1), _f4(2)
-_FIFTEEN = _f4(15)
+_ZERO, _HALF, _ONE = _f4(0), _f4(0.5), _f4(1)
+_LAST = _f4(15)
 _LN_2 = _f4(math.log(2))
 _LOG2_ALPHA_MIN = _f4(math.log2(1 / 255))
 _ALPHA_MAX = _f4(0.999)
 _STOP = _f4(1e-4)
 _TINY = _f4(1e-10)
+"""Smallest alpha by which depth is divided."""
 _ALL_BLOCKS = (1 << 32) - 1
-_AHEAD = 6  # how many slots ahead a record is fetched
+_AHEAD = 6
+"""How many slots ahead a record is fetched into the cache."""
 
 _lane = np.arange(256)
-_PIXELS = (
-    np.concatenate([((_lane >> 3) & 3) * 4 + (_lane & 3), (_lane >> 5) * 2 + ((_lane >> 2) & 1)]).astype(_f4) + _HALF
+_PIXELS = _HALF + np.concatenate([((_lane >> 3) & 3) * 4 + (_lane & 3), (_lane >> 5) * 2 + ((_lane >> 2) & 1)]).astype(
+    _f4
 )
 """Pixel centres in the tile, block by block: 256 x coordinates, then 256 y coordinates."""
 
-EXPECTED_DEPTH_EPS = 1e-10
-"""Smallest alpha by which depth is divided, as in gsplat."""
 
-
-@njit(fastmath=True, error_model="numpy", cache=True, inline="always")
+@njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def _pixel_lane(x, y, stride):
     """Place of pixel (x, y) of a tile in a state of ``stride`` floats per block."""
     return ((y >> 1) * 4 + (x >> 2)) * stride + (y & 1) * 4 + (x & 3)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True, inline="always")
+@njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def _touched_blocks(x, y, extent_x, extent_y):
-    """Set of the tile's blocks with a pixel centre in the box; x and y relative to the tile."""
+def _tile_box(tile, tiles_x, frame):
+    """Left, top, columns and rows of a tile, and its first pixel."""
+    left, top = (tile % tiles_x) * 16, (tile // tiles_x) * 16
+    return left, top, min(16, frame.width - left), min(16, frame.height - top), top * frame.width + left
+
+
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _touched_blocks(records, at, left, top):
+    """Set of the tile's blocks with a pixel centre in the Gaussian's box."""
+    x, y, extent_x, extent_y = (
+        records[at + X] - left,
+        records[at + Y] - top,
+        records[at + EXTENT_X],
+        records[at + EXTENT_Y],
+    )
     # clamped as floats: a float beyond int64 has no integer
-    x0 = _i8(min(max(np.ceil(x - extent_x - _HALF), _ZERO), _FIFTEEN + _ONE))
-    x1 = _i8(max(min(np.floor(x + extent_x - _HALF), _FIFTEEN), -_ONE))
-    y0 = _i8(min(max(np.ceil(y - extent_y - _HALF), _ZERO), _FIFTEEN + _ONE))
-    y1 = _i8(max(min(np.floor(y + extent_y - _HALF), _FIFTEEN), -_ONE))
+    x0 = _i8(min(max(np.ceil(x - extent_x - _HALF), _ZERO), _LAST + _ONE))
+    x1 = _i8(max(min(np.floor(x + extent_x - _HALF), _LAST), -_ONE))
+    y0 = _i8(min(max(np.ceil(y - extent_y - _HALF), _ZERO), _LAST + _ONE))
+    y1 = _i8(max(min(np.floor(y + extent_y - _HALF), _LAST), -_ONE))
     if (x0 > x1) | (y0 > y1):
         return _i8(0)
     columns = ((2 << (x1 >> 2)) - 1) & ~((1 << (x0 >> 2)) - 1)
@@ -92,25 +160,47 @@ def _touched_blocks(x, y, extent_x, extent_y):
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def _composite_tile(
-    tile, records, ids, tile_offsets, tiles_x, width, height, background, strides, image, alpha, depth, expected, blocks
-):
+def _shape(records, at, left, top):
+    """A Gaussian's centre relative to the tile, falloff and opacity, each in all lanes."""
+    return (
+        splat(records[at + X] - left),
+        splat(records[at + Y] - top),
+        splat(records[at + FALLOFF_U]),
+        splat(records[at + SHEAR]),
+        splat(records[at + FALLOFF_Y]),
+        splat(records[at + LOG2_OPACITY]),
+    )
+
+
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _offsets(block, shape):
+    """Offsets u and dy of a block's pixels from a Gaussian's centre, and log2 of opacity times falloff there."""
+    x, y, falloff_u, shear, falloff_y, log2_opacity = shape
+    dy = load(_PIXELS, block * 8 + 256) - y
+    u = fma(shear, dy, load(_PIXELS, block * 8) - x)
+    return u, dy, fnma(falloff_u * u, u, fnma(falloff_y * dy, dy, log2_opacity))
+
+
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _composite_tile(tile, tiles, frame, background, out, depth, expected):
     """One tile of `composite`."""
-    left, top = (tile % tiles_x) * 16, (tile // tiles_x) * 16
-    first, last = tile_offsets[tile], tile_offsets[tile + 1]
-    columns, rows = min(16, width - left), min(16, height - top)
-    channel, pixel = strides
+    left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
+    records, ids = tiles.records, tiles.ids
+    first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
     if first == last:
         for y in range(rows):
             for x in range(columns):
-                at = (top + y) * width + left + x
-                alpha[at] = _ZERO
+                at = corner + y * frame.width + x
+                out.alpha[at] = _ZERO
                 for c in range(3):
-                    image[c * channel + at * pixel] = background[c]
+                    out.colour[c * frame.channel + at * frame.pixel] = background[c]
                 if depth is not None:
                     depth[at] = _ZERO
         return
 
+    # per block: transmittance, red, green, blue, depth
     state = np.empty(32 * 40, np.float32)
     zero, one = splat(_ZERO), splat(_ONE)
     threshold, alpha_max, stop = splat(_LOG2_ALPHA_MIN), splat(_ALPHA_MAX), splat(_STOP)
@@ -123,181 +213,139 @@ def _composite_tile(
     slot = first
     while (slot < last) & (alive != 0):
         if slot + _AHEAD < last:
-            prefetch(records, _i8(ids[slot + _AHEAD]) * 16)
-        at = _i8(ids[slot]) * 16
-        x, y = records[at] - origin_x, records[at + 1] - origin_y
-        todo = _touched_blocks(x, y, records[at + 10], records[at + 11]) & alive
-        qxx, qxy, qyy = splat(records[at + 2]), splat(records[at + 3]), splat(records[at + 4])
-        log2_opacity = splat(records[at + 5])
-        red, green, blue, z = (
-            splat(records[at + 6]),
-            splat(records[at + 7]),
-            splat(records[at + 8]),
-            splat(records[at + 9]),
-        )
-        centre_x, centre_y = splat(x), splat(y)
+            prefetch(records, _i8(ids[slot + _AHEAD]) * RECORD)
+        at = _i8(ids[slot]) * RECORD
+        todo = alive & _touched_blocks(records, at, origin_x, origin_y)
+        shape = _shape(records, at, origin_x, origin_y)
+        red, green, blue = splat(records[at + RED]), splat(records[at + RED + 1]), splat(records[at + RED + 2])
+        z = splat(records[at + DEPTH])
         useful = _i8(0)
         while todo != 0:
             block = trailing_zeros(todo)
             todo &= todo - 1
-            dx = load(_PIXELS, block * 8) - centre_x
-            dy = load(_PIXELS, block * 8 + 256) - centre_y
-            power = fnma(dx, fma(qxx, dx, qxy * dy), fnma(qyy * dy, dy, log2_opacity))
+            _, _, power = _offsets(block, shape)
             seen = power >= threshold
-            a = select(seen, minimum(exp2(power), alpha_max), zero)
+            alpha = select(seen, minimum(exp2(power), alpha_max), zero)
             s = block * 40
             transmittance = load(state, s)
-            after = fnma(a, transmittance, transmittance)
+            after = fnma(alpha, transmittance, transmittance)
             live = after > stop
-            weight = select(live, a * transmittance, zero)
-            left_over = select(live, after, negative_absolute(transmittance))
-            store(state, s, left_over)
+            weight = select(live, alpha * transmittance, zero)
+            rest = select(live, after, negative_absolute(transmittance))
+            store(state, s, rest)
             store(state, s + 8, fma(weight, red, load(state, s + 8)))
             store(state, s + 16, fma(weight, green, load(state, s + 16)))
             store(state, s + 24, fma(weight, blue, load(state, s + 24)))
             if depth is not None:
                 store(state, s + 32, fma(weight, z, load(state, s + 32)))
             useful |= any_lane(live & seen) << block
-            alive &= ~(all_negative(left_over) << block)
-        blocks[slot] = useful
+            alive &= ~(all_negative(rest) << block)
+        tiles.blocks[slot] = useful
         slot += 1
     while slot < last:
-        blocks[slot] = 0
+        tiles.blocks[slot] = 0
         slot += 1
 
     for y in range(rows):
         for x in range(columns):
             s = _pixel_lane(x, y, 40)
-            at = (top + y) * width + left + x
-            rest = abs(state[s])
-            opaque = _ONE - rest
-            alpha[at] = opaque
+            at = corner + y * frame.width + x
+            through = abs(state[s])
+            opaque = _ONE - through
+            out.alpha[at] = opaque
             for c in range(3):
-                image[c * channel + at * pixel] = state[s + 8 + c * 8] + rest * background[c]
+                out.colour[c * frame.channel + at * frame.pixel] = state[s + 8 + c * 8] + through * background[c]
             if depth is not None:
                 depth[at] = state[s + 32] / max(opaque, _TINY) if expected else state[s + 32]
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def composite(
-    workers,
-    tickets,
-    records,
-    ids,
-    tile_offsets,
-    tiles_x,
-    width,
-    height,
-    background,
-    strides,
-    image,
-    alpha,
-    depth,
-    expected,
-    blocks,
-):
-    """Colours, alpha and depth of one camera.
+def composite(workers, tickets, tiles, frame, background, out, depth, expected):
+    """Draw one camera's colours over ``background`` [3] and alpha into ``out``, and depth into ``depth``.
 
-    Inputs: records [N * 16], ids and tile_offsets of `binning`, background [3], strides of ``image`` (channel, pixel).
-    Outputs, flat: image [3 H W], alpha [H W], depth [H W] or None (``expected`` divides it by alpha), blocks uint32
-    [slots], the sets of blocks that backward has to visit. ``workers`` threads take tiles by ``tickets`` (int64 [1], 0).
+    ``depth`` [H W], or None where it is not wanted, is divided by alpha if ``expected``.
+    ``workers`` threads take tiles by ``tickets`` (int64 [1], zero at the start).
     """
-    tiles = tile_offsets.shape[0] - 1
+    count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
         tile = take_ticket(tickets)
-        while tile < tiles:
-            _composite_tile(
-                tile, records, ids, tile_offsets, tiles_x, width, height, background, strides, image, alpha, depth,
-                expected, blocks,
-            )  # fmt: skip
+        while tile < count:
+            _composite_tile(tile, tiles, frame, background, out, depth, expected)
             tile = take_ticket(tickets)
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def _composite_tile_backward(
-    tile, records, ids, tile_offsets, tiles_x, width, height, strides, image, alpha, depth, expected, blocks, grad_image,
-    grad_alpha, grad_depth, sums,
-):  # fmt: skip
+def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums):
     """One tile of `composite_backward`."""
-    left, top = (tile % tiles_x) * 16, (tile // tiles_x) * 16
-    first, last = tile_offsets[tile], tile_offsets[tile + 1]
+    left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
+    records, ids = tiles.records, tiles.ids
+    first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
     if first == last:
         return
-    channel, pixel = strides
-    with_alpha = grad_alpha.shape[0] > 0
-    state = np.empty(32 * 48, np.float32)
-    for y in range(16):
-        for x in range(16):
-            s = _pixel_lane(x, y, 48)
-            if (top + y < height) & (left + x < width):
-                at = (top + y) * width + left + x
-                behind = _ZERO
-                for c in range(3):
-                    g = grad_image[c * channel + at * pixel]
-                    state[s + 16 + c * 8] = g
-                    behind += g * image[c * channel + at * pixel]
-                opaque = alpha[at]
-                ga = grad_alpha[at] if with_alpha else _ZERO
-                if grad_depth is not None:
-                    g = grad_depth[at]
-                    d = depth[at]
-                    if expected:
-                        norm = max(opaque, _TINY)
-                        g /= norm
-                        if opaque > _TINY:
-                            ga -= g * d
-                        d *= norm
-                    state[s + 40] = g
-                    behind += g * d
-                # alpha = 1 - T at the end, so its gradient acts like a background of -1
-                state[s] = _ONE
-                state[s + 8] = behind - ga * (_ONE - opaque)
-            else:
-                state[s] = -_ONE
-                for k in range(1, 6):
-                    state[s + k * 8] = _ZERO
 
+    # per block: transmittance, what is behind, gradient of red, green, blue, depth
+    state = np.zeros(32 * 48, np.float32)
     zero, one = splat(_ZERO), splat(_ONE)
+    for block in range(32):
+        store(state, block * 48, negative_absolute(one))
+    with_alpha = grad.alpha.shape[0] > 0
+    for y in range(rows):
+        for x in range(columns):
+            s = _pixel_lane(x, y, 48)
+            at = corner + y * frame.width + x
+            behind = _ZERO
+            for c in range(3):
+                g = grad.colour[c * frame.channel + at * frame.pixel]
+                state[s + 16 + c * 8] = g
+                behind += g * out.colour[c * frame.channel + at * frame.pixel]
+            opaque = out.alpha[at]
+            grad_alpha = grad.alpha[at] if with_alpha else _ZERO
+            if grad_depth is not None:
+                g, d = grad_depth[at], depth[at]
+                if expected:
+                    norm = max(opaque, _TINY)
+                    g /= norm
+                    if opaque > _TINY:
+                        grad_alpha -= g * d
+                    d *= norm
+                state[s + 40] = g
+                behind += g * d
+            # alpha = 1 - T at the end, so its gradient acts like a background of -1
+            state[s + 8] = behind - grad_alpha * (_ONE - opaque)
+            state[s] = _ONE
+
     threshold, alpha_max, stop = splat(_LOG2_ALPHA_MIN), splat(_ALPHA_MAX), splat(_STOP)
     origin_x, origin_y = _f4(left), _f4(top)
     for slot in range(first, last):
-        todo = _i8(blocks[slot])
-        out = slot * GRADIENTS
+        todo = _i8(tiles.blocks[slot])
+        to = slot * (MOMENTS + 4)
         if todo == 0:
-            for k in range(GRADIENTS):
-                sums[out + k] = _ZERO
+            for k in range(MOMENTS + 4):
+                sums[to + k] = _ZERO
             continue
         if slot + _AHEAD < last:
-            prefetch(records, _i8(ids[slot + _AHEAD]) * 16)
-        at = _i8(ids[slot]) * 16
-        qxx, qxy, qyy = splat(records[at + 2]), splat(records[at + 3]), splat(records[at + 4])
-        log2_opacity = splat(records[at + 5])
-        red, green, blue, z = (
-            splat(records[at + 6]),
-            splat(records[at + 7]),
-            splat(records[at + 8]),
-            splat(records[at + 9]),
-        )
-        centre_x, centre_y = splat(records[at] - origin_x), splat(records[at + 1] - origin_y)
-        qxx2, qyy2 = qxx + qxx, qyy + qyy
+            prefetch(records, _i8(ids[slot + _AHEAD]) * RECORD)
+        at = _i8(ids[slot]) * RECORD
+        shape = _shape(records, at, origin_x, origin_y)
+        red, green, blue = splat(records[at + RED]), splat(records[at + RED + 1]), splat(records[at + RED + 2])
+        z = splat(records[at + DEPTH])
+        slope_u, slope_y, shear = shape[2] + shape[2], shape[4] + shape[4], shape[3]
         sum_r, sum_g, sum_b, sum_z = zero, zero, zero, zero
-        sum_1, sum_x, sum_y, sum_xx, sum_xy, sum_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero
+        sum_1, sum_u, sum_y, sum_uu, sum_uy, sum_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero
         while todo != 0:
             block = trailing_zeros(todo)
             todo &= todo - 1
-            dx = load(_PIXELS, block * 8) - centre_x
-            dy = load(_PIXELS, block * 8 + 256) - centre_y
-            power = fnma(dx, fma(qxx, dx, qxy * dy), fnma(qyy * dy, dy, log2_opacity))
+            u, dy, power = _offsets(block, shape)
             unclamped = select(power >= threshold, exp2(power), zero)
-            a = minimum(unclamped, alpha_max)
+            alpha = minimum(unclamped, alpha_max)
             s = block * 48
             transmittance = load(state, s)
-            after = fnma(a, transmittance, transmittance)
+            after = fnma(alpha, transmittance, transmittance)
             live = after > stop
             store(state, s, select(live, after, negative_absolute(transmittance)))
-            weight = select(live, a * transmittance, zero)
+            weight = select(live, alpha * transmittance, zero)
             grad_r, grad_g, grad_b = load(state, s + 16), load(state, s + 24), load(state, s + 32)
             sum_r = fma(weight, grad_r, sum_r)
             sum_g = fma(weight, grad_g, sum_g)
@@ -309,79 +357,238 @@ def _composite_tile_backward(
                 value = fma(z, grad_z, value)
             behind = fnma(weight, value, load(state, s + 8))
             store(state, s + 8, behind)
-            grad_a = fnma(behind, reciprocal(one - a), transmittance * value)
-            # minus the gradient of the exponent; none where alpha was clamped
-            g = select(live & (unclamped <= alpha_max), unclamped * grad_a, zero)
-            gx, gy = g * dx, g * dy
+            grad_alpha = fnma(behind, reciprocal(one - alpha), transmittance * value)
+            # the gradient of log(alpha); none where alpha was clamped
+            g = select(live & (unclamped <= alpha_max), unclamped * grad_alpha, zero)
+            gu, gy = g * u, g * dy
             sum_1 = sum_1 + g
-            sum_x = sum_x + gx
+            sum_u = sum_u + gu
             sum_y = sum_y + gy
-            sum_xx = fma(gx, dx, sum_xx)
-            sum_xy = fma(gx, dy, sum_xy)
+            sum_uu = fma(gu, u, sum_uu)
+            sum_uy = fma(gu, dy, sum_uy)
             sum_yy = fma(gy, dy, sum_yy)
-            abs_x = abs_x + absolute(fma(qxx2, gx, qxy * gy))
-            abs_y = abs_y + absolute(fma(qxy, gx, qyy2 * gy))
-        store(sums, out, sums_of_eight(sum_r, sum_g, sum_b, sum_1, sum_x, sum_y, sum_xx, sum_xy))
-        sums[out + 8] = sum_lanes(sum_yy)
-        sums[out + 9] = sum_lanes(abs_x)
-        sums[out + 10] = sum_lanes(abs_y)
-        if grad_depth is not None:
-            sums[out + 11] = sum_lanes(sum_z)
-        else:
-            sums[out + 11] = _ZERO
+            grad_x = slope_u * gu
+            abs_x = abs_x + absolute(grad_x)
+            abs_y = abs_y + absolute(fma(shear, grad_x, slope_y * gy))
+        store(sums, to, sums_of_eight(sum_1, sum_u, sum_y, sum_uu, sum_uy, sum_yy, abs_x, abs_y))
+        sums[to + 8] = sum_lanes(sum_r)
+        sums[to + 9] = sum_lanes(sum_g)
+        sums[to + 10] = sum_lanes(sum_b)
+        sums[to + 11] = sum_lanes(sum_z)
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def composite_backward(
-    workers, tickets, records, ids, tile_offsets, tiles_x, width, height, strides, image, alpha, depth, expected, blocks,
-    grad_image, grad_alpha, grad_depth, sums,
-):  # fmt: skip
-    """Gradients per slot, sums [slots * 12], from those of what `composite` wrote, flat.
+def composite_backward(workers, tickets, tiles, frame, out, grad, depth, grad_depth, expected, sums):
+    """Gradients per slot from those of what `composite` drew.
 
-    grad_alpha is empty where alpha has no gradient; depth and grad_depth are None where depth has none.
+    ``depth`` and ``grad_depth`` are None where there is no gradient of depth.
+    Output: sums [slots * 12], the moments and the gradients of red, green, blue and depth.
     """
-    tiles = tile_offsets.shape[0] - 1
+    count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
         tile = take_ticket(tickets)
-        while tile < tiles:
-            _composite_tile_backward(
-                tile, records, ids, tile_offsets, tiles_x, width, height, strides, image, alpha, depth, expected, blocks,
-                grad_image, grad_alpha, grad_depth, sums,
-            )  # fmt: skip
+        while tile < count:
+            _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums)
             tile = take_ticket(tickets)
 
 
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _composite_features_tile(tile, tiles, frame, features, background, out):
+    """One tile of `composite_features`."""
+    left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
+    records, ids = tiles.records, tiles.ids
+    first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
+    channels = background.shape[0]
+    # per block: transmittance, then the channels
+    stride = 8 * (1 + channels)
+    state = np.zeros(32 * stride, np.float32)
+    zero, one = splat(_ZERO), splat(_ONE)
+    threshold, alpha_max, stop = splat(_LOG2_ALPHA_MIN), splat(_ALPHA_MAX), splat(_STOP)
+    for block in range(32):
+        store(state, block * stride, one)
+    origin_x, origin_y = _f4(left), _f4(top)
+    alive = _i8(_ALL_BLOCKS)
+    for slot in range(first, last):
+        at = _i8(ids[slot]) * RECORD
+        todo = alive & _touched_blocks(records, at, origin_x, origin_y)
+        shape = _shape(records, at, origin_x, origin_y)
+        feature = _i8(ids[slot]) * channels
+        useful = _i8(0)
+        while todo != 0:
+            block = trailing_zeros(todo)
+            todo &= todo - 1
+            _, _, power = _offsets(block, shape)
+            seen = power >= threshold
+            alpha = select(seen, minimum(exp2(power), alpha_max), zero)
+            s = block * stride
+            transmittance = load(state, s)
+            after = fnma(alpha, transmittance, transmittance)
+            live = after > stop
+            weight = select(live, alpha * transmittance, zero)
+            rest = select(live, after, negative_absolute(transmittance))
+            store(state, s, rest)
+            for c in range(channels):
+                s += 8
+                store(state, s, fma(weight, splat(features[feature + c]), load(state, s)))
+            useful |= any_lane(live & seen) << block
+            alive &= ~(all_negative(rest) << block)
+        tiles.blocks[slot] = useful
+
+    for y in range(rows):
+        for x in range(columns):
+            s = _pixel_lane(x, y, stride)
+            at = corner + y * frame.width + x
+            through = abs(state[s])
+            out.alpha[at] = _ONE - through
+            for c in range(channels):
+                s += 8
+                out.colour[c * frame.channel + at * frame.pixel] = state[s] + through * background[c]
+
+
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def gather_gradients(sums, order, slots, first_slots, records, grad_records, grad_means2d, absgrad):
-    """Sum the slots of each Gaussian and turn moments into gradients of its record.
+def composite_features(workers, tickets, tiles, frame, features, background, out):
+    """`composite` for ``features`` [N * channels] instead of colours, over ``background`` [channels], without depth."""
+    count = tiles.offsets.shape[0] - 1
+    for _ in prange(workers):
+        tile = take_ticket(tickets)
+        while tile < count:
+            _composite_features_tile(tile, tiles, frame, features, background, out)
+            tile = take_ticket(tickets)
 
-    Outputs: grad_records [N, 16] (colour, depth, conic, opacity slots), grad_means2d [N, 2], absgrad [N, 2]; rows of
-    Gaussians that are not in ``order`` are left alone.
+
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _composite_features_tile_backward(tile, tiles, frame, features, channels, out, grad, sums):
+    """One tile of `composite_features_backward`."""
+    left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
+    records, ids = tiles.records, tiles.ids
+    first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
+    # per block: transmittance, what is behind, gradients of the channels
+    stride = 8 * (2 + channels)
+    state = np.zeros(32 * stride, np.float32)
+    zero, one = splat(_ZERO), splat(_ONE)
+    for block in range(32):
+        store(state, block * stride, negative_absolute(one))
+    with_alpha = grad.alpha.shape[0] > 0
+    for y in range(rows):
+        for x in range(columns):
+            s = _pixel_lane(x, y, stride)
+            at = corner + y * frame.width + x
+            behind = _ZERO
+            for c in range(channels):
+                g = grad.colour[c * frame.channel + at * frame.pixel]
+                state[s + 16 + c * 8] = g
+                behind += g * out.colour[c * frame.channel + at * frame.pixel]
+            grad_alpha = grad.alpha[at] if with_alpha else _ZERO
+            state[s + 8] = behind - grad_alpha * (_ONE - out.alpha[at])
+            state[s] = _ONE
+
+    threshold, alpha_max, stop = splat(_LOG2_ALPHA_MIN), splat(_ALPHA_MAX), splat(_STOP)
+    origin_x, origin_y = _f4(left), _f4(top)
+    sum_channels = np.empty(8 * channels, np.float32)
+    for slot in range(first, last):
+        todo = _i8(tiles.blocks[slot])
+        to = slot * (MOMENTS + channels)
+        at = _i8(ids[slot]) * RECORD
+        feature = _i8(ids[slot]) * channels
+        shape = _shape(records, at, origin_x, origin_y)
+        slope_u, slope_y, shear = shape[2] + shape[2], shape[4] + shape[4], shape[3]
+        sum_1, sum_u, sum_y, sum_uu, sum_uy, sum_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero
+        sum_channels[:] = _ZERO
+        while todo != 0:
+            block = trailing_zeros(todo)
+            todo &= todo - 1
+            u, dy, power = _offsets(block, shape)
+            unclamped = select(power >= threshold, exp2(power), zero)
+            alpha = minimum(unclamped, alpha_max)
+            s = block * stride
+            transmittance = load(state, s)
+            after = fnma(alpha, transmittance, transmittance)
+            live = after > stop
+            store(state, s, select(live, after, negative_absolute(transmittance)))
+            weight = select(live, alpha * transmittance, zero)
+            value = zero
+            for c in range(channels):
+                grad_c = load(state, s + 16 + c * 8)
+                store(sum_channels, c * 8, fma(weight, grad_c, load(sum_channels, c * 8)))
+                value = fma(splat(features[feature + c]), grad_c, value)
+            behind = fnma(weight, value, load(state, s + 8))
+            store(state, s + 8, behind)
+            grad_alpha = fnma(behind, reciprocal(one - alpha), transmittance * value)
+            g = select(live & (unclamped <= alpha_max), unclamped * grad_alpha, zero)
+            gu, gy = g * u, g * dy
+            sum_1 = sum_1 + g
+            sum_u = sum_u + gu
+            sum_y = sum_y + gy
+            sum_uu = fma(gu, u, sum_uu)
+            sum_uy = fma(gu, dy, sum_uy)
+            sum_yy = fma(gy, dy, sum_yy)
+            grad_x = slope_u * gu
+            abs_x = abs_x + absolute(grad_x)
+            abs_y = abs_y + absolute(fma(shear, grad_x, slope_y * gy))
+        store(sums, to, sums_of_eight(sum_1, sum_u, sum_y, sum_uu, sum_uy, sum_yy, abs_x, abs_y))
+        for c in range(channels):
+            sums[to + MOMENTS + c] = sum_lanes(load(sum_channels, c * 8))
+
+
+@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def composite_features_backward(workers, tickets, tiles, frame, features, channels, out, grad, sums):
+    """`composite_backward` for features; output: sums [slots * (8 + channels)]."""
+    count = tiles.offsets.shape[0] - 1
+    for _ in prange(workers):
+        tile = take_ticket(tickets)
+        while tile < count:
+            _composite_features_tile_backward(tile, tiles, frame, features, channels, out, grad, sums)
+            tile = take_ticket(tickets)
+
+
+@njit(fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def _gather_chunk(
+    begin, end, sums, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
+):
+    width = sums.shape[1]
+    total = np.empty(width, np.float32)
+    for rank in range(begin, end):
+        for k in range(width):
+            total[k] = _ZERO
+        for place in range(first_slots[rank], first_slots[rank + 1]):
+            slot = slots[place]
+            for k in range(width):
+                total[k] += sums[slot, k]
+        i = order[rank]
+        inverse_var_u, shear = records[i, CONIC], records[i, SHEAR]
+        inverse_var_y = records[i, FALLOFF_Y] * (_LN_2 + _LN_2)
+        grad_x = inverse_var_u * total[1]
+        grad_means2d[i, 0] = grad_x
+        grad_means2d[i, 1] = shear * grad_x + inverse_var_y * total[2]
+        absgrad[i, 0] = _LN_2 * total[6]
+        absgrad[i, 1] = _LN_2 * total[7]
+        grad_records[i, FALLOFF_U] = -_HALF * total[3]
+        grad_records[i, SHEAR] = -inverse_var_u * total[4]
+        grad_records[i, FALLOFF_Y] = -_HALF * total[5]
+        grad_records[i, OPACITY] = total[0] / records[i, OPACITY]
+        for k in range(MOMENTS, width):
+            grad_colours[i, column + k - MOMENTS] = total[k]
+
+
+@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def gather_gradients(
+    sums, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
+):
+    """Sum the slots of each Gaussian [slots, 8 + channels] and turn moments into gradients of its record [N, 16].
+
+    Outputs: falloff and opacity of grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
+    grad_colours [N, any] from ``column`` on. Rows of Gaussians that are not in ``order`` are left alone.
     """
     m = order.shape[0]
     for chunk in prange((m + 1023) // 1024):
-        total = np.empty(GRADIENTS, np.float32)
-        for rank in range(chunk * 1024, min(m, (chunk + 1) * 1024)):
-            for k in range(GRADIENTS):
-                total[k] = _ZERO
-            for place in range(first_slots[rank], first_slots[rank + 1]):
-                slot = slots[place]
-                for k in range(GRADIENTS):
-                    total[k] += sums[slot, k]
-            i = order[rank]
-            a, b, c = records[i, 12], records[i, 13], records[i, 14]
-            grad_means2d[i, 0] = a * total[4] + b * total[5]
-            grad_means2d[i, 1] = b * total[4] + c * total[5]
-            absgrad[i, 0] = _LN_2 * total[9]
-            absgrad[i, 1] = _LN_2 * total[10]
-            grad_records[i, 6] = total[0]
-            grad_records[i, 7] = total[1]
-            grad_records[i, 8] = total[2]
-            grad_records[i, 9] = total[11]
-            grad_records[i, 12] = -_HALF * total[6]
-            grad_records[i, 13] = -total[7]
-            grad_records[i, 14] = -_HALF * total[8]
-            # the gradient of log(opacity) was summed
-            grad_records[i, 15] = total[3] / records[i, 15]
+        _gather_chunk(
+            chunk * 1024, min(m, (chunk + 1) * 1024), sums, order, slots, first_slots, records, grad_records,
+            grad_means2d, absgrad, grad_colours, column,
+        )  # fmt: skip

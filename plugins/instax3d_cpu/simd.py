@@ -214,7 +214,7 @@ def select(typing: Any, mask: Any, x: Any, y: Any) -> Any:
 
 @intrinsic
 def exp2(typing: Any, x: Any) -> Any:
-    """``2 ** x`` for ``-126 <= x < 128``, relative error about 2e-7: round, polynomial of degree 5, shift the exponent."""
+    """``2 ** x`` for -126 <= x < 128, relative error about 2e-7: round, polynomial of degree 5, shift the exponent."""
     coefficients = (1.3333558e-3, 9.6181291e-3, 5.5504109e-2, 2.4022651e-1, 6.9314718e-1, 1.0)
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
