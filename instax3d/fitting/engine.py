@@ -21,14 +21,19 @@ STEPS = 8
 """In each round; the points change in the next one anyway."""
 
 
-def solve(unknowns: Unknowns, landmarks: LandmarkTerm, outline: OutlineTerm | None) -> Float[Tensor, "unknowns"]:
-    """The unknowns that agree best with landmarks and outlines."""
-    vector = unknowns.layout.start()
+def solve(
+    unknowns: Unknowns,
+    landmarks: LandmarkTerm,
+    outline: OutlineTerm | None,
+    start: Float[Tensor, "unknowns"] | None = None,
+) -> Float[Tensor, "unknowns"]:
+    """The unknowns that agree best with landmarks and outlines, from a result of before if one is given."""
+    vector = unknowns.layout.start() if start is None else start
     for number in range(ROUNDS):
         vertices, cameras = unknowns.vertices(vector), unknowns.cameras(vector)
         seen = [landmarks.look_up(vertices, cameras, float(unknowns.scale(vector)))]
         # outlines wait for a head in place: before that they would be compared with the wrong edges
-        if outline and number > 0:
+        if outline and (number > 0 or start is not None):
             seen.append(outline.look_up(vertices, cameras))
         vector = minimise(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
     return vector

@@ -54,19 +54,37 @@ def similarity(source: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"], weigh
     return Placement(rotation, goal - scale * rotation @ centre, scale)
 
 
-def weak_perspective(
-    points: Float[Tensor, "n 3"], rays: Float[Tensor, "n 2"], weights: Float[Tensor, "n"]
-) -> tuple[Float[Tensor, "3 3"], float, Float[Tensor, "2"]]:
-    """Rotation, scale and shift of ``rays = scale * (rotation @ points)[:2] + shift``, in OpenCV's axes.
+def place_in_space(
+    points: Float[Tensor, "n 3"], weights: Float[Tensor, "n"], cameras: Cameras, pixels: Float[Tensor, "views n 2"]
+) -> Placement:
+    """Where a head must be for its points to be seen at these pixels of two views or more."""
+    return similarity(points, triangulate(cameras, pixels), weights)
 
-    The affine map is found by least squares and replaced by the closest scaled rotation.
+
+def place_in_view(
+    points: Float[Tensor, "n 3"], camera: Cameras, pixels: Float[Tensor, "n 2"], units_per_metre: float = 1.0
+) -> Placement:
+    """Where a head of known size must be for its points to be seen at these pixels of one camera.
+
+    Weak perspective: the affine map from points to pixels is found by least squares and replaced by the closest scaled
+    rotation.
     """
-    share = (weights / weights.sum())[:, None]
-    centre, goal = (share * points).sum(0), (share * rays).sum(0)
-    root = share.sqrt()
-    affine = torch.linalg.lstsq(root * (points - centre), root * (rays - goal)).solution.T
+    K, viewmat = camera.Ks[0], camera.viewmats[0]
+    rays = (pixels - K[:2, 2]) / K.diagonal()[:2]
+    centre, goal = points.mean(0), rays.mean(0)
+    affine = torch.linalg.lstsq(points - centre, rays - goal).solution.T
     u, s, vt = torch.linalg.svd(affine, full_matrices=False)
     first_two = u @ vt
     rotation = torch.cat([first_two, torch.linalg.cross(first_two[0], first_two[1])[None]])
-    scale = float(s.mean())
-    return rotation, scale, goal - scale * first_two @ centre
+    depth = units_per_metre / s.mean()
+    at_centre = torch.cat([goal, torch.ones(1)]) * depth
+    in_camera = at_centre - units_per_metre * rotation @ centre
+    return Placement(viewmat[:3, :3].T @ rotation, viewmat[:3, :3].T @ (in_camera - viewmat[:3, 3]), units_per_metre)
+
+
+def widest_angle(cameras: Cameras, pixels: Float[Tensor, "views 2"]) -> float:
+    """Degrees between the two most different rays through one pixel of each view."""
+    homogeneous = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1)
+    rays = torch.linalg.solve(cameras.Ks, homogeneous[..., None])
+    world = torch.nn.functional.normalize((cameras.viewmats[:, :3, :3].transpose(1, 2) @ rays)[..., 0], dim=1)
+    return float(torch.rad2deg((world @ world.T).clamp(-1, 1).min().acos()))

@@ -1,7 +1,8 @@
 """The outline of a head against the outline of a person."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -45,18 +46,42 @@ class SignedDistance:
 
 @dataclass(frozen=True)
 class Rim:
-    """Points of a mesh on its outline in one view, with the nearest edge of the person's mask."""
+    """Points of a mesh on its outline in some view each, with the nearest edge of the person there."""
 
     triangles: Int[Tensor, "n 3"]
     """Vertices of the triangle that carries each point."""
     weights: Float[Tensor, "n 3"]
     """Barycentric."""
+    view: Int[Tensor, "n"]
     pixels: Float[Tensor, "n 2"]
     """Where each point was seen, in the view's pixels."""
     distance: Float[Tensor, "n"]
-    """How far inside the mask, in the view's pixels; negative where it sticks out."""
+    """How far inside the person's outline, in the view's pixels; negative where it sticks out."""
     inwards: Float[Tensor, "n 2"]
-    """Unit direction in the image towards the inside of the mask."""
+    """Unit direction in the image from the person's edge to the inside."""
+
+    @classmethod
+    def of(
+        cls,
+        vertices: Float[Tensor, "vertices 3"],
+        faces: Int[Tensor, "faces 3"],
+        counts: Bool[Tensor, "vertices"],
+        cameras: Cameras,
+        outlines: Mapping[int, SignedDistance],
+    ) -> "Rim":
+        """The outline of a mesh in the views that have a person's outline.
+
+        Args:
+            vertices: in the world.
+            faces: of the mesh.
+            counts: the vertices that may take part; the others only cover them.
+            cameras: all views' cameras.
+            outlines: the person's, by view, at the comparison size.
+        """
+        small = comparison_cameras(cameras)
+        pixel = cameras.width / small.width
+        parts = [_rim(vertices, faces, counts, small[view], outlines[view], pixel, view) for view in outlines]
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def comparison_cameras(cameras: Cameras) -> Cameras:
@@ -64,23 +89,16 @@ def comparison_cameras(cameras: Cameras) -> Cameras:
     return cameras.scaled(min(1.0, RASTER_SIDE / max(cameras.width, cameras.height)))
 
 
-def head_rim(
-    vertices: Float[Tensor, "vertices 3"],
-    faces: Int[Tensor, "faces 3"],
-    counts: Bool[Tensor, "vertices"],
+def _rim(
+    vertices: Tensor,
+    faces: Tensor,
+    counts: Tensor,
     camera: Cameras,
     person: SignedDistance,
     pixel: float,
+    view: int,
 ) -> Rim:
-    """The mesh's outline in one view, without the image's border and where its vertices do not count.
-
-    Args:
-        vertices: in the world.
-        counts: which vertices may take part.
-        camera: one camera of the comparison size.
-        person: of that size.
-        pixel: pixels of the view per pixel of the comparison size.
-    """
+    """The mesh's outline in one view of the comparison size, without the image's border."""
     raster = rasterise(
         vertices.numpy(),
         faces.numpy(),
@@ -98,11 +116,11 @@ def head_rim(
     triangles = faces[torch.from_numpy(raster.face[y, x]).long()]
     keep = counts[triangles].all(1)
     rows, columns = torch.from_numpy(y)[keep], torch.from_numpy(x)[keep]
-    # a pixel on the rim has its centre about half a pixel inside the outline
     return Rim(
         triangles[keep],
         torch.from_numpy(raster.weights[y, x])[keep],
+        torch.full((len(rows),), view),
         torch.stack([columns + 0.5, rows + 0.5], 1) * pixel,
-        (person.value[rows, columns] - 0.5) * pixel,
+        (person.value[rows, columns] - 0.5) * pixel,  # a rim pixel's centre is about half a pixel inside the outline
         person.gradient[rows, columns],
     )

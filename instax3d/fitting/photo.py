@@ -12,7 +12,7 @@ from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
 from ..types import Cameras
 from .engine import solve
-from .initial import Placement, weak_perspective
+from .initial import Placement, place_in_view
 from .landmarks import INNER, face_size
 from .outline import SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm
@@ -113,16 +113,15 @@ def _start(
     focal: float | None,
     principal_point: tuple[float, float] | None,
 ) -> tuple[Placement, Cameras]:
-    """The neutral head in the axes of the photo's camera, by weak perspective, and that camera."""
-    centre = torch.tensor(principal_point or (width / 2, height / 2))
-    points = model.landmarks(model(model.neutral()))
-    rotation, scale, shift = weak_perspective(points[INNER], landmarks[INNER] - centre, torch.ones(51))
-    focal = focal or scale * PORTRAIT_DISTANCE.mean
-    middle = rotation @ points[INNER].mean(0)
-    depth = focal / scale - float(middle[2])
-    # the landmarks' mean keeps its pixel; the origin lies behind it
-    at_middle = (shift + scale * middle[:2]) / scale
-    translation = torch.cat([at_middle - middle[:2], torch.tensor([depth])])
-    K = torch.tensor([[focal, 0.0, 0.0], [0.0, focal, 0.0], [0.0, 0.0, 1.0]])
-    K[:2, 2] = centre
-    return Placement(rotation, translation, 1.0), Cameras(torch.eye(4)[None], K[None], width, height)
+    """The neutral head in the axes of the photo's camera, and that camera."""
+    points = model.landmarks(model(model.neutral()))[INNER]
+    K = torch.eye(3)
+    K[:2, 2] = torch.tensor(principal_point or (width / 2, height / 2))
+    if focal is None:
+        # at a focal length of one, the face is as many metres away as a pixel is wide there
+        unit = Cameras(torch.eye(4)[None], K[None], width, height)
+        place = place_in_view(points, unit, landmarks[INNER])
+        focal = PORTRAIT_DISTANCE.mean / float((place.rotation @ points.mean(0) + place.translation)[2])
+    K[0, 0] = K[1, 1] = focal
+    camera = Cameras(torch.eye(4)[None], K[None], width, height)
+    return place_in_view(points, camera, landmarks[INNER]), camera

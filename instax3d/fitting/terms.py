@@ -1,33 +1,20 @@
 """What the unknowns are compared with: landmarks and outlines."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..headmodel import HeadModel
 from ..mesh import vertex_normals
 from ..types import Cameras
 from .landmarks import JawContour
-from .outline import SignedDistance, comparison_cameras, head_rim
+from .outline import Rim, SignedDistance
 from .solver import soft_l1
-
-
-@dataclass(frozen=True)
-class Sightings:
-    """Points on the head that are seen in some view each, and what to make of where they are seen."""
-
-    triangles: Int[Tensor, "n 3"]
-    """Vertices of the triangle that carries each point."""
-    weights: Float[Tensor, "n 3"]
-    """Barycentric."""
-    view: Int[Tensor, "n"]
-    compare: Callable[[Float[Tensor, "n 2"]], Float[Tensor, "residuals"]]
-    """From the points' pixels to weighted residuals. Differentiable."""
-
 
 LANDMARK_THRESHOLD = 2.0
 """Standard deviations beyond which a landmark's error counts linearly."""
@@ -45,6 +32,19 @@ PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
 """Landmarks of chin, nose and lips."""
 PROFILE_REACH = 0.015
 """Metres around them in which nothing covers the outline."""
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Points on the head that are seen in some view each, and what to make of where they are seen."""
+
+    triangles: Int[Tensor, "n 3"]
+    """Vertices of the triangle that carries each point."""
+    weights: Float[Tensor, "n 3"]
+    """Barycentric."""
+    view: Int[Tensor, "n"]
+    compare: Callable[[Float[Tensor, "n 2"]], Float[Tensor, "residuals"]]
+    """From the points' pixels to weighted residuals. Differentiable."""
 
 
 class LandmarkTerm:
@@ -91,43 +91,32 @@ class OutlineTerm:
         bald: bool,
     ) -> None:
         neutral = model(model.neutral())
-        inside = torch.stack([model.regions[n] for n in ("neck", "eyeballs", "mouth_bag") if n in model.regions])
-        self._counts = ~inside.any(0)
+        self._counts = on_head(model)
         profile = torch.cdist(neutral, model.landmarks(neutral)[PROFILE]).min(1).values < PROFILE_REACH
-        self._uncovered = torch.ones_like(profile) if bald else profile
+        self._bare = torch.ones_like(profile) if bald else profile
         self._faces, self._outlines = model.faces, outlines
         self._weight = trust * _shared(len(outlines), OUTLINE_VIEWS) / (OUTLINE_SIGMA * size)
 
     def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
         """Find the outline of the current head and the person's outline next to it."""
-        small = comparison_cameras(cameras)
-        pixel = cameras.width / small.width
-        rims = {
-            view: head_rim(vertices, self._faces, self._counts, small[view], person, pixel)
-            for view, person in self._outlines.items()
-        }
-        triangles = torch.cat([rim.triangles for rim in rims.values()])
-        weights = torch.cat([rim.weights for rim in rims.values()])
-        before = torch.cat([rim.pixels for rim in rims.values()])
-        distance = torch.cat([rim.distance for rim in rims.values()])
-        inwards = torch.cat([rim.inwards for rim in rims.values()])
-        view = torch.cat([torch.full((len(rim.pixels),), number) for number, rim in rims.items()])
-        weight = torch.cat(
-            [
-                self._weight[n] * _shared(len(rim.pixels), OUTLINE_POINTS).expand(len(rim.pixels))
-                for n, rim in rims.items()
-            ]
-        )
-        touch = self._uncovered[triangles].all(1)
+        rim = Rim.of(vertices, self._faces, self._counts, cameras, self._outlines)
+        points = torch.bincount(rim.view, minlength=len(cameras))
+        weight = (self._weight * (OUTLINE_POINTS / points.clamp_min(OUTLINE_POINTS)).sqrt())[rim.view]
+        bare = self._bare[rim.triangles].all(1)
 
         def compare(pixels: Tensor) -> Tensor:
-            inside = distance + ((pixels - before) * inwards).sum(1)
-            gap = torch.where(touch, inside, inside.clamp_max(0.0))
+            inside = rim.distance + ((pixels - rim.pixels) * rim.inwards).sum(1)
+            gap = torch.where(bare, inside, inside.clamp_max(0.0))
             return soft_l1((gap * weight)[:, None], OUTLINE_THRESHOLD)[:, 0]
 
-        return Sightings(triangles, weights, view, compare)
+        return Sightings(rim.triangles, rim.weights, rim.view, compare)
 
 
-def _shared(count: int, full: float) -> Tensor:
+def on_head(model: HeadModel) -> Bool[Tensor, "vertices"]:
+    """Vertices that may stand on the head's outline: not neck and bust, which clothes cover, nor what lies inside."""
+    return ~(model.regions["neck"] | model.regions["eyeballs"])
+
+
+def _shared(count: int, full: float) -> float:
     """Factor on residuals by which ``count`` of them weigh at most as much as ``full``."""
-    return torch.tensor(min(1.0, full / max(count, 1)) ** 0.5)
+    return math.sqrt(min(1.0, full / max(count, 1)))

@@ -1,6 +1,7 @@
 """The mesh prior over the mannequin."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from instax3d.fitting import fit_head
 from instax3d.interfaces import MeshPrior
 from instax3d.types import HeadMesh, Views
 
@@ -13,8 +14,6 @@ class MannequinPrior(MeshPrior[MannequinConfig]):
 
     def fit(self, views: Views) -> HeadMesh:
         """The fitted head; see `instax3d.fitting.fit_head`."""
-        from instax3d.fitting import fit_head
-
         return fit_head(self.head_model(), views, shape_components=self.config.shape_components)
 
     def head_model(self) -> MannequinModel:

@@ -1,0 +1,150 @@
+"""Fits a head to many views in their known cameras."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import FitError
+from ..headmodel import HeadModel, HeadParameters
+from ..types import HeadMesh, Rig, Views
+from .engine import solve
+from .initial import Placement, place_in_space, place_in_view, widest_angle
+from .landmarks import GROUP_WEIGHTS, INNER, face_size
+from .outline import Rim, SignedDistance, comparison_cameras
+from .terms import LandmarkTerm, OutlineTerm, on_head
+from .unknowns import Beliefs, LogNormal, Unknowns
+
+METRE_WORLD = LogNormal(1.0, 0.05)
+"""Units per metre of generated views: metres, but a generator may miss the head's size a little."""
+UNKNOWN_UNITS = 1.0
+"""Standard deviation of the logarithm of a capture's units, about what the landmarks tell."""
+WRONG_FACE = 0.15
+"""Views whose landmarks lie farther than this from where the other views put them are left out, in face sizes."""
+LEAST_ANGLE = 8.0
+"""Degrees between two views from which places in space can be told."""
+BARE_GAP = 0.05
+"""A head is bald if four fifths of its scalp's outline come closer than this to the person's, in face sizes (7 mm)."""
+
+
+def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> HeadMesh:
+    """Fit a head model to the landmarks and outlines of views.
+
+    The landmarks of each view in which a face was found count by the view's trust. The head must nowhere stick out of
+    ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald. Shape and
+    expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in metres; a capture
+    has its own units, which the result tells. From a single view with a face they cannot be told and are taken to be
+    metres as well.
+
+    Args:
+        model: any head model.
+        views: with ``faces`` filled in.
+        shape_components: how many are fitted, in the model's order.
+
+    Returns:
+        The head in the world of the cameras. ``metrics``: ``landmark_error_px`` (mean distance of brows, nose, eyes
+        and mouth), ``landmark_error`` (the same in face sizes), ``outside`` (share of the head's outline that sticks
+        out by more than 2 % of a face), ``views_with_face``, ``views_used``, ``bald``, ``single_view``.
+
+    Raises:
+        FitError: no face was found in any view.
+    """
+    found = {view: face.landmarks for view, face in enumerate(views.faces) if face is not None}
+    if not found:
+        raise FitError("No face was found in any of the views: use views that show the face from the front.")
+    size = float(torch.tensor([face_size(points) for points in found.values()]).median())
+    place, seen = _place(model, views, found, size)
+    beliefs = Beliefs(min(shape_components, model.shape_components), scale=_units(views, place, len(seen)))
+    unknowns = Unknowns(model, views.cameras, place, beliefs)
+    small = comparison_cameras(views.cameras)
+    outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
+    landmarks = LandmarkTerm(model, seen, views.trust)
+    vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
+    bald = _is_bald(model, unknowns.vertices(vector), views, outlines, size)
+    if bald:
+        vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
+    vertices, units = unknowns.vertices(vector), float(unknowns.scale(vector))
+    rim = Rim.of(vertices, model.faces, on_head(model), views.cameras, outlines)
+    error = _landmark_error(model, vertices, views, seen)
+    metrics = {
+        "landmark_error_px": error,
+        "landmark_error": error / size,
+        "outside": float((rim.distance < -0.02 * size).float().mean()) if len(rim.distance) else 0.0,
+        "views_with_face": float(len(found)),
+        "views_used": float(len(seen)),
+        "bald": float(bald),
+        "single_view": float(len(seen) == 1),
+    }
+    rig = _rig(model, unknowns, vector)
+    return HeadMesh(
+        vertices,
+        model.faces,
+        landmarks=model.landmarks(vertices),
+        regions=model.regions,
+        rig=rig,
+        axes=unknowns.rotation(vector),
+        units_per_metre=units,
+        metrics=metrics,
+    )
+
+
+def _place(
+    model: HeadModel, views: Views, found: Mapping[int, Float[Tensor, "68 2"]], size: float
+) -> tuple[Placement, dict[int, Float[Tensor, "68 2"]]]:
+    """Where to begin, and the views whose landmarks agree with it."""
+    points = model.landmarks(model(model.neutral()))[INNER]
+    chosen = list(found)
+    cameras = views.cameras[chosen]
+    pixels = torch.stack([found[view][INNER] for view in chosen])
+    if widest_angle(cameras, pixels.mean(1)) < LEAST_ANGLE:
+        best = max(chosen, key=lambda view: (float(views.trust[view]), face_size(found[view])))
+        return place_in_view(points, views.cameras[best], found[best][INNER]), {best: found[best]}
+    place = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
+    world = place.scale * points @ place.rotation.T + place.translation
+    error = (cameras.project(world)[..., :2] - pixels).norm(dim=-1).median(1).values / size
+    agreeing = error < max(WRONG_FACE, float(error.min()))
+    return place, {view: found[view] for view, agrees in zip(chosen, agreeing, strict=True) if agrees}
+
+
+def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
+    """What is believed of the units per metre; None where they are taken as they are."""
+    if views.photo_index is not None:
+        return METRE_WORLD
+    return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
+
+
+def _is_bald(
+    model: HeadModel,
+    vertices: Float[Tensor, "vertices 3"],
+    views: Views,
+    outlines: Mapping[int, SignedDistance],
+    size: float,
+) -> bool:
+    """Whether the person's outline follows the fitted scalp everywhere, so that there is no hair."""
+    rim = Rim.of(vertices, model.faces, model.regions["scalp"], views.cameras, outlines)
+    return len(rim.distance) > 0 and float((rim.distance < BARE_GAP * size).float().mean()) > 0.8
+
+
+def _landmark_error(
+    model: HeadModel,
+    vertices: Float[Tensor, "vertices 3"],
+    views: Views,
+    seen: Mapping[int, Float[Tensor, "68 2"]],
+) -> float:
+    """Mean distance in pixels of the landmarks that are tied to the skin."""
+    projected = views.cameras[list(seen)].project(model.landmarks(vertices)[INNER])[..., :2]
+    return float((projected - torch.stack([points[INNER] for points in seen.values()])).norm(dim=-1).mean())
+
+
+def _rig(model: HeadModel, unknowns: Unknowns, vector: Float[Tensor, "unknowns"]) -> Rig:
+    """The fitted parameters, and the head's place kept for others."""
+    fitted = unknowns.parameters(vector)
+
+    def vertices(parameters: Mapping[str, Tensor]) -> Float[Tensor, "vertices 3"]:
+        changed = HeadParameters(parameters["shape"], parameters["expression"], parameters["pose"])
+        return unknowns.place(vector, model(changed))
+
+    named = {"shape": fitted.shape, "expression": fitted.expression, "pose": fitted.pose}
+    return Rig(model.name, named, vertices)
