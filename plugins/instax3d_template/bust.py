@@ -1,0 +1,175 @@
+"""Neck, shoulders and chest: a stack of superellipses whose widths follow the cut-out where it shows them."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy import ndimage
+
+from instax3d.mesh import unique_edges
+
+from .head import Head, sample
+from .labels import HAIR
+from .outline import Outline
+from .volume import Grid, relax, smoothstep
+
+DEPTH_BELOW_CHIN = 0.27
+"""How far down the bust reaches, metres: below the frame of every view."""
+_ROW = 0.004
+_CELL = 0.006
+_TAKEOVER = (0.015, 0.045)
+"""Drops below the chin between which the bust takes over from the head's own neck, metres."""
+# The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, metres.
+# An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
+_DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
+_HALF_WIDTH = np.array([0.056, 0.058, 0.065, 0.073, 0.086, 0.104, 0.126, 0.148, 0.172, 0.190, 0.203, 0.208])
+_FRONT = np.array([0.050, 0.050, 0.048, 0.047, 0.047, 0.049, 0.051, 0.054, 0.060, 0.068, 0.080, 0.092])
+_BACK = np.array([0.050, 0.052, 0.062, 0.070, 0.077, 0.083, 0.088, 0.092, 0.098, 0.104, 0.110, 0.114])
+
+
+@dataclass(frozen=True)
+class Bust:
+    """The body below the head."""
+
+    axes: Float[ndarray, "3 3"]
+    """Rows: the body's left, up and front in the world."""
+    origin: Float[ndarray, "3"]
+    """Middle of the neck at the height of the chin."""
+    drop: Float[ndarray, "rows"]
+    left: Float[ndarray, "rows"]
+    right: Float[ndarray, "rows"]
+    front: Float[ndarray, "rows"]
+    back: Float[ndarray, "rows"]
+    """Reach of each section, metres, all positive."""
+
+    def field(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+        """About the depth below the surface in metres, negative outside."""
+        x, y, z = ((points - self.origin) @ self.axes.T).T
+        at = (-y - self.drop[0]) / _ROW
+
+        def row(values: ndarray) -> ndarray:
+            return np.interp(at, np.arange(len(values)), values)
+
+        left, right, front, back = (row(values) for values in (self.left, self.right, self.front, self.back))
+        middle, half = (left - right) / 2, (left + right) / 2
+        depth = np.where(z > 0, front, back)
+        # rounder where narrow: a neck is an ellipse, a chest is not
+        power = 2.0 + 0.5 * smoothstep(half, 0.07, 0.16)
+        level = (np.abs((x - middle) / half) ** power + np.abs(z / depth) ** power) ** (1 / power)
+        inside = (1 - level) * np.minimum(half, depth)
+        return np.minimum(inside, -y - self.drop[0])
+
+
+def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
+    """The body stands upright in the photo and, when the head is turned away, faces the camera."""
+    turn = np.radians(head.camera.azimuth) * smoothstep(np.array(abs(head.camera.azimuth)), 6, 18)
+    front = np.array([np.sin(turn), 0, np.cos(turn)])
+    level = head.camera.viewmat[0, :3]  # the picture's horizontal
+    left = np.array([np.cos(turn), np.clip(level[1], -0.35, 0.35), -np.sin(turn)])
+    left /= np.linalg.norm(left)
+    return np.stack([left, np.cross(front, left), front])
+
+
+def fit_bust(head: Head, outline: Outline) -> Bust:
+    """Shape the generic bust to this head's neck and, side by side, to the outline of the photo."""
+    chin = head.landmarks[8]
+    drop = np.arange(0.0, DEPTH_BELOW_CHIN + _ROW, _ROW)
+    neck_drops, necks = _neck_sections(head)
+    left, right, front, back = necks.T
+    middle = (front[0] + back[0]) / 2
+    origin = np.array([chin[0], chin[1], middle])
+    axes = _body_axes(head)
+
+    # the head's own neck first, slightly inside it so that the head shows; the generic bust further down
+    own = 1 - smoothstep(drop, *_TAKEOVER)
+    margin = np.interp(drop, _TAKEOVER, [0.94, 1.03])
+
+    def blended(neck: ndarray, table: ndarray) -> ndarray:
+        return np.asarray(own * np.interp(drop, neck_drops, neck) + (1 - own) * np.interp(drop, _DROP, table))
+
+    generic = blended((right - left) / 2, _HALF_WIDTH)
+    ahead, behind = blended(front - middle, _FRONT), blended(middle - back, _BACK)
+    sides = _measured_sides(head, outline, axes, origin, drop, generic)
+    to_left, to_right = (side * margin for side in sides)
+    wider = np.maximum(1, (to_left + to_right) / 2 / generic) ** 0.7  # a wide collar is deep as well
+    return Bust(axes, origin, drop, to_left, to_right, ahead * margin * wider, behind * margin * wider)
+
+
+def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:
+    """Right-most, left-most, front-most and back-most reach (x, x, z, z) of the head's neck at some drops."""
+    chin = head.landmarks[8]
+    drops = np.array([0.015, 0.03, 0.045])
+    edges, _ = unique_edges(head.skin_faces)
+    first, second = head.vertices[edges[:, 0]], head.vertices[edges[:, 1]]
+    sections = []
+    for drop in drops:
+        height = chin[1] - drop
+        crossing = (first[:, 1] < height) != (second[:, 1] < height)
+        a, b = first[crossing], second[crossing]
+        ring = a + (b - a) * ((height - a[:, 1]) / (b[:, 1] - a[:, 1]))[:, None]
+        # the jaw may reach down here as well: at the sides and in front only the neck's own middle counts
+        spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
+        sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
+    return drops, np.array(sections)
+
+
+def _measured_sides(
+    head: Head,
+    outline: Outline,
+    axes: Float[ndarray, "3 3"],
+    origin: Float[ndarray, "3"],
+    drop: Float[ndarray, "rows"],
+    generic: Float[ndarray, "rows"],
+) -> list[Float[ndarray, "rows"]]:
+    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere."""
+    across = np.arange(0, 0.34, 0.002)
+    measured = []
+    for sign in (1.0, -1.0):
+        grid = origin + sign * across[None, :, None] * axes[0] - drop[:, None, None] * axes[1]
+        at = head.camera.project(grid.reshape(-1, 3))
+        inside = sample(outline.valid.astype(np.float32), at).reshape(len(drop), -1) > 0.5
+        person = (sample(outline.person, at).reshape(len(drop), -1) > 0) & inside
+        hair = (sample((outline.part == HAIR).astype(np.float32), at).reshape(len(drop), -1) > 0.5) & person
+        last = np.where(person.any(1), person.shape[1] - 1 - person[:, ::-1].argmax(1), 0)
+        rows = np.arange(len(drop))
+        cut = ~inside[rows, np.minimum(last + 3, person.shape[1] - 1)] | ~person.any(1)
+        covered = hair[rows, last] | hair[rows, np.maximum(last - 3, 0)]
+        reach = across[last]
+        known = ~cut & ~covered
+        body = (person & ~hair).any(1)
+        least = np.where(body, across[person.shape[1] - 1 - (person & ~hair)[:, ::-1].argmax(1)], 0)
+        measured.append((np.where(known, reach, np.maximum(generic, least)), known))
+    sides = []
+    for (reach, known), (other, other_known) in zip(measured, measured[::-1], strict=True):
+        # one raised hand or arm is no shoulder: a side may be wider than the other only so far
+        opposite = np.where(other_known, other, generic)
+        most = np.maximum(1.25 * np.maximum(opposite, generic), generic + 0.02)
+        side = np.clip(
+            np.where(known, reach, np.where(other_known, np.maximum(other, generic), reach)), 0.72 * generic, most
+        )
+        neck = smoothstep(drop, 0.03, 0.06)
+        side = side * neck + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - neck)
+        side = np.maximum.accumulate(ndimage.median_filter(side, 5))
+        sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 1.5, mode="nearest"))
+    return sides
+
+
+def mesh_bust(
+    head: Head, bust: Bust, outline: Outline
+) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Float[ndarray, "n 3"]]:
+    """Closed surface of the bust inside the photo's outline: vertices, faces, normals."""
+    sideways = max(bust.left.max(), bust.right.max())
+    reach = np.array([sideways, DEPTH_BELOW_CHIN, max(bust.front.max(), bust.back.max())]) + 0.01
+    corners = reach * [[x, y, z] for x in (-1, 1) for y in (-1, 0) for z in (-1, 1)]
+    world = corners @ bust.axes + bust.origin
+    grid = Grid.over(world.min(0), world.max(0), _CELL)
+    points = grid.points
+    field = bust.field(points)
+    # a little beyond the outline is allowed: smoothing takes it back
+    field = np.minimum(field, sample(outline.person, head.camera.project(points)) + 0.006)
+    field = np.minimum(field, points[:, 1] - (bust.origin[1] - DEPTH_BELOW_CHIN))
+    vertices, faces = grid.surface(field.reshape(grid.shape), 0.8)
+    relaxed, normals = relax(vertices, faces, 4)
+    return relaxed, faces, normals

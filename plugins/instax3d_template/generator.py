@@ -1,0 +1,190 @@
+"""One photo in, views all around the head out."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from instax3d import registry
+from instax3d.fitting import fit_photo
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import ViewGenerator
+from instax3d.plugin import Kind
+from instax3d.types import Cameras, Capture, Photo, Views
+
+from .config import TemplateConfig
+from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
+from .head import Head, PhotoCamera, make_head, snap
+from .labels import Labels, label_parts
+from .matting import cut_out
+from .noise import Noise
+from .outline import make_outline
+from .scene import Scene, build_scene
+from .shading import Painter
+from .texture import paint, person_colours
+from .volume import smoothstep
+
+FIELD_OF_VIEW = 33.8
+"""Degrees across a view: SV3D's, which the paper's orbit uses."""
+DISTANCE = 0.78
+"""From the turntable's axis to the camera, metres: head and shoulders fill the frame."""
+_HEADROOM = 0.175
+"""The view's centre lies this far below the top of the bald head, metres."""
+
+
+@dataclass(frozen=True)
+class _Person:
+    """What was found out about the photo."""
+
+    source: Picture
+    square: WorkingSquare
+    alpha: Float[ndarray, "s s"]
+    labels: Labels
+    head: Head
+
+
+class TemplateGenerator(ViewGenerator[TemplateConfig]):
+    """Fits a head to the photo, cuts the person out, shapes hair and bust, and colours all of it from the photo.
+
+    The sides that the photo does not show are guessed by symmetry, smoothness and made-up detail.
+    """
+
+    def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """Views on a level orbit, the one nearest to the photo's own direction replaced by the photo.
+
+        The world is the head's: metres, upright, the face looks along +z.
+
+        Raises:
+            FitError: the landmarks are no face.
+        """
+        if not isinstance(source, Photo):
+            raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
+        model = registry.build(Kind.MESH_PRIOR, self.config.head).head_model()
+        person = _analyse(source, model)
+        camera = person.head.camera
+        outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
+        scene = build_scene(person.head, outline, person.labels)
+        look = paint(scene, camera, person.square, person.alpha, person.labels)
+        painter = Painter(scene, look, camera, Noise(seed, scene))
+
+        count, size = self.config.views, self.config.size
+        azimuths = np.arange(count) * 360.0 / count
+        index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
+        azimuths[index] = camera.azimuth
+        centre = turntable_centre(scene)
+        viewmats = [orbit_viewmat(azimuth, centre) for azimuth in azimuths]
+        focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+        Ks = [np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])] * count
+        crop = photo_crop(person, centre, size)
+        viewmats[index], Ks[index] = camera.viewmat, crop.intrinsics(_photo_intrinsics(person))
+        drawn = [painter.draw(viewmat, K, size) for viewmat, K in zip(viewmats, Ks, strict=True)]
+        drawn[index] = place_photo(person, crop, *drawn[index])
+
+        return Views(
+            images=torch.from_numpy(np.stack([image for image, _ in drawn])).permute(0, 3, 1, 2).contiguous(),
+            alpha=torch.from_numpy(np.stack([alpha for _, alpha in drawn])[:, None]),
+            cameras=Cameras(_float(np.stack(viewmats)), _float(np.stack(Ks)), size, size),
+            trust=_float(view_trust(azimuths, index)),
+            photo_index=index,
+        )
+
+
+def _float(values: ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+
+def _analyse(photo: Photo, model: HeadModel) -> _Person:
+    """Head, cut-out and labels; the head is fitted again once the outline is known."""
+    source = picture(photo)
+    square = working_square(source)
+    middle = np.array(source.rgb.shape[1::-1]) / 2 * square.crop.scale + square.crop.offset
+    size = square.crop.size
+    landmarks = _float(square.landmarks)
+
+    def fitted(alpha: torch.Tensor | None, bald: bool) -> Head:
+        fit = fit_photo(
+            model,
+            landmarks,
+            size,
+            size,
+            focal=None if photo.focal is None else photo.focal * square.crop.scale,
+            principal_point=(float(middle[0]), float(middle[1])),
+            alpha=alpha,
+            bald=bald,
+        )
+        viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
+        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, size))
+
+    rough = fitted(None, False)
+    alpha = cut_out(square, rough.raster.mask)
+    labels = label_parts(square, alpha, rough.raster.mask, rough.seen("scalp"), rough.metres_per_pixel)
+    # beyond the photo the outline is unknown: the head may reach there
+    head = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
+    head = snap(head, square.landmarks, alpha, square.valid, labels.bald)
+    return _Person(source, square, alpha, labels, head)
+
+
+def _photo_intrinsics(person: _Person) -> Float[ndarray, "3 3"]:
+    """The photo's own camera matrix in photo pixels, from that of the working square."""
+    crop = person.square.crop
+    inverse = Crop(1 / crop.scale, (-crop.offset[0] / crop.scale, -crop.offset[1] / crop.scale), 0)
+    return inverse.intrinsics(person.head.camera.K)
+
+
+def turntable_centre(scene: Scene) -> Float[ndarray, "3"]:
+    """On the head's upright axis, so high that the hair has room above it."""
+    highest = min(float(scene.vertices[:, 1].max()), scene.top + 0.06)
+    return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
+
+
+def orbit_viewmat(azimuth: float, centre: Float[ndarray, "3"]) -> Float[ndarray, "4 4"]:
+    """World-to-camera matrix of a level camera that looks at the turntable's centre."""
+    angle = np.radians(azimuth)
+    outwards = np.array([np.sin(angle), 0.0, np.cos(angle)])
+    viewmat = np.eye(4)
+    viewmat[:3, :3] = np.stack([[np.cos(angle), 0.0, -np.sin(angle)], [0.0, -1.0, 0.0], -outwards])
+    viewmat[:3, 3] = -viewmat[:3, :3] @ (centre + DISTANCE * outwards)
+    return viewmat
+
+
+def view_trust(azimuths: Float[ndarray, "k"], photo: int) -> Float[ndarray, "k"]:
+    """1 for the photo; from 0.9 beside it down to 0.3 behind, where all is guessed."""
+    turned = np.radians(azimuths - azimuths[photo])
+    trust: ndarray = 0.3 + 0.6 * ((1 + np.cos(turned)) / 2) ** 1.5
+    trust[photo] = 1.0
+    return trust
+
+
+def photo_crop(person: _Person, centre: Float[ndarray, "3"], size: int) -> Crop:
+    """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
+    camera = person.head.camera
+    x, y, depth = camera.project(centre[None])[0]
+    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.square.crop.scale
+    at = (np.array([x, y]) - person.square.crop.offset) / person.square.crop.scale
+    offset = size / 2 - at * scale
+    return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
+
+
+def place_photo(
+    person: _Person, crop: Crop, drawn: Float[ndarray, "s s 3"], drawn_alpha: Float[ndarray, "s s"]
+) -> tuple[Float[ndarray, "s s 3"], Float[ndarray, "s s"]]:
+    """The photo's own pixels, cut out on white; what lies beyond its edges is drawn."""
+    square = person.square
+    relative = crop.scale / square.crop.scale
+    offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
+    from_square = Crop(relative, offset, crop.size)
+    colours, _ = person_colours(square, person.alpha)
+    alpha, colours = from_square.cut(person.alpha), from_square.cut(colours)
+    rgb = crop.cut(person.source.rgb)
+    # at the soft rim the photo's pixels hold background: there the continued colours of the person
+    solid = smoothstep(alpha, 0.9, 1.0)[..., None]
+    cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
+    valid = cut_valid(person.source, crop).astype(np.uint8)
+    inside = np.clip(cv2.distanceTransform(np.pad(valid, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1] / 6, 0, 1)
+    image = inside[..., None] * cut + (1 - inside[..., None]) * drawn
+    return image.astype(np.float32), (inside * alpha + (1 - inside) * drawn_alpha).astype(np.float32)

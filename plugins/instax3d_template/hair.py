@@ -1,0 +1,298 @@
+"""Hair as a volume: a layer of varying thickness over the skull, hanging down where it is long, carved by the photo.
+
+The thickness is a smooth function on the head's surface: measured where the head's outline is seen, absent where the
+photo shows skin, mirrored and interpolated elsewhere.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.sparse.linalg import spsolve
+from scipy.spatial import cKDTree
+
+from instax3d.mesh import subdivide, unique_edges, vertex_normals
+
+from .bust import Bust
+from .head import Head, mirrored_vertices, sample
+from .labels import HAIR
+from .outline import Outline
+from .volume import Grid, relax, smoothstep
+
+_CELL = 0.004
+_ABSENT = -0.008
+"""Thickness where there is surely no hair, metres."""
+_THINNEST = 0.005
+"""Thickness of hair that the photo shows lying on the head, metres."""
+_THICKEST = 0.09
+_SHEET = 0.012
+"""Hair lying on the back or on the chest, metres."""
+_LONGEST = 0.22
+"""Long hair ends at most this far below the chin, metres."""
+
+
+def mesh_hair(
+    head: Head, bust: Bust, outline: Outline, body_depth: Float[ndarray, "s s"]
+) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Float[ndarray, "n 3"]]:
+    """Closed surface of the hair: vertices, faces, normals; empty where there is none.
+
+    ``body_depth`` is the depth at which the photo sees head and bust, infinite elsewhere.
+    """
+    thickness, covered = hair_thickness(head, outline)
+    fall = _measure_fall(head, bust, outline)
+    skin = head.vertices[head.skin]
+    margin = float(np.clip(thickness.max(), 0.01, _THICKEST)) + 0.015
+    low, high = skin[skin[:, 1] > head.landmarks[8, 1]].min(0) - margin, skin.max(0) + margin
+    low[1] = min(head.landmarks[8, 1] - 0.03, fall.lowest - 0.01)
+    if fall.long:
+        wide = 0.02 + max(fall.left.max(), fall.right.max())
+        low[0], high[0] = min(low[0], bust.origin[0] - wide), max(high[0], bust.origin[0] + wide)
+        low[2] = min(low[2], bust.origin[2] - bust.back.max() - 2 * _SHEET)
+        high[2] = max(high[2], bust.origin[2] + bust.front.max() + 2 * _SHEET)
+    grid = Grid.over(low, high, _CELL)
+    layer, distance, lying = _layer(head, thickness, covered, grid)
+    points = grid.points
+    field = layer.ravel()
+    if fall.long:
+        field = np.maximum(field, _falling(grid, layer, points, head, bust, fall))
+    field = _carve(field, distance.ravel(), lying.ravel(), points, head, bust, outline, body_depth, fall)
+    vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
+    if not len(vertices):
+        return vertices, faces, vertices
+    relaxed, normals = relax(vertices, faces, 3)
+    return relaxed, faces, normals
+
+
+def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
+    """Thickness of the hair over each vertex of the head in metres, negative where there is none; and where the photo
+    shows hair lying on the head.
+
+    Minimises the squared differences between neighbours and to what the photo tells.
+    """
+    count = len(head.vertices)
+    value, weight = np.zeros(count), np.zeros(count)
+
+    def tell(which: ndarray, amount: ndarray | float, how_sure: float) -> None:
+        value[which], weight[which] = amount, how_sure
+
+    scalp, region = head.regions["scalp"], head.regions
+    rim = head.rim()
+    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
+    measured, cut = _rim_thickness(head, outline, rim)
+    typical = float(np.median(measured[scalp[rim] & ~cut])) if (scalp[rim] & ~cut).any() else 0.01
+
+    tell(np.flatnonzero(scalp), 0.9 * max(typical, _THINNEST), 0.01)
+    tell(np.flatnonzero(region["face"] | region["lips"] | region["neck"]), _ABSENT, 0.02)
+    at = head.camera.project(head.vertices)
+    depth = sample(np.where(head.raster.mask, head.raster.depth, 0), at)
+    seen = (head.camera.facing(head.vertices, head.normals) > 0.15) & (np.abs(at[:, 2] - depth) < 0.004) & head.skin
+    seen &= sample(outline.valid.astype(np.float32), at) > 0.9
+    part = sample((outline.part == HAIR).astype(np.float32), at)
+    bare = seen & (part < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
+    covered = seen & (part > 0.7) & (head.camera.facing(head.vertices, head.normals) > 0.35)
+    mirror = mirrored_vertices(head.neutral)
+    # the hidden side repeats the seen one, less surely
+    unseen = ~seen & seen[mirror] & (np.abs(head.camera.azimuth) > 8)
+    tell(np.flatnonzero(unseen & bare[mirror]), _ABSENT, 0.2)
+    tell(np.flatnonzero(bare), _ABSENT, 2.0)
+    tell(np.flatnonzero(covered), _THINNEST, 0.02)
+    tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
+    tell(rim[cut], np.maximum(measured[cut] + 0.01, typical), 0.2)
+
+    edges, _ = unique_edges(head.faces)
+    links = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+    links = (links + links.T).tocsr()
+    laplacian = sp.diags(np.asarray(links.sum(1)).ravel()) - links
+    solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
+    solved = np.clip(solved, _ABSENT, _THICKEST)
+    covered &= ~region["lips"]
+    return np.where(covered, np.maximum(solved, _THINNEST), solved), covered
+
+
+def _rim_thickness(
+    head: Head, outline: Outline, rim: Int[ndarray, "m"]
+) -> tuple[Float[ndarray, "m"], Bool[ndarray, "m"]]:
+    """Reach of the hair outwards from the head's outline in metres, and whether the photo's edge cuts it off."""
+    at = head.camera.project(head.vertices[rim])[:, :2]
+    outwards = head.normals[rim] @ head.camera.viewmat[:2, :3].T
+    outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
+    reach, gap, cut = np.zeros(len(rim)), np.zeros(len(rim)), np.zeros(len(rim), bool)
+    hair, valid = (outline.part == HAIR) & (outline.person > 0), outline.valid.astype(np.float32)
+    soft = hair.astype(np.float32)
+    step = 1.5
+    for k in range(int(_THICKEST / outline.metres_per_pixel / step)):
+        points = at + k * step * outwards
+        inside = sample(valid, points) > 0.5
+        here = (sample(soft, points) > 0.5) & (gap < 6)
+        cut |= here & ~inside
+        here &= inside
+        reach = np.where(here, k * step, reach)
+        gap = np.where(here, 0, gap + 1)
+    return reach * outline.metres_per_pixel, cut
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """Hair below the jaw."""
+
+    drop: Float[ndarray, "rows"]
+    """Below the chin, metres."""
+    left: Float[ndarray, "rows"]
+    right: Float[ndarray, "rows"]
+    """Reach to both sides of the neck's middle."""
+    ends: tuple[float, float]
+    """World heights where the hair ends on the left and on the right."""
+
+    @property
+    def long(self) -> bool:
+        """Whether any hair hangs below the jaw."""
+        return bool(len(self.drop))
+
+    @property
+    def lowest(self) -> float:
+        """World height."""
+        return min(self.ends)
+
+
+def _measure_fall(head: Head, bust: Bust, outline: Outline) -> _Fall:
+    """How wide and how far down the hair hangs on both sides in the photo."""
+    chin = head.landmarks[8, 1]
+    drop = np.arange(-0.06, _LONGEST + 0.004, 0.004)
+    across = np.arange(0.0, 0.24, 0.002)
+    inside_photo = outline.valid.astype(np.float32)
+    soft = ((outline.part == HAIR) & (outline.person > 0)).astype(np.float32)
+    reaches, ends, present = [], [], []
+    for sign in (1.0, -1.0):
+        grid = bust.origin + sign * across[None, :, None] * bust.axes[0] - drop[:, None, None] * np.array([0, 1.0, 0])
+        at = head.camera.project(grid.reshape(-1, 3))
+        hair = sample(soft, at).reshape(len(drop), -1) > 0.5
+        valid = sample(inside_photo, at).reshape(len(drop), -1) > 0.5
+        hair &= valid
+        rows = hair.sum(1) >= 4
+        # from the jaw down without a gap
+        last = len(drop) if rows.all() else int(np.argmin(rows))
+        end = float(drop[max(last - 1, 0)])
+        if last and not valid[min(last, len(drop) - 1)].any():
+            end = min(end + 0.08, _LONGEST)  # the photo ends before the hair
+        reach = across[len(across) - 1 - hair[:, ::-1].argmax(1)] * hair.any(1)
+        reaches.append(np.where(np.arange(len(drop)) < last, reach, 0.0))
+        ends.append(end)
+        present.append(last > 0)
+    if max(ends) < 0.005 or not any(present):
+        none = np.zeros(0)
+        return _Fall(none, none, none, (chin - 0.02, chin - 0.02))
+    filled = [np.maximum(np.maximum.accumulate(r * 0.9), r) for r in reaches]
+    smooth = [cv2.GaussianBlur(r[:, None], (1, 0), sigmaX=0.1, sigmaY=2.5)[:, 0] for r in filled]
+    return _Fall(drop, smooth[0], smooth[1], (chin - max(ends[0], 0.0), chin - max(ends[1], 0.0)))
+
+
+def _layer(
+    head: Head, thickness: Float[ndarray, "n"], covered: Bool[ndarray, "n"], grid: Grid
+) -> tuple[Float[ndarray, "x y z"], Float[ndarray, "x y z"], Float[ndarray, "x y z"]]:
+    """Thickness minus distance; the signed distance to the head (negative inside); nearness to ``covered`` skin (0-1)."""
+    carried = np.concatenate([head.vertices, thickness[:, None], covered[:, None]], 1)
+    dense, faces = subdivide(carried, head.skin_faces)
+    used = np.unique(faces)
+    normals = vertex_normals(dense[:, :3], faces)[used]
+    dense = dense[used]
+    coarse = grid.coarser(2)
+    points = coarse.points
+    farthest = max(float(thickness.max()), 0.0) + 0.02
+    length, nearest = cKDTree(dense[:, :3]).query(points, k=3, workers=-1, distance_upper_bound=farthest)
+    near = np.isfinite(length).all(1)
+    length, nearest = length[near], nearest[near]
+    outside = ((points[near] - dense[nearest[:, 0], :3]) * normals[nearest[:, 0]]).sum(1) >= 0
+    closeness = 1 / (length + 1e-4)
+    values = (dense[nearest, 3:] * closeness[..., None]).sum(1) / closeness.sum(1, keepdims=True)
+    fields = np.tile(np.array([_ABSENT, 0.0, farthest], np.float32), (len(points), 1))
+    fields[near] = np.c_[values, np.where(outside, length[:, 0], -length[:, 0])]
+    thick, lying, distance = (coarse.resample(fields[:, k].reshape(coarse.shape), grid) for k in range(3))
+    return thick - distance, distance, lying
+
+
+def _falling(
+    grid: Grid, layer: Float[ndarray, "x y z"], points: Float[ndarray, "n 3"], head: Head, bust: Bust, fall: _Fall
+) -> Float[ndarray, "n"]:
+    """Hair below the jaw: the layer's section at the ear lobes hangs down, widened to what the photo shows."""
+    ears = head.vertices[head.regions["ears"]]
+    hang = ears[:, 1].min() - 0.005
+    row = int(np.clip(round((hang - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
+    section = layer[:, row]  # [x, z]
+    centre = bust.origin[0]
+    xs = grid.low[0] + np.arange(grid.shape[0]) * grid.step
+    covered = xs[(section > 0).any(1)]
+    if not len(covered):
+        return np.full(len(points), -0.05)
+    own = {1.0: max(covered.max() - centre, 0.05), -1.0: max(centre - covered.min(), 0.05)}
+    drop = head.landmarks[8, 1] - points[:, 1]
+    side = np.where(points[:, 0] >= centre, 1.0, -1.0)
+    own_reach = np.where(side > 0, own[1.0], own[-1.0])
+    reach = np.where(side > 0, np.interp(drop, fall.drop, fall.left), np.interp(drop, fall.drop, fall.right))
+    stretch = np.clip(np.where(reach > 0.03, reach, own_reach) / own_reach, 0.8, 1.5)
+    # keep the hanging hair as wide as its section right at the top, so that it joins without a step
+    join = smoothstep(hang - points[:, 1], 0.0, 0.04)
+    x = centre + (points[:, 0] - centre) / (1 + (stretch - 1) * join)
+    at = np.stack([(x - grid.low[0]) / grid.step, (points[:, 2] - grid.low[2]) / grid.step], 1)
+    hanging = _bilinear(section, at)
+    lying = np.minimum(_SHEET + bust.field(points), np.where(points[:, 2] < bust.origin[2], 1.0, -1.0))
+    lying = np.minimum(lying, own_reach * stretch - np.abs(points[:, 0] - centre))
+    field = np.where(points[:, 1] < hang, np.maximum(hanging, lying), -0.05)
+    across = np.clip((points[:, 0] - centre) / 0.08, -1, 1)
+    end = fall.ends[0] * (1 + across) / 2 + fall.ends[1] * (1 - across) / 2
+    around = np.arctan2(points[:, 0] - centre, points[:, 2] - bust.origin[2])
+    ragged = 0.004 * np.sin(9 * around) + 0.003 * np.sin(23 * around + 1)
+    return np.minimum(field, 0.5 * (points[:, 1] - end - ragged))
+
+
+def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[ndarray, "n"]:
+    index = np.clip(at, 0, np.array(image.shape) - 1.001)
+    low = index.astype(int)
+    u, v = (index - low).T
+    a, b = low.T
+    out: ndarray = (
+        image[a, b] * (1 - u) * (1 - v)
+        + image[a + 1, b] * u * (1 - v)
+        + image[a, b + 1] * (1 - u) * v
+        + image[a + 1, b + 1] * u * v
+    )
+    return out
+
+
+def _carve(
+    field: Float[ndarray, "n"],
+    distance: Float[ndarray, "n"],
+    lying: Float[ndarray, "n"],
+    points: Float[ndarray, "n 3"],
+    head: Head,
+    bust: Bust,
+    outline: Outline,
+    body_depth: Float[ndarray, "s s"],
+    fall: _Fall,
+) -> Float[ndarray, "n"]:
+    """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
+    at = head.camera.project(points)
+    field = np.minimum(field, sample(outline.person, at))
+    blocked = np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32)
+    blocked = cv2.erode(blocked, np.ones((3, 3)))
+    in_front_of = sample(blocked, at)
+    behind = np.where(in_front_of < 100, at[:, 2] - in_front_of - 0.004, -0.09)
+    shown = sample(outline.hair, at) + 0.001
+    field = np.minimum(field, np.maximum(shown, behind))
+    # hair lying on the head thins out towards the hairline
+    on_head = (behind < 0.003) & (points[:, 2] > bust.origin[2] + 0.02)
+    field = np.where(on_head, np.minimum(field, 0.0035 + 0.55 * sample(outline.not_hair, at) - distance), field)
+
+    # how far forward hair may stand beside the face; more only as a thin sheet where the photo shows it on the head
+    ears = head.vertices[head.regions["ears"]]
+    ear_z = float(np.median(ears[:, 2]))
+    brow, top, chin = head.landmarks[19, 1], head.vertices[:, 1].max(), head.landmarks[8, 1]
+    heights = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
+    limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.long else 0.0)
+    ahead = ear_z + np.interp(points[:, 1], heights, limits) - points[:, 2]
+    sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (lying - 0.5))
+    chest = np.minimum(_SHEET + bust.field(points), shown) if fall.long else np.full(len(points), -0.05)
+    return np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))

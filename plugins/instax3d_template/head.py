@@ -1,0 +1,196 @@
+"""The fitted head as arrays, and the last millimetres of its fit: landmarks and outline brought to their pixels."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.spatial import cKDTree
+
+from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.mesh import vertex_normals
+from instax3d.mesh_raster import MeshRaster, project, rasterise
+
+from .matting import signed_distance
+
+_LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
+"""Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, metres."""
+_SNAP_STIFFNESS = 0.3
+_LARGEST_OUTLINE_MOVE = 0.012
+"""Metres."""
+
+
+@dataclass(frozen=True)
+class PhotoCamera:
+    """The photo's camera for the working square."""
+
+    viewmat: Float[ndarray, "4 4"]
+    K: Float[ndarray, "3 3"]
+    size: int
+
+    @property
+    def centre(self) -> Float[ndarray, "3"]:
+        """Its place in the world, metres."""
+        place: ndarray = -self.viewmat[:3, :3].T @ self.viewmat[:3, 3]
+        return place
+
+    @property
+    def azimuth(self) -> float:
+        """Degrees from the front of the face towards +x."""
+        return float(np.degrees(np.arctan2(self.centre[0], self.centre[2])))
+
+    def project(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Pixel x, pixel y and depth of world points."""
+        return project(points, self.viewmat, self.K)
+
+    def rasterise(self, vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"]) -> MeshRaster:
+        """What the photo would see of a mesh."""
+        return rasterise(vertices, faces, self.viewmat, self.K, self.size, self.size)
+
+    def facing(self, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+        """Cosine between each normal and the direction to the camera."""
+        towards = self.centre - points
+        cosine: ndarray = (normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
+        return cosine
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head model fitted to the photo, in the world."""
+
+    vertices: Float[ndarray, "n 3"]
+    neutral: Float[ndarray, "n 3"]
+    """The model's mean head, by which left and right are matched."""
+    faces: Int[ndarray, "f 3"]
+    regions: Mapping[str, Bool[ndarray, "n"]]
+    landmarks: Float[ndarray, "68 3"]
+    landmark_corners: Int[ndarray, "68 3"]
+    landmark_weights: Float[ndarray, "68 3"]
+    camera: PhotoCamera
+
+    @cached_property
+    def skin(self) -> Bool[ndarray, "n"]:
+        """Vertices of the outer skin: no eyeballs, nothing inside the mouth."""
+        return np.logical_or.reduce([self.regions[name] for name in ("face", "scalp", "ears", "neck", "lips")])
+
+    @cached_property
+    def skin_faces(self) -> Int[ndarray, "g 3"]:
+        """Triangles of the outer skin."""
+        return self.faces[self.skin[self.faces].all(1)]
+
+    @cached_property
+    def normals(self) -> Float[ndarray, "n 3"]:
+        """Unit normals of the outer skin."""
+        return vertex_normals(self.vertices, self.skin_faces)
+
+    @cached_property
+    def raster(self) -> MeshRaster:
+        """What the photo sees of the head."""
+        return self.camera.rasterise(self.vertices, self.faces)
+
+    def above(self, height: float) -> Int[ndarray, "g 3"]:
+        """The triangles that lie wholly above a height: without the shoulders that some models have."""
+        return self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)]
+
+    @property
+    def metres_per_pixel(self) -> float:
+        """Size of a pixel of the working square at the bridge of the nose."""
+        return float(self.camera.project(self.landmarks[27:28])[0, 2] / self.camera.K[0, 0])
+
+    def seen(self, region: str) -> Bool[ndarray, "s s"]:
+        """Where the photo sees a region of the head."""
+        mask = self.raster.mask
+        mask[mask] = self.regions[region][self.faces].all(1)[self.raster.face[mask]]
+        return mask
+
+    def rim(self, within_pixels: float = 3.0) -> Int[ndarray, "m"]:
+        """Skin vertices on the head's outline in the photo."""
+        grazing = np.abs(self.camera.facing(self.vertices, self.normals)) < 0.25
+        candidates = np.flatnonzero(grazing & self.skin)
+        depth_inside = signed_distance(self.raster.mask)
+        return candidates[sample(depth_inside, self.camera.project(self.vertices[candidates])) < within_pixels]
+
+
+def make_head(model: HeadModel, parameters: HeadParameters, camera: PhotoCamera) -> Head:
+    """Evaluate the model."""
+    vertices = model(parameters)
+    return Head(
+        vertices=vertices.numpy().astype(np.float64),
+        neutral=model(model.neutral()).numpy().astype(np.float64),
+        faces=model.faces.numpy(),
+        regions={name: mask.numpy() for name, mask in model.regions.items()},
+        landmarks=model.landmarks(vertices).numpy().astype(np.float64),
+        landmark_corners=model.landmark_faces.numpy(),
+        landmark_weights=model.landmark_weights.numpy().astype(np.float64),
+        camera=camera,
+    )
+
+
+def sample(image: Float[ndarray, "s s *c"], points: Float[ndarray, "n _"]) -> Float[ndarray, "n *c"]:
+    """Bilinear values of an image at pixel positions (first two columns); its edges are continued outwards."""
+    x, y = (np.ascontiguousarray(points[:, k], np.float32) - 0.5 for k in range(2))
+    out, step = [], 32_000  # OpenCV refuses longer rows
+    image = np.ascontiguousarray(image, np.float32)
+    for k in range(0, len(x), step):
+        rows = cv2.remap(
+            image, x[None, k : k + step], y[None, k : k + step], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        out.append(rows.reshape(-1, *image.shape[2:]))
+    return np.concatenate(out) if out else np.zeros((0, *image.shape[2:]), np.float32)
+
+
+def snap(
+    head: Head, landmarks: Float[ndarray, "68 2"], alpha: Float[ndarray, "s s"], valid: Bool[ndarray, "s s"], bald: bool
+) -> Head:
+    """Move the surface parallel to the picture so that inner landmarks and the outline meet their pixels.
+
+    A sum of Gaussians around the landmarks, regularised. Where hair may cover it, the outline is only pulled in.
+    """
+    camera = head.camera
+    anchors, moves = head.landmarks[17:], landmarks[17:]
+    at = camera.project(anchors)
+    moves = _in_world(camera, moves - at[:, :2], at[:, 2])
+
+    rim = head.rim()
+    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] + 0.01]
+    at = camera.project(head.vertices[rim])
+    outside = cv2.GaussianBlur(-signed_distance(alpha > 0.5), (0, 0), 2)
+    slope = np.stack(np.gradient(outside)[::-1], 2)
+    slope /= np.maximum(np.linalg.norm(slope, axis=2, keepdims=True), 1e-6)
+    gap = sample(outside, at)
+    usable = (np.abs(gap) < 40) & ((gap > 0) | bald) & (sample(valid.astype(np.float32), at) > 0.5)
+    rim, at, gap = rim[usable], at[usable], gap[usable]
+    _, thinned = np.unique((head.vertices[rim] / 0.008).round().astype(int), axis=0, return_index=True)
+    rim, at, gap = rim[thinned], at[thinned], gap[thinned]
+    outline = _in_world(camera, -sample(slope, at) * gap[:, None], at[:, 2])
+    length = np.linalg.norm(outline, axis=1, keepdims=True)
+    outline *= np.minimum(1, _LARGEST_OUTLINE_MOVE / np.maximum(length, 1e-9))
+
+    anchors, moves = np.concatenate([anchors, head.vertices[rim]]), np.concatenate([moves, outline])
+    reach = np.r_[np.full(51, _LANDMARK_REACH), np.full(len(rim), _OUTLINE_REACH)]
+
+    def kernel(points: ndarray) -> ndarray:
+        squared = ((points[:, None] - anchors[None]) ** 2).sum(2)
+        return np.asarray(np.exp(-squared / (2 * reach**2)))
+
+    weights = np.linalg.solve(kernel(anchors) + _SNAP_STIFFNESS * np.eye(len(anchors)), moves)
+    vertices = head.vertices + kernel(head.vertices) @ weights
+    corners = vertices[head.landmark_corners]
+    return replace(head, vertices=vertices, landmarks=(corners * head.landmark_weights[..., None]).sum(1))
+
+
+def _in_world(camera: PhotoCamera, pixels: Float[ndarray, "n 2"], depth: Float[ndarray, "n"]) -> Float[ndarray, "n 3"]:
+    """Moves parallel to the picture, given in pixels."""
+    sideways = pixels * (depth / camera.K[0, 0])[:, None]
+    moved: ndarray = sideways @ camera.viewmat[:2, :3]
+    return moved
+
+
+def mirrored_vertices(neutral: Float[ndarray, "n 3"]) -> Int[ndarray, "n"]:
+    """For each vertex the nearest one on the other side."""
+    found: ndarray = cKDTree(neutral).query(neutral * [-1, 1, 1], workers=-1)[1]
+    return found

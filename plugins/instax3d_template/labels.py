@@ -1,0 +1,131 @@
+"""Which part of the cut-out is skin, hair or clothing: Gaussian colour models seeded by the fitted head."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from .framing import WorkingSquare
+from .matting import dilate, erode, guided_filter, polygon_mask
+
+SKIN, HAIR, CLOTH = 1, 2, 3
+_FEATURES = ((17, 27), (36, 42), (42, 48), (48, 60))
+"""Landmark ranges of brows, eyes and mouth: not the colour of skin."""
+_FAR = 60.0
+"""Largest cost of a label: beyond this, colours say nothing more."""
+_BALD_SKIN_SHARE = 0.55
+"""Above this share of skin colour on the scalp a head counts as bald..."""
+_BALD_AREA = 40e-4
+"""...if also less than this area (square metres) of the cut-out lies beside the head."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The parts of the person."""
+
+    part: UInt8[ndarray, "s s"]
+    """SKIN, HAIR or CLOTH; 0 outside the person."""
+    bald: bool
+
+    def of(self, label: int) -> Bool[ndarray, "s s"]:
+        """Where the part is ``label``."""
+        return self.part == label
+
+
+class _ColourModel:
+    """A few Gaussians over L*a*b* colours, robust against foreign pixels."""
+
+    def __init__(self, colours: Float[ndarray, "n 3"], components: int) -> None:
+        centre = np.median(colours, 0)
+        distance = np.abs(colours - centre).sum(1)
+        colours = colours[distance <= np.percentile(distance, 92)][:: max(1, len(colours) // 20000)]
+        cv2.setRNGSeed(0)
+        stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
+        _, cluster, _ = cv2.kmeans(colours.astype(np.float32), components, None, stop, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+        self._gaussians = []
+        for k in range(components):
+            members = colours[cluster[:, 0] == k]
+            if len(members) > 30:
+                covariance = np.cov(members.T) + np.diag([20.0, 4.0, 4.0])
+                self._gaussians.append((members.mean(0), np.linalg.inv(covariance).astype(np.float32)))
+
+    def distance(self, lab: Float[ndarray, "s s 3"]) -> Float[ndarray, "s s"]:
+        """Squared Mahalanobis distance to the nearest Gaussian."""
+        nearest = np.full(lab.shape[:2], np.inf, np.float32)
+        for mean, precision in self._gaussians:
+            offset = (lab - mean).astype(np.float32)
+            nearest = np.minimum(nearest, ((offset @ precision) * offset).sum(2))
+        return nearest
+
+
+def label_parts(
+    square: WorkingSquare,
+    alpha: Float[ndarray, "s s"],
+    head: Bool[ndarray, "s s"],
+    scalp: Bool[ndarray, "s s"],
+    metres_per_pixel: float,
+) -> Labels:
+    """Label the person. ``head`` and ``scalp`` are where the roughly fitted head, and its scalp, are seen.
+
+    Each label gets a cost per pixel from its colours and its place; the costs are smoothed along the picture's edges
+    (cost-volume filtering, Hosni et al., PAMI 2013) and the cheapest label wins.
+    """
+    lab, marks, size = square.lab, square.landmarks, square.crop.size
+    y, x = np.mgrid[:size, :size]
+    person = alpha > 0.5
+    chin, half = float(marks[8, 1]), float(np.ptp(marks[:, 0]) / 2)
+    below = (y - chin) / half
+    # the hull without the sides of the jaw, which hair may cover
+    face = polygon_mask(np.concatenate([marks[17:], marks[6:11]]), size)
+    plain = erode(face, 4)
+    for first, last in _FEATURES:
+        plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
+    from_skin = _ColourModel(lab[plain & person], 2).distance(lab)
+    skin_like = from_skin < 12
+
+    over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
+    skin_share = float((skin_like & over_scalp).sum() / max(over_scalp.sum(), 1))
+    beside = float((person & ~head & (y < marks[30, 1])).sum()) * metres_per_pixel**2
+    bald = skin_share > _BALD_SKIN_SHARE and beside < _BALD_AREA
+    around = person & ~dilate(head, 3) & (y < marks[30, 1]) & (not bald)
+    seed = around & (from_skin > 5) | over_scalp & ~skin_like
+    bald |= int(seed.sum()) < 200
+
+    far = np.full(person.shape, _FAR, np.float32)
+    from_hair = far if bald else _ColourModel(lab[seed], 3).distance(lab)
+    clothes = person & (below > 0.9) & (from_skin > 12) & (from_hair > 9)
+    surely = clothes & (below > 1.2)
+    sample = surely if surely.sum() > 300 else clothes
+    from_cloth = np.where(below > 0.1, 16.0, _FAR).astype(np.float32)
+    if sample.sum() > 300:
+        from_cloth = np.minimum(_ColourModel(lab[sample], 5).distance(lab), from_cloth + 9)
+
+    throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
+    costs = {
+        SKIN: from_skin + np.where(around, 12, 0) + np.where(plain, -_FAR, 0) + 2 * np.clip(below - 1, 0, 2),
+        HAIR: from_hair + np.where(seed, -12, 0) + np.where(throat, 12, 0) + 6 * np.clip(below, 0, 2),
+        CLOTH: from_cloth + np.where(below < 0.1, _FAR, 0) + 6 * np.clip(1 - below, 0, 1),
+    }
+    smooth = [
+        guided_filter(square.rgb, np.clip(cost, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for cost in costs.values()
+    ]
+    part = np.where(person, np.argmin(smooth, axis=0) + 1, 0).astype(np.uint8)
+    hair = _opened(part == HAIR, 2)
+    strays = (part == HAIR) & ~dilate(_touching(hair, over_scalp), 3)
+    part[strays] = np.where(np.argmin(smooth[::2], axis=0) == 0, SKIN, CLOTH)[strays]
+    return Labels(part, bool(bald))
+
+
+def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+    """The mask without pieces and bridges thinner than about twice ``pixels``."""
+    return dilate(erode(mask, pixels), pixels) & mask
+
+
+def _touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """The connected pieces of a mask that hold any of the seed."""
+    _, component = cv2.connectedComponents(mask.astype(np.uint8))
+    wanted = np.unique(component[seed & mask])
+    return np.isin(component, wanted[wanted > 0])

@@ -1,0 +1,199 @@
+"""Cutting the person out: GrabCut seeded by the fitted head, refined to a soft matte by a guided filter.
+
+GrabCut: Rother et al., SIGGRAPH 2004. Guided filter: He et al., PAMI 2013, eq. 14-16 (colour guide).
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from .framing import WorkingSquare
+
+_HAIR_ELLIPSES = (1.2, 1.7)
+"""Half widths of the hair ellipses that are tried, in half face widths: close-cropped and voluminous hair."""
+_WHITE = 0.955
+"""A studio background is at least this bright in every channel."""
+_BACKGROUND, _FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
+_PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
+
+
+def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s"]:
+    """The convex hull of image points, filled."""
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), 1)
+    return mask > 0
+
+
+def erode(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+    """Shrink a mask by a number of pixels."""
+    return cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
+
+
+def dilate(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+    """Grow a mask by a number of pixels."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
+
+
+def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
+    """Pixels to the outline, positive inside."""
+    inside = mask.astype(np.uint8)
+    distance: ndarray = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
+        1 - inside, cv2.DIST_L2, 5
+    )
+    return distance
+
+
+def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
+    """Soft matte of the person, 0 outside the photo.
+
+    Transparency that came with the file is taken as it is. ``head`` is the outline of the roughly fitted head.
+    """
+    if square.alpha is not None:
+        return square.alpha * square.valid
+    if _on_white(square):
+        return _solve(square, _white_seeds(square))
+    candidates = [_solve(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
+    contrast = [_outline_contrast(square, alpha > 0.5) for alpha in candidates]
+    # contrast alone would take the face without its hair: the cut-out must also hold the head
+    above_chin = head & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
+    tight, wide = (float((alpha[above_chin] > 0.5).mean()) for alpha in candidates)
+    return candidates[int(contrast[1] > contrast[0] - 0.5 or tight < wide - 0.03)]
+
+
+def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """The rim of the photo above the chin."""
+    y, x = np.mgrid[: square.crop.size, : square.crop.size]
+    rows, columns = np.nonzero(square.valid)
+    rim = (x < columns.min() + 6) | (x > columns.max() - 6) | (y < rows.min() + 5)
+    return rim & (y < square.landmarks[8, 1]) & square.valid
+
+
+def _on_white(square: WorkingSquare) -> bool:
+    edge = square.rgb[_upper_edge(square)]
+    return len(edge) > 0 and float(np.median(edge.min(1))) > 0.93
+
+
+def _white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
+    """White that hangs together with the rim of the photo is background, the rest is the person."""
+    white = (square.rgb.min(2) > _WHITE).astype(np.uint8)
+    _, component = cv2.connectedComponents(white)
+    at_rim = np.unique(component[_upper_edge(square) & (white > 0)])
+    background = np.isin(component, at_rim) & (white > 0)
+    background &= ~erode(polygon_mask(square.landmarks, square.crop.size), 2)
+    seeds = np.full(white.shape, _FOREGROUND, np.uint8)
+    seeds[dilate(background, 3)] = _PROBABLY_FOREGROUND
+    seeds[background | ~square.valid] = _BACKGROUND
+    return seeds
+
+
+def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+    """What surely and what probably belongs to the person, from the head's place and a guess of the hair's size."""
+    marks, size = square.landmarks, square.crop.size
+    y, x = np.mgrid[:size, :size]
+    rows, columns = np.nonzero(head)
+    top, chin = float(rows.min()), float(marks[8, 1])
+    half = float(np.ptp(marks[:, 0]) / 2)
+    below = y - chin
+
+    seeds = np.full((size, size), _PROBABLY_BACKGROUND, np.uint8)
+    hair = ((x - columns.mean()) / (half * ellipse)) ** 2 + (
+        (y - (top + chin) / 2) / ((chin - top) * (0.52 + 0.12 * ellipse))
+    ) ** 2 < 1
+    seeds[hair] = _PROBABLY_FOREGROUND
+    shoulders = np.minimum(1.5 * half + 1.6 * np.maximum(0, below - 0.3 * half), 3.0 * half)
+    seeds[(below > 0.35 * half) & (np.abs(x - marks[27, 0]) < shoulders)] = _PROBABLY_FOREGROUND
+
+    core = erode(head, 7)
+    seeds[core & (below < 0)] = _FOREGROUND
+    seeds[erode(polygon_mask(marks, size), 3)] = _FOREGROUND
+    from_chin = np.abs(x - marks[8, 0])
+    seeds[(below > 0) & (below < 1.2 * half) & (from_chin < 0.4 * half)] = _FOREGROUND
+    wedge = np.minimum(0.6 * half + 1.2 * (below - 0.6 * half), 1.5 * half)
+    seeds[(below > 0.6 * half) & (from_chin < wedge)] = _FOREGROUND
+
+    # the rim of the photo is background, unless hair may reach it (tight crops)
+    beside = np.abs(x - marks[27, 0])
+    seeds[_upper_edge(square) & ~hair & ((beside > 2.0 * half) | (y < top - 0.4 * half))] = _BACKGROUND
+    far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < -0.2 * half))
+    seeds[far & ~core] = _BACKGROUND
+    seeds[~square.valid] = _BACKGROUND
+    return seeds
+
+
+def _solve(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Float[ndarray, "s s"]:
+    """GrabCut at half resolution on the valid part, then the refined matte of the piece that holds the nose."""
+    rows, columns = np.nonzero(square.valid)
+    part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    image = np.ascontiguousarray((square.rgb[part] * 255).astype(np.uint8))
+    half = np.ascontiguousarray(seeds[part][::2, ::2])
+    # GrabCut fails where one side has no seed: then the seeds are the answer
+    if np.isin(half, (_BACKGROUND, _PROBABLY_BACKGROUND)).any():
+        small = cv2.resize(image, half.shape[::-1], interpolation=cv2.INTER_AREA)
+        cv2.setRNGSeed(0)
+        cv2.grabCut(small, half, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    person = np.isin(half, (_FOREGROUND, _PROBABLY_FOREGROUND)).astype(np.float32)
+    full = np.zeros(seeds.shape, np.uint8)
+    full[part] = cv2.resize(person, image.shape[1::-1]) > 0.5
+    return _soften(square.rgb, _one_piece(full, square)) * square.valid
+
+
+def _one_piece(person: UInt8[ndarray, "s s"], square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """Drop specks, fill holes."""
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3)))
+    person = cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((7, 7)))
+    _, component = cv2.connectedComponents(person)
+    nose = np.clip(square.landmarks[30].astype(int), 0, square.crop.size - 1)
+    piece = component == component[nose[1], nose[0]]
+    count, hole, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8))
+    for k in range(1, count):
+        left, top, width, _, area = stats[k]
+        if area < 0.05 * piece.size and left > 0 and top > 0 and left + width < square.crop.size:
+            piece |= hole == k
+    return piece
+
+
+def _soften(rgb: Float[ndarray, "s s 3"], person: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
+    """The matte follows the picture's edges within a few pixels of the outline."""
+    soft = np.clip((guided_filter(rgb, person.astype(np.float32), 5, 1e-4) - 0.1) / 0.8, 0, 1)
+    band = dilate(person, 5) & ~erode(person, 5)
+    return np.where(band, soft, person).astype(np.float32)
+
+
+def guided_filter(
+    guide: Float[ndarray, "h w 3"], values: Float[ndarray, "h w"], radius: int, epsilon: float
+) -> Float[ndarray, "h w"]:
+    """Smooth ``values`` along the edges of a colour image (He et al. 2013)."""
+
+    def mean(image: ndarray) -> ndarray:
+        return np.asarray(cv2.blur(image, (2 * radius + 1, 2 * radius + 1)))
+
+    centre, average = mean(guide), mean(values)
+    products = (guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)
+    spread = mean(products).reshape(*guide.shape[:2], 3, 3) - centre[..., :, None] * centre[..., None, :]
+    along = mean(guide * values[..., None]) - centre * average[..., None]
+    slope = np.linalg.solve(spread + epsilon * np.eye(3, dtype=np.float32), along[..., None])[..., 0]
+    level = average - (slope * centre).sum(2)
+    return ((mean(slope) * guide).sum(2) + mean(level)).astype(np.float32)
+
+
+def _outline_contrast(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> float:
+    """Mean L*a*b* step across the outline above the chin: the better of two cut-outs has the sharper outline."""
+    size = square.crop.size
+    contours, _ = cv2.findContours(person.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = np.concatenate(contours)[:, 0]
+    outline = outline[(outline[:, 1] < square.landmarks[8, 1]) & (outline.min(1) > 8) & (outline[:, 0] < size - 8)]
+    if len(outline) <= 20:
+        return 0.0
+    distance = cv2.GaussianBlur(signed_distance(person), (0, 0), 2)
+    dy, dx = (slope[outline[:, 1], outline[:, 0]] for slope in np.gradient(distance))
+    normal = np.stack([dx, dy], 1) / np.maximum(np.hypot(dx, dy), 1e-6)[:, None]
+    lab = cv2.GaussianBlur(square.lab, (0, 0), 1)
+
+    def at(points: ndarray) -> ndarray:
+        x, y = np.clip(points.round().astype(int), 0, size - 1).T
+        return np.asarray(lab[y, x])
+
+    step = np.linalg.norm(at(outline + 4 * normal) - at(outline - 4 * normal), axis=1)
+    return float(np.minimum(step, 40).mean())

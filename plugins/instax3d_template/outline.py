@@ -1,0 +1,54 @@
+"""What the photo tells about a place in space: inside the person's outline or not, and of which part."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+from scipy import ndimage
+
+from .head import Head
+from .labels import HAIR, Labels
+from .matting import erode, signed_distance
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Cut-out and labels of the working square, continued beyond the photo's edges by their nearest values."""
+
+    person: Float[ndarray, "s s"]
+    """Signed distance to the person's outline in metres at the head's depth, positive inside."""
+    part: UInt8[ndarray, "s s"]
+    valid: Bool[ndarray, "s s"]
+    metres_per_pixel: float
+
+    @cached_property
+    def hair(self) -> Float[ndarray, "s s"]:
+        """Signed distance to the outline of the hair, metres."""
+        soft = cv2.GaussianBlur((self.part == HAIR).astype(np.float32), (0, 0), 2)
+        return signed_distance(soft > 0.5) * self.metres_per_pixel
+
+    @cached_property
+    def not_hair(self) -> Float[ndarray, "s s"]:
+        """Distance to what is surely not hair: the person's other parts, metres."""
+        other = ((self.part != HAIR) & (self.part > 0)).astype(np.uint8)
+        distance: ndarray = cv2.distanceTransform(1 - other, cv2.DIST_L2, 5) * self.metres_per_pixel
+        return distance
+
+
+def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid: Bool[ndarray, "s s"]) -> Outline:
+    """Continue what is known beyond the edges of the photo."""
+    person, part = signed_distance(alpha > 0.5), labels.part
+    if not valid.all():
+        nearest = ndimage.distance_transform_edt(~erode(valid, 2), return_distances=False, return_indices=True)
+        # what the edge cuts goes on beyond it
+        person = signed_distance((alpha > 0.5) | ~valid)[nearest[0], nearest[1]]
+        part = part[nearest[0], nearest[1]]
+        if not labels.bald:
+            above = np.arange(len(valid)) < np.flatnonzero(valid.any(1))[0] + 2
+            part = np.where(above[:, None] & (part > 0), HAIR, part).astype(np.uint8)
+    scale = head.metres_per_pixel
+    return Outline((person * scale).astype(np.float32), part, valid, scale)

@@ -1,0 +1,80 @@
+"""Head, bust and hair as one list of triangles; the nearer surface wins in the z-buffer, so nothing is stitched."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy import ndarray
+from scipy.spatial import cKDTree
+
+from instax3d.mesh import subdivide, vertex_normals
+
+from .bust import fit_bust, mesh_bust
+from .hair import mesh_hair
+from .head import Head
+from .labels import Labels
+from .outline import Outline
+
+HEAD, BUST, HAIR_PART = 0, 1, 2
+_HEAD_ENDS = 0.05
+"""The head's own mesh is used down to this far below the chin, metres; the bust takes over above that."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is drawn."""
+
+    vertices: Float[ndarray, "n 3"]
+    faces: Int[ndarray, "f 3"]
+    normals: Float[ndarray, "n 3"]
+    part: UInt8[ndarray, "n"]
+    """HEAD, BUST or HAIR_PART."""
+    mirror: Int[ndarray, "n"]
+    """The vertex at the same place on the other side."""
+    has_mirror: Bool[ndarray, "n"]
+    skull: Bool[ndarray, "n"]
+    """The head's scalp."""
+    chin: Float[ndarray, "3"]
+    top: float
+    """World height of the bald head's top."""
+
+
+def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
+    """Shape the bust and, unless the head is bald, the hair."""
+    bust = fit_bust(head, outline)
+    kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
+    carried = np.concatenate([head.vertices, head.neutral, head.regions["scalp"][:, None]], 1)
+    dense, head_faces = subdivide(carried, kept)
+    pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
+    if not labels.bald:
+        vertices, faces = _joined([piece[:2] for piece in pieces])
+        pieces.append(mesh_hair(head, bust, outline, head.camera.rasterise(vertices, faces).depth))
+    vertices, faces = _joined([piece[:2] for piece in pieces])
+    part = np.repeat(np.arange(len(pieces), dtype=np.uint8), [len(piece[0]) for piece in pieces])
+    # the head by its neutral shape, the rest by place
+    lengths, partners, start = [], [], 0
+    for places in (dense[:, 3:6], *(piece[0] for piece in pieces[1:])):
+        length, partner = (
+            cKDTree(places).query(places * [-1, 1, 1], workers=-1) if len(places) else (np.zeros(0), np.zeros(0, int))
+        )
+        lengths.append(length)
+        partners.append(partner + start)
+        start += len(places)
+    return Scene(
+        vertices=vertices,
+        faces=faces,
+        normals=np.concatenate([piece[2] for piece in pieces]),
+        part=part,
+        mirror=np.concatenate(partners).astype(np.int64),
+        has_mirror=np.concatenate(lengths) < 0.01,
+        skull=np.r_[dense[:, 6] > 0.5, np.zeros(len(vertices) - len(dense), bool)],
+        chin=head.landmarks[8],
+        top=float(head.vertices[:, 1].max()),
+    )
+
+
+def _joined(meshes: list[tuple[ndarray, ndarray]]) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
+    starts = np.cumsum([0, *(len(vertices) for vertices, _ in meshes)])
+    vertices = np.concatenate([vertices for vertices, _ in meshes])
+    return vertices, np.concatenate([faces + start for (_, faces), start in zip(meshes, starts, strict=False)])
