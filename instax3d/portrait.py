@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from .cameras import orbit, read_transforms, write_transforms
 from .config import RunConfig, load_config
@@ -74,12 +75,22 @@ class Orbit:
     def around(cls, mesh: HeadMesh, cameras: Cameras) -> "Orbit":
         """The orbit that frames the head as the views do."""
         middle = (mesh.vertices.amin(0) + mesh.vertices.amax(0)) / 2
-        axes = torch.eye(3) if mesh.axes is None else mesh.axes
+        axes = _upright(torch.eye(3) if mesh.axes is None else mesh.axes, cameras)
         centre = _nearest_to_optical_axes(cameras, middle)
         radius = float((cameras.centres - centre).norm(dim=1).median())
         size = max(cameras.width, cameras.height)
         size -= size % 2  # video codecs want even sizes
         return cls(centre, axes, radius, float(cameras.Ks[:, 0, 0].median()), size)
+
+
+def _upright(head: Float[Tensor, "3 3"], cameras: Cameras) -> Float[Tensor, "3 3"]:
+    """The head's axes, their up replaced by the cameras' common one: a bowed head is shown bowed, not its bust tilted."""
+    up = -cameras.viewmats[:, 1, :3].mean(0)
+    if float(up.norm()) < 0.5:  # they were held every way
+        return head
+    up = functional.normalize(up, dim=0)
+    left = functional.normalize(torch.linalg.cross(up, head[:, 2]), dim=0)
+    return torch.stack([left, up, torch.linalg.cross(left, up)], 1)
 
 
 def _nearest_to_optical_axes(cameras: Cameras, start: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
