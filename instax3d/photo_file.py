@@ -85,7 +85,10 @@ def _check_exists(path: Path) -> None:
         return
     if not path.parent.is_dir():
         raise PhotoError(f"there is no folder {path.parent}; check the path of the photo")
-    names = {other.name.lower(): other.name for other in path.parent.iterdir() if other.is_file()}
+    try:
+        names = {other.name.lower(): other.name for other in path.parent.iterdir() if other.is_file()}
+    except OSError:
+        names = {}  # a folder that may not be listed
     near = [names[name] for name in difflib.get_close_matches(path.name.lower(), names, n=3)]
     advice = f"did you mean {' or '.join(near)}?" if near else "check the name of the photo"
     raise PhotoError(f"there is no file {path}; {advice}")

@@ -58,7 +58,7 @@ def read_ply(path: Path) -> Gaussians:
         PortraitError: there is no such file, or it holds something else.
     """
     try:
-        vertices = PlyData.read(str(path), mmap=False)["vertex"].data
+        vertices = PlyData.read(str(path))["vertex"].data
     except FileNotFoundError:
         raise PortraitError(f"there is no file {path}; make the portrait again") from None
     except Exception as error:
