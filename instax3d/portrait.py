@@ -84,7 +84,7 @@ class Orbit:
 
 
 def _upright(head: Float[Tensor, "3 3"], cameras: Cameras) -> Float[Tensor, "3 3"]:
-    """The head's axes, their up replaced by the cameras' common one: a bowed head is shown bowed, not its bust tilted."""
+    """The head's axes with the cameras' common up: a bowed head is shown bowed, on an upright bust."""
     up = -cameras.viewmats[:, 1, :3].mean(0)
     if float(up.norm()) < 0.5:  # they were held every way
         return head

@@ -6,7 +6,7 @@ from instax3d_absgs.config import AbsGSConfig
 from instax3d_absgs.densifier import AbsGS
 
 from instax3d.testing import BlobGaussians, DensifierSuite, toy_mesh, toy_views
-from instax3d.testing.suites import _densify_step
+from instax3d.testing.suites import densify_step
 
 
 class TestConformance(DensifierSuite):
@@ -30,7 +30,7 @@ def refine(densifier: AbsGS, scene, gradients: torch.Tensor, steps: int = 11):
     blobs, optimizers = scene
     report = None
     for index in range(steps):
-        step = _densify_step(blobs, optimizers, index, total=steps)
+        step = densify_step(blobs, optimizers, index, total=steps)
         densifier.before_backward(step)
         step.render.info["means2d"].absgrad = gradients[None, :, None].expand(1, -1, 2)
         with torch.no_grad():
@@ -81,7 +81,7 @@ def test_opposite_pulls_do_not_cancel(scene):
     """The reason for AbsGS: what counts is ``absgrad``, not ``grad``."""
     blobs, optimizers = scene
     densifier = AbsGS(AbsGSConfig(**OPTIONS))
-    step = _densify_step(blobs, optimizers, 0, total=10)
+    step = densify_step(blobs, optimizers, 0, total=10)
     densifier.before_backward(step)
     step.render.info["means2d"].grad = torch.zeros_like(step.render.info["means2d"])
     step.render.info["means2d"].absgrad = torch.ones_like(step.render.info["means2d"])

@@ -22,6 +22,7 @@ from .suites import (
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
+    views_of_model,
 )
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
@@ -43,4 +44,5 @@ __all__ = [
     "toy_mesh",
     "toy_photo",
     "toy_views",
+    "views_of_model",
 ]
