@@ -1,7 +1,7 @@
 """`rasterization` with the signature of gsplat 1.5.3, on the CPU."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,13 +75,13 @@ def rasterization(
     packed: bool = False,
     tile_size: int = TILE,
     backgrounds: Tensor | None = None,
-    render_mode: Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"] = "RGB",
+    render_mode: str = "RGB",
     sparse_grad: bool = False,
     absgrad: bool = False,
-    rasterize_mode: Literal["classic", "antialiased"] = "classic",
+    rasterize_mode: str = "classic",
     channel_chunk: int = 32,
     distributed: bool = False,
-    camera_model: Literal["pinhole", "ortho", "fisheye", "ftheta"] = "pinhole",
+    camera_model: str = "pinhole",
     segmented: bool = False,
     covars: Tensor | None = None,
     with_ut: bool = False,

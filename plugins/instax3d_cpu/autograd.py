@@ -96,7 +96,8 @@ class Projected:
 class Drawn:
     """Images of three colour channels."""
 
-    image: Float[Tensor, "views 3 h w"] | Float[Tensor, "views h w 3"]
+    image: Float[Tensor, "views _ _ _"]
+    """[views, 3, h, w], or [views, h, w, 3]."""
     alpha: Float[Tensor, "views h w"]
     depth: Float[Tensor, "views h w"] | None
 
