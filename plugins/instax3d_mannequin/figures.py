@@ -45,8 +45,8 @@ class Figures:
     """[components, points, 3] displacements of the half cage for one standard deviation."""
     shape_eye: Index
     """[components, 3] displacements of the left eye's centre."""
-    expr_names: NDArray[np.str_]
-    """ARKit names; of a pair only the left one."""
+    expr_names: NDArray[Any]
+    """ARKit names (text); of a pair only the left one."""
     expr_start: Index
     """Where each expression begins in the two arrays below; one more than there are names."""
     expr_points: Index
