@@ -141,7 +141,7 @@ def _named_loops(skin: Array, faces: Index) -> dict[str, Index]:
 def _mouth_bag(build: _Builder, skin: Array, loop: Index) -> Index:
     """Rings that go inwards from the lips and end in a point between the corners of the mouth."""
     m = len(loop)
-    right, left = loop[skin[loop, 0].argmin()], loop[skin[loop, 0].argmax()]
+    right, left = int(loop[skin[loop, 0].argmin()]), int(loop[skin[loop, 0].argmax()])
     height = skin[loop, 1] - skin[[left, right], 1].mean()
     outer, added = loop, []
     for ring, (shrink, depth, widen) in enumerate(BAG_RINGS):
@@ -150,7 +150,7 @@ def _mouth_bag(build: _Builder, skin: Array, loop: Index) -> Index:
         added.append(build.add(terms, offset))
         build.strip(outer, added[-1], "mouth", (1 - ring / 4, 1 - (ring + 1) / 4))
         outer = added[-1]
-    tip = build.add([(right, 0.5), (left, 0.5)], np.array([[0, 0, -BAG_DEPTH]]))
+    tip = build.add([(right, 0.5), (left, 0.5)], np.array([[0.0, 0.0, -BAG_DEPTH]]))
     build.fan(outer, int(tip[0]), "mouth", (1 / 4, 0.0))
     return np.concatenate([*added, tip])
 
@@ -163,8 +163,8 @@ def _eyeball(build: _Builder, centre: int, radius: float, disc: str) -> Index:
     for angle in polar:
         place = [np.sin(angle) * np.cos(around), np.sin(angle) * np.sin(around), np.full(EYE_SPOKES, np.cos(angle))]
         rings.append(build.add([(centre, 1.0)], radius * np.stack(place, 1)))
-    front = build.add([(centre, 1.0)], np.array([[0, 0, radius]]))
-    back = build.add([(centre, 1.0)], np.array([[0, 0, -radius]]))
+    front = build.add([(centre, 1.0)], np.array([[0.0, 0.0, radius]]))
+    back = build.add([(centre, 1.0)], np.array([[0.0, 0.0, -radius]]))
     places = 0.75 * polar / np.pi
     build.fan(rings[0][::-1], int(front[0]), disc, (places[0], 0.0))
     for k in range(len(rings) - 1):
