@@ -21,7 +21,7 @@ CHECKED = [
     "instax3d_template",
     "instax3d_triangles",
 ]
-_hook = install_import_hook(CHECKED, "beartype.beartype")
+_hook = install_import_hook(CHECKED, "checker.check")
 
 # The first example pays for imports and compilation, on machines of any speed.
 settings.register_profile("default", deadline=None)
