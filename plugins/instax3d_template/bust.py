@@ -46,20 +46,33 @@ class Bust:
 
     def field(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
         """About the depth below the surface in metres, negative outside."""
-        x, y, z = ((points - self.origin) @ self.axes.T).T
+        level, least = self._level((points - self.origin) @ self.axes.T)
+        return np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0])
+
+    def swallow(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Draw in what lies outside below the neck, so that the head model's own shoulders end inside the bust."""
+        local = (points - self.origin) @ self.axes.T
+        level, _ = self._level(local)
+        allowed = np.interp(-local[:, 1], [0.0, *_TAKEOVER], [2.0, 1.05, 0.92])
+        shrink = np.where(-local[:, 1] > 0, np.minimum(1, allowed / np.maximum(level, 1e-6)), 1)
+        local[:, [0, 2]] *= shrink[:, None]
+        inside: ndarray = local @ self.axes + self.origin
+        return inside
+
+    def _level(self, local: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"]]:
+        """Where in its section a point lies (0 in the middle, 1 on the surface), and the section's lesser half axis."""
+        x, y, z = local.T
+        rows = np.arange(len(self.drop))
         at = (-y - self.drop[0]) / _ROW
-
-        def row(values: ndarray) -> ndarray:
-            return np.interp(at, np.arange(len(values)), values)
-
-        left, right, front, back = (row(values) for values in (self.left, self.right, self.front, self.back))
+        left, right, front, back = (
+            np.interp(at, rows, reach) for reach in (self.left, self.right, self.front, self.back)
+        )
         middle, half = (left - right) / 2, (left + right) / 2
         depth = np.where(z > 0, front, back)
         # rounder where narrow: a neck is an ellipse, a chest is not
         power = 2.0 + 0.5 * smoothstep(half, 0.07, 0.16)
         level = (np.abs((x - middle) / half) ** power + np.abs(z / depth) ** power) ** (1 / power)
-        inside = (1 - level) * np.minimum(half, depth)
-        return np.minimum(inside, -y - self.drop[0])
+        return level, np.minimum(half, depth)
 
 
 def _body_axes(head: Head) -> Float[ndarray, "3 3"]:

@@ -3,11 +3,11 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from scipy import ndimage
 
 from instax3d import registry
 from instax3d.fitting import fit_photo
@@ -20,12 +20,12 @@ from .config import TemplateConfig
 from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from .head import Head, PhotoCamera, make_head, snap
 from .labels import Labels, label_parts
-from .matting import cut_out
+from .matting import cut_out, erode
 from .noise import Noise
 from .outline import make_outline
 from .scene import Scene, build_scene
 from .shading import Painter
-from .texture import paint, person_colours
+from .texture import edge_fade, paint, person_colours
 from .volume import smoothstep
 
 FIELD_OF_VIEW = 33.8
@@ -121,7 +121,9 @@ def _analyse(photo: Photo, model: HeadModel) -> _Person:
 
     rough = fitted(None, False)
     alpha = cut_out(square, rough.raster.mask)
-    labels = label_parts(square, alpha, rough.raster.mask, rough.seen("scalp"), rough.metres_per_pixel)
+    labels = label_parts(
+        square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
+    )
     # beyond the photo the outline is unknown: the head may reach there
     head = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
     head = snap(head, square.landmarks, alpha, square.valid, labels.bald)
@@ -179,12 +181,13 @@ def place_photo(
     offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
     from_square = Crop(relative, offset, crop.size)
     colours, _ = person_colours(square, person.alpha)
-    alpha, colours = from_square.cut(person.alpha), from_square.cut(colours)
+    # the matte ends with the photo; continue it, so that it does not fade there
+    nearest = ndimage.distance_transform_edt(~erode(square.valid, 2), return_distances=False, return_indices=True)
+    alpha, colours = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colours)
     rgb = crop.cut(person.source.rgb)
     # at the soft rim the photo's pixels hold background: there the continued colours of the person
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
     cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
-    valid = cut_valid(person.source, crop).astype(np.uint8)
-    inside = np.clip(cv2.distanceTransform(np.pad(valid, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1] / 6, 0, 1)
+    inside = edge_fade(cut_valid(person.source, crop), 6)
     image = inside[..., None] * cut + (1 - inside[..., None]) * drawn
     return image.astype(np.float32), (inside * alpha + (1 - inside) * drawn_alpha).astype(np.float32)

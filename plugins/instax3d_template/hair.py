@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy import ndimage
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
@@ -31,8 +32,23 @@ _THINNEST = 0.005
 _THICKEST = 0.09
 _SHEET = 0.012
 """Hair lying on the back or on the chest, metres."""
+_HANGING = -0.02
+"""Hair that reaches this far below the chin (here: above it) hangs down also behind, metres."""
 _LONGEST = 0.22
 """Long hair ends at most this far below the chin, metres."""
+
+
+def hidden_ears(head: Head, outline: Outline) -> Bool[ndarray, "n"]:
+    """Vertices of the ears that lie under hair in the photo; an ear out of sight is taken to be like the other."""
+    at = head.camera.project(head.vertices)
+    on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
+    seen = _seen(head, outline, at, 0.0)
+    sides = [head.regions["ears"] & (head.neutral[:, 0] * sign > 0) for sign in (1, -1)]
+    # negative: nothing to be seen of this ear
+    shares = [float(on_hair[ear & seen].mean()) if (ear & seen).sum() > 0.1 * ear.sum() else -1.0 for ear in sides]
+    hidden = [(share if share >= 0 else max(shares)) > 0.5 for share in shares]
+    covered: ndarray = np.logical_or.reduce([ear & hide for ear, hide in zip(sides, hidden, strict=True)])
+    return covered
 
 
 def mesh_hair(
@@ -40,7 +56,8 @@ def mesh_hair(
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Float[ndarray, "n 3"]]:
     """Closed surface of the hair: vertices, faces, normals; empty where there is none.
 
-    ``body_depth`` is the depth at which the photo sees head and bust, infinite elsewhere.
+    ``head`` comes without the ears that hair covers; ``body_depth`` is the depth at which the photo sees head and
+    bust, infinite elsewhere.
     """
     thickness, covered = hair_thickness(head, outline)
     fall = _measure_fall(head, bust, outline)
@@ -48,7 +65,7 @@ def mesh_hair(
     margin = float(np.clip(thickness.max(), 0.01, _THICKEST)) + 0.015
     low, high = skin[skin[:, 1] > head.landmarks[8, 1]].min(0) - margin, skin.max(0) + margin
     low[1] = min(head.landmarks[8, 1] - 0.03, fall.lowest - 0.01)
-    if fall.long:
+    if fall.hangs:
         wide = 0.02 + max(fall.left.max(), fall.right.max())
         low[0], high[0] = min(low[0], bust.origin[0] - wide), max(high[0], bust.origin[0] + wide)
         low[2] = min(low[2], bust.origin[2] - bust.back.max() - 2 * _SHEET)
@@ -57,8 +74,8 @@ def mesh_hair(
     layer, distance, lying = _layer(head, thickness, covered, grid)
     points = grid.points
     field = layer.ravel()
-    if fall.long:
-        field = np.maximum(field, _falling(grid, layer, points, head, bust, fall))
+    if fall.hangs:
+        field = np.maximum(field, _hanging(grid, layer, points, head, bust, fall))
     field = _carve(field, distance.ravel(), lying.ravel(), points, head, bust, outline, body_depth, fall)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
@@ -67,50 +84,67 @@ def mesh_hair(
     return relaxed, faces, normals
 
 
+def _seen(head: Head, outline: Outline, at: Float[ndarray, "n 3"], facing: float) -> Bool[ndarray, "n"]:
+    """Skin vertices that the photo shows at no less than a cosine; ``at`` is where they project to."""
+    depth = sample(np.where(head.raster.mask, head.raster.depth, 0), at)
+    towards = head.camera.facing(head.vertices, head.normals) > facing
+    inside = sample(outline.valid.astype(np.float32), at) > 0.9
+    seen: ndarray = towards & (np.abs(at[:, 2] - depth) < 0.004) & head.skin & inside
+    return seen
+
+
 def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
     """Thickness of the hair over each vertex of the head in metres, negative where there is none; and where the photo
     shows hair lying on the head.
 
-    Minimises the squared differences between neighbours and to what the photo tells.
+    Minimises the squared differences between neighbours and to what the photo tells. What it does not show is then
+    told by the other side, and the whole solved again.
     """
     count = len(head.vertices)
     value, weight = np.zeros(count), np.zeros(count)
+    region = head.regions
+    scalp = region["scalp"]
 
     def tell(which: ndarray, amount: ndarray | float, how_sure: float) -> None:
         value[which], weight[which] = amount, how_sure
 
-    scalp, region = head.regions["scalp"], head.regions
+    at = head.camera.project(head.vertices)
+    seen = _seen(head, outline, at, 0.12)
+    hair = sample((outline.part == HAIR).astype(np.float32), at)
+    bare = seen & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
+    covered = seen & (hair > 0.7) & ~region["lips"]
     rim = head.rim()
     rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
     measured, cut = _rim_thickness(head, outline, rim)
-    typical = float(np.median(measured[scalp[rim] & ~cut])) if (scalp[rim] & ~cut).any() else 0.01
+    whole = scalp[rim] & ~cut
+    typical = float(np.median(measured[whole])) if whole.any() else 0.01
 
-    tell(np.flatnonzero(scalp), 0.9 * max(typical, _THINNEST), 0.01)
-    tell(np.flatnonzero(region["face"] | region["lips"] | region["neck"]), _ABSENT, 0.02)
-    at = head.camera.project(head.vertices)
-    depth = sample(np.where(head.raster.mask, head.raster.depth, 0), at)
-    seen = (head.camera.facing(head.vertices, head.normals) > 0.15) & (np.abs(at[:, 2] - depth) < 0.004) & head.skin
-    seen &= sample(outline.valid.astype(np.float32), at) > 0.9
-    part = sample((outline.part == HAIR).astype(np.float32), at)
-    bare = seen & (part < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
-    covered = seen & (part > 0.7) & (head.camera.facing(head.vertices, head.normals) > 0.35)
-    mirror = mirrored_vertices(head.neutral)
-    # the hidden side repeats the seen one, less surely
-    unseen = ~seen & seen[mirror] & (np.abs(head.camera.azimuth) > 8)
-    tell(np.flatnonzero(unseen & bare[mirror]), _ABSENT, 0.2)
-    tell(np.flatnonzero(bare), _ABSENT, 2.0)
-    tell(np.flatnonzero(covered), _THINNEST, 0.02)
+    tell(scalp, 0.9 * max(typical, _THINNEST), 0.002)
+    tell((region["face"] | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
+    tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
     tell(rim[cut], np.maximum(measured[cut] + 0.01, typical), 0.2)
+    bare_ears = region["ears"] & np.isin(np.arange(count), head.faces)
+    tell(bare_ears, _ABSENT, 2.0)
 
     edges, _ = unique_edges(head.faces)
     links = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
     links = (links + links.T).tocsr()
     laplacian = sp.diags(np.asarray(links.sum(1)).ravel()) - links
-    solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
-    solved = np.clip(solved, _ABSENT, _THICKEST)
-    covered &= ~region["lips"]
-    return np.where(covered, np.maximum(solved, _THINNEST), solved), covered
+
+    def solve() -> ndarray:
+        solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
+        return np.where(covered, np.maximum(solved, _THINNEST), np.clip(solved, _ABSENT, _THICKEST))
+
+    thickness = solve()
+    if abs(head.camera.azimuth) > 8:
+        mirror = mirrored_vertices(head.neutral)
+        told = np.zeros(count, bool)
+        told[rim] = True
+        lent = ~seen & ~told & (seen[mirror] | told[mirror])
+        tell(lent, thickness[mirror][lent], 0.1)
+        thickness = solve()
+    return thickness, covered
 
 
 def _rim_thickness(
@@ -137,7 +171,7 @@ def _rim_thickness(
 
 @dataclass(frozen=True)
 class _Fall:
-    """Hair below the jaw."""
+    """Hair below the ears."""
 
     drop: Float[ndarray, "rows"]
     """Below the chin, metres."""
@@ -148,8 +182,8 @@ class _Fall:
     """World heights where the hair ends on the left and on the right."""
 
     @property
-    def long(self) -> bool:
-        """Whether any hair hangs below the jaw."""
+    def hangs(self) -> bool:
+        """Whether any hair hangs below the ears."""
         return bool(len(self.drop))
 
     @property
@@ -160,40 +194,42 @@ class _Fall:
 
 def _measure_fall(head: Head, bust: Bust, outline: Outline) -> _Fall:
     """How wide and how far down the hair hangs on both sides in the photo."""
-    chin = head.landmarks[8, 1]
+    chin = float(head.landmarks[8, 1])
     drop = np.arange(-0.06, _LONGEST + 0.004, 0.004)
-    across = np.arange(0.0, 0.24, 0.002)
+    across = np.arange(0.0, 0.20, 0.002)
     inside_photo = outline.valid.astype(np.float32)
     soft = ((outline.part == HAIR) & (outline.person > 0)).astype(np.float32)
-    reaches, ends, present = [], [], []
+    reaches, ends = [], []
     for sign in (1.0, -1.0):
         grid = bust.origin + sign * across[None, :, None] * bust.axes[0] - drop[:, None, None] * np.array([0, 1.0, 0])
         at = head.camera.project(grid.reshape(-1, 3))
-        hair = sample(soft, at).reshape(len(drop), -1) > 0.5
         valid = sample(inside_photo, at).reshape(len(drop), -1) > 0.5
-        hair &= valid
+        hair = (sample(soft, at).reshape(len(drop), -1) > 0.5) & valid
         rows = hair.sum(1) >= 4
-        # from the jaw down without a gap
+        # from the ears down without a gap
         last = len(drop) if rows.all() else int(np.argmin(rows))
-        end = float(drop[max(last - 1, 0)])
+        end = float(drop[last - 1]) if last else float(drop[0])
         if last and not valid[min(last, len(drop) - 1)].any():
             end = min(end + 0.08, _LONGEST)  # the photo ends before the hair
         reach = across[len(across) - 1 - hair[:, ::-1].argmax(1)] * hair.any(1)
         reaches.append(np.where(np.arange(len(drop)) < last, reach, 0.0))
         ends.append(end)
-        present.append(last > 0)
-    if max(ends) < 0.005 or not any(present):
+    if abs(head.camera.azimuth) > 12:  # the far side hides behind the face
+        ends = [max(ends)] * 2
+        reaches = [np.maximum(reach, 0.8 * other) for reach, other in zip(reaches, reaches[::-1], strict=True)]
+    if max(ends) < _HANGING:
         none = np.zeros(0)
-        return _Fall(none, none, none, (chin - 0.02, chin - 0.02))
-    filled = [np.maximum(np.maximum.accumulate(r * 0.9), r) for r in reaches]
-    smooth = [cv2.GaussianBlur(r[:, None], (1, 0), sigmaX=0.1, sigmaY=2.5)[:, 0] for r in filled]
-    return _Fall(drop, smooth[0], smooth[1], (chin - max(ends[0], 0.0), chin - max(ends[1], 0.0)))
+        return _Fall(none, none, none, (chin, chin))
+    # where the photo ends, go on as wide as above
+    filled = [np.maximum(np.maximum.accumulate(0.9 * reach), reach) for reach in reaches]
+    left, right = (ndimage.gaussian_filter1d(reach, 2.5, mode="nearest") for reach in filled)
+    return _Fall(drop, left, right, (chin - ends[0], chin - ends[1]))
 
 
 def _layer(
     head: Head, thickness: Float[ndarray, "n"], covered: Bool[ndarray, "n"], grid: Grid
 ) -> tuple[Float[ndarray, "x y z"], Float[ndarray, "x y z"], Float[ndarray, "x y z"]]:
-    """Thickness minus distance; the signed distance to the head (negative inside); nearness to ``covered`` skin (0-1)."""
+    """Thickness minus distance, signed distance to the head (negative inside), nearness to covered skin (0-1)."""
     carried = np.concatenate([head.vertices, thickness[:, None], covered[:, None]], 1)
     dense, faces = subdivide(carried, head.skin_faces)
     used = np.unique(faces)
@@ -214,38 +250,37 @@ def _layer(
     return thick - distance, distance, lying
 
 
-def _falling(
+def _hanging(
     grid: Grid, layer: Float[ndarray, "x y z"], points: Float[ndarray, "n 3"], head: Head, bust: Bust, fall: _Fall
 ) -> Float[ndarray, "n"]:
-    """Hair below the jaw: the layer's section at the ear lobes hangs down, widened to what the photo shows."""
-    ears = head.vertices[head.regions["ears"]]
-    hang = ears[:, 1].min() - 0.005
+    """Hair below the ears: the layer's section at their height hangs down, widened to what the photo shows."""
+    hang = head.vertices[head.regions["ears"], 1].min() - 0.005
     row = int(np.clip(round((hang - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
     section = layer[:, row]  # [x, z]
     centre = bust.origin[0]
     xs = grid.low[0] + np.arange(grid.shape[0]) * grid.step
-    covered = xs[(section > 0).any(1)]
-    if not len(covered):
+    filled = xs[(section > 0).any(1)]
+    if not len(filled):
         return np.full(len(points), -0.05)
-    own = {1.0: max(covered.max() - centre, 0.05), -1.0: max(centre - covered.min(), 0.05)}
-    drop = head.landmarks[8, 1] - points[:, 1]
-    side = np.where(points[:, 0] >= centre, 1.0, -1.0)
-    own_reach = np.where(side > 0, own[1.0], own[-1.0])
-    reach = np.where(side > 0, np.interp(drop, fall.drop, fall.left), np.interp(drop, fall.drop, fall.right))
-    stretch = np.clip(np.where(reach > 0.03, reach, own_reach) / own_reach, 0.8, 1.5)
+    x, y, z = points.T
+    on_left = x >= centre
+    own = np.where(on_left, max(filled.max() - centre, 0.05), max(centre - filled.min(), 0.05))
+    drop = head.landmarks[8, 1] - y
+    reach = np.where(on_left, np.interp(drop, fall.drop, fall.left), np.interp(drop, fall.drop, fall.right))
+    stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.75, 1.4)
     # keep the hanging hair as wide as its section right at the top, so that it joins without a step
-    join = smoothstep(hang - points[:, 1], 0.0, 0.04)
-    x = centre + (points[:, 0] - centre) / (1 + (stretch - 1) * join)
-    at = np.stack([(x - grid.low[0]) / grid.step, (points[:, 2] - grid.low[2]) / grid.step], 1)
+    stretch = 1 + (stretch - 1) * smoothstep(hang - y, 0.0, 0.04)
+    at = np.stack([(centre + (x - centre) / stretch - grid.low[0]) / grid.step, (z - grid.low[2]) / grid.step], 1)
     hanging = _bilinear(section, at)
-    lying = np.minimum(_SHEET + bust.field(points), np.where(points[:, 2] < bust.origin[2], 1.0, -1.0))
-    lying = np.minimum(lying, own_reach * stretch - np.abs(points[:, 0] - centre))
-    field = np.where(points[:, 1] < hang, np.maximum(hanging, lying), -0.05)
-    across = np.clip((points[:, 0] - centre) / 0.08, -1, 1)
+    # on the back and the shoulders it lies as a sheet
+    lying = np.minimum(_SHEET + bust.field(points), 0.3 * (bust.origin[2] - z))
+    lying = np.minimum(lying, 0.5 * (0.9 * own * stretch - np.abs(x - centre)))
+    field = np.where(y < hang, np.maximum(hanging, lying), -0.05)
+    across = np.clip((x - centre) / 0.08, -1, 1)
     end = fall.ends[0] * (1 + across) / 2 + fall.ends[1] * (1 - across) / 2
-    around = np.arctan2(points[:, 0] - centre, points[:, 2] - bust.origin[2])
+    around = np.arctan2(x - centre, z - bust.origin[2])
     ragged = 0.004 * np.sin(9 * around) + 0.003 * np.sin(23 * around + 1)
-    return np.minimum(field, 0.5 * (points[:, 1] - end - ragged))
+    return np.minimum(field, 0.5 * (y - end - ragged))
 
 
 def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[ndarray, "n"]:
@@ -291,8 +326,8 @@ def _carve(
     ear_z = float(np.median(ears[:, 2]))
     brow, top, chin = head.landmarks[19, 1], head.vertices[:, 1].max(), head.landmarks[8, 1]
     heights = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
-    limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.long else 0.0)
+    limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.hangs else 0.0)
     ahead = ear_z + np.interp(points[:, 1], heights, limits) - points[:, 2]
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (lying - 0.5))
-    chest = np.minimum(_SHEET + bust.field(points), shown) if fall.long else np.full(len(points), -0.05)
+    chest = np.minimum(_SHEET + bust.field(points), shown) if fall.hangs else np.full(len(points), -0.05)
     return np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))

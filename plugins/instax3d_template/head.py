@@ -92,6 +92,10 @@ class Head:
         """What the photo sees of the head."""
         return self.camera.rasterise(self.vertices, self.faces)
 
+    def without(self, hidden: Bool[ndarray, "n"]) -> "Head":
+        """The head without the triangles that touch the given vertices."""
+        return replace(self, faces=self.faces[~hidden[self.faces].any(1)])
+
     def above(self, height: float) -> Int[ndarray, "g 3"]:
         """The triangles that lie wholly above a height: without the shoulders that some models have."""
         return self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)]

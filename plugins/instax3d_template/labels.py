@@ -66,9 +66,10 @@ def label_parts(
     alpha: Float[ndarray, "s s"],
     head: Bool[ndarray, "s s"],
     scalp: Bool[ndarray, "s s"],
+    neck: Bool[ndarray, "s s"],
     metres_per_pixel: float,
 ) -> Labels:
-    """Label the person. ``head`` and ``scalp`` are where the roughly fitted head, and its scalp, are seen.
+    """Label the person. ``head``, ``scalp`` and ``neck`` are where the roughly fitted head shows.
 
     Each label gets a cost per pixel from its colours and its place; the costs are smoothed along the picture's edges
     (cost-volume filtering, Hosni et al., PAMI 2013) and the cheapest label wins.
@@ -106,7 +107,7 @@ def label_parts(
     throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
     costs = {
         SKIN: from_skin + np.where(around, 12, 0) + np.where(plain, -_FAR, 0) + 2 * np.clip(below - 1, 0, 2),
-        HAIR: from_hair + np.where(seed, -12, 0) + np.where(throat, 12, 0) + 6 * np.clip(below, 0, 2),
+        HAIR: from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2),
         CLOTH: from_cloth + np.where(below < 0.1, _FAR, 0) + 6 * np.clip(1 - below, 0, 1),
     }
     smooth = [
@@ -114,8 +115,9 @@ def label_parts(
     ]
     part = np.where(person, np.argmin(smooth, axis=0) + 1, 0).astype(np.uint8)
     hair = _opened(part == HAIR, 2)
-    strays = (part == HAIR) & ~dilate(_touching(hair, over_scalp), 3)
-    part[strays] = np.where(np.argmin(smooth[::2], axis=0) == 0, SKIN, CLOTH)[strays]
+    inner_face = polygon_mask(marks[28:], size)
+    strays = inner_face | (part == HAIR) & ~dilate(_touching(hair, over_scalp), 3)
+    part[strays] = np.where((np.argmin(smooth[::2], axis=0) == 0) | (below < 0.1), SKIN, CLOTH)[strays]
     return Labels(part, bool(bald))
 
 

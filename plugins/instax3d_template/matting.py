@@ -126,7 +126,8 @@ def _solve(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Float[ndarray
     """GrabCut at half resolution on the valid part, then the refined matte of the piece that holds the nose."""
     rows, columns = np.nonzero(square.valid)
     part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    image = np.ascontiguousarray((square.rgb[part] * 255).astype(np.uint8))
+    # dark hair on a dark ground differs by little: the square root lifts it
+    image = np.ascontiguousarray((np.sqrt(square.rgb[part]) * 255).astype(np.uint8))
     half = np.ascontiguousarray(seeds[part][::2, ::2])
     # GrabCut fails where one side has no seed: then the seeds are the answer
     if np.isin(half, (_BACKGROUND, _PROBABLY_BACKGROUND)).any():

@@ -1,7 +1,7 @@
 """Head, bust and hair as one list of triangles; the nearer surface wins in the z-buffer, so nothing is stitched."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from instax3d.mesh import subdivide, vertex_normals
 
 from .bust import fit_bust, mesh_bust
-from .hair import mesh_hair
+from .hair import hidden_ears, mesh_hair
 from .head import Head
 from .labels import Labels
 from .outline import Outline
@@ -35,6 +35,7 @@ class Scene:
     has_mirror: Bool[ndarray, "n"]
     skull: Bool[ndarray, "n"]
     """The head's scalp."""
+    ears: Bool[ndarray, "n"]
     chin: Float[ndarray, "3"]
     top: float
     """World height of the bald head's top."""
@@ -43,8 +44,13 @@ class Scene:
 def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
     """Shape the bust and, unless the head is bald, the hair."""
     bust = fit_bust(head, outline)
+    head = replace(head, vertices=np.where(head.skin[:, None], bust.swallow(head.vertices), head.vertices))
+    if not labels.bald:
+        head = head.without(hidden_ears(head, outline))
     kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
-    carried = np.concatenate([head.vertices, head.neutral, head.regions["scalp"][:, None]], 1)
+    carried = np.concatenate(
+        [head.vertices, head.neutral, head.regions["scalp"][:, None], head.regions["ears"][:, None]], 1
+    )
     dense, head_faces = subdivide(carried, kept)
     pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
     if not labels.bald:
@@ -61,6 +67,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         lengths.append(length)
         partners.append(partner + start)
         start += len(places)
+    others = np.zeros(len(vertices) - len(dense), bool)
     return Scene(
         vertices=vertices,
         faces=faces,
@@ -68,7 +75,8 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         part=part,
         mirror=np.concatenate(partners).astype(np.int64),
         has_mirror=np.concatenate(lengths) < 0.01,
-        skull=np.r_[dense[:, 6] > 0.5, np.zeros(len(vertices) - len(dense), bool)],
+        skull=np.r_[dense[:, 6] > 0.5, others],
+        ears=np.r_[dense[:, 7] > 0.5, others],
         chin=head.landmarks[8],
         top=float(head.vertices[:, 1].max()),
     )

@@ -59,6 +59,7 @@ class Painter:
         seen = smoothstep(sample(look.depth, at) - at[:, 2], -0.006, -0.003)
         # near its own direction the photo is right even where it grazes the surface
         near = 1 - float(smoothstep(np.array(turned), 8, 35))
+        seen *= sample(look.usable, at)
         low = 0.30 - 0.28 * near
         weight = seen * smoothstep(facing, low, low + 0.3 - 0.15 * near) * np.maximum(compatible, near)
         made_up = np.where(

@@ -35,6 +35,8 @@ class Appearance:
     """Its high frequencies."""
     depth: Float[ndarray, "s s"]
     """Depth of the scene in the photo, 0 where there is none."""
+    usable: Float[ndarray, "s s"]
+    """1 inside the photo, falling to 0 at its edges."""
     base: Float[ndarray, "n 3"]
     facing: Float[ndarray, "n"]
     """Cosine between normal and the direction to the photo's camera."""
@@ -61,6 +63,15 @@ def person_colours(
     return (filled * (1 - share) + soft * share).astype(np.float32), core
 
 
+def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s"]:
+    """0 outside the photo and at its edges, 1 from ``pixels`` inside; the crop's own border is no edge."""
+    framed = np.pad(valid.astype(np.uint8), 1, mode="edge")
+    distance = (
+        cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1] if not valid.all() else np.full(valid.shape, 1e3)
+    )
+    return np.clip((distance - 1.5) / pixels, 0, 1).astype(np.float32)
+
+
 def paint(
     scene: Scene, camera: PhotoCamera, square: WorkingSquare, alpha: Float[ndarray, "s s"], labels: Labels
 ) -> Appearance:
@@ -74,8 +85,8 @@ def paint(
     at = camera.project(scene.vertices)
     seen = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (sample(core.astype(np.float32), at) > 0.95)
     facing = camera.facing(scene.vertices, scene.normals)
-    compatible = _compatible(scene, square, labels, at)
-    weight = seen * smoothstep(facing, 0.12, 0.45) * compatible
+    compatible = _compatible(scene, square, labels, at, facing)
+    weight = seen * smoothstep(facing, 0.15, 0.5) * compatible
     colour = sample(blurred, at).astype(np.float64)
 
     light = shading(scene, exposure(scene), colour, weight)
@@ -86,15 +97,16 @@ def paint(
     spread = np.zeros(3)
     if hair.sum() > 100:
         values, directions = np.linalg.eigh(np.cov(detail[hair].T))
-        spread = directions[:, 2] * np.sign(directions[:, 2].sum()) * np.sqrt(values[2])
+        spread = 0.75 * directions[:, 2] * np.sign(directions[:, 2].sum()) * np.sqrt(values[2])
     skin, cloth = labels.of(SKIN) & core, labels.of(CLOTH) & core
     skin_grain = 0.5 * min(0.012, float(detail[skin].std())) if skin.any() else 0.003
-    cloth_grain = min(0.03, 0.5 * float(detail[cloth].std())) if cloth.sum() > 200 else skin_grain
+    cloth_grain = min(0.012, 0.5 * float(detail[cloth].std())) if cloth.sum() > 200 else skin_grain
     mirror_weight = weight[scene.mirror] * scene.has_mirror * (scene.part == scene.part[scene.mirror])
     return Appearance(
         photo=photo,
         detail=detail,
         depth=depth,
+        usable=edge_fade(square.valid, 8),
         base=np.clip(base, 0, 1),
         facing=facing,
         compatible=compatible,
@@ -106,14 +118,19 @@ def paint(
     )
 
 
-def _compatible(scene: Scene, square: WorkingSquare, labels: Labels, at: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
-    """Hair pixels must not colour skin or clothes, nor the other way round."""
+def _compatible(
+    scene: Scene, square: WorkingSquare, labels: Labels, at: Float[ndarray, "n 3"], facing: Float[ndarray, "n"]
+) -> Float[ndarray, "n"]:
+    """How far the photo's label agrees with the part: hair must not colour skin or clothes, nor the other way round."""
     hair = labels.of(HAIR).astype(np.float32)
     near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((13, 13))), (0, 0), 3)
     hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
+    cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
     face = erode(polygon_mask(square.landmarks, square.crop.size), 2).astype(np.float32)
-    on_hair, beside_hair, on_face = sample(hair, at), sample(near_hair, at), sample(face, at) > 0.5
-    head = np.where(scene.skull | on_face, 1.0, 1 - smoothstep(on_hair, 0.2, 0.6))
+    on_hair, beside_hair, on_cloth = (sample(image, at) for image in (hair, near_hair, cloth))
+    skin = (1 - smoothstep(on_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
+    skin *= np.where(scene.ears, smoothstep(facing, 0.25, 0.5), 1)  # what grazes an ear is mostly something else
+    head = np.where(scene.skull | (sample(face, at) > 0.5), 1.0, skin)
     choice = {HEAD: head, BUST: 1 - smoothstep(beside_hair, 0.1, 0.5), HAIR_PART: smoothstep(on_hair, 0.3, 0.7)}
     return np.select([scene.part == part for part in choice], list(choice.values()))
 
@@ -135,21 +152,26 @@ def _spread_albedo(
     drop = scene.chin[1] - scene.vertices[:, 1]
     unseen_bust = (scene.part == BUST) & (weight < 0.1)
 
-    lower_face = core & labels.of(SKIN) & (y > square.landmarks[30, 1]) & (y < chin_row + 25)
-    if lower_face.sum() > 100:
+    skin = (scene.part == HEAD) & ~scene.skull & (weight > 0.9) & (drop < 0)
+    if skin.sum() > 100:
+        complexion = np.median(albedo[skin], 0)
+        unseen_head = (scene.part == HEAD) & (weight < 0.1)
+        albedo[unseen_head], prior[unseen_head] = complexion, 0.01
         neck = unseen_bust & (drop < 0.035)
-        albedo[neck], prior[neck] = np.median(blurred[lower_face], 0), 0.1
-    body = core & (labels.of(SKIN) | labels.of(CLOTH)) & (y > chin_row)
+        albedo[neck], prior[neck] = complexion, 0.1
+    body = core & (y > chin_row) & (labels.of(SKIN) | labels.of(CLOTH))
     if body.sum() > 100:
         lowest = np.flatnonzero(body.any(1)).max()
-        clothes = body & (y > 0.7 * lowest + 0.3 * chin_row)
+        lower = body & (y > 0.7 * lowest + 0.3 * chin_row)
+        clothes = core & labels.of(CLOTH)
         covered = unseen_bust & (drop > 0.06)
-        albedo[covered], prior[covered] = np.median(blurred[clothes], 0), 0.03
+        source = next(mask for mask in (clothes & lower, clothes, lower) if mask.sum() > 300 or mask is lower)
+        albedo[covered], prior[covered] = np.median(blurred[source], 0), 0.03
     hair_vertices = scene.part == HAIR_PART
     if (weight * hair_vertices).sum() > 5:
         mean = (weight[hair_vertices, None] * albedo[hair_vertices]).sum(0) / weight[hair_vertices].sum()
         unseen_hair = hair_vertices & (weight < 0.1)
-        albedo[unseen_hair], prior[unseen_hair] = mean, 0.02
+        albedo[unseen_hair], prior[unseen_hair] = mean, 0.05
 
     known = weight + prior
     mirrored = albedo[scene.mirror]
