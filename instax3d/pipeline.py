@@ -77,7 +77,7 @@ def _create(path: Path, kind: Source, config: RunConfig, device: str, run: Stage
     given: Photo | Capture
     with run.stage(kind):
         given = read_photo(path, detector) if kind == "photo" else read_capture(path)
-        for note in given.notes if isinstance(given, Photo) else ():
+        for note in given.notes:
             run.note(note)
     with run.stage("views"):
         views = _views(config, given, detector)
