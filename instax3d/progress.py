@@ -1,32 +1,38 @@
 """What a user sees while a portrait is made: stages, speed and PSNR, live or as plain lines."""
 
+import abc
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TextIO
 
 
-class Progress(Protocol):
+class Progress(abc.ABC):
     """Told by the pipeline what happens."""
 
+    @abc.abstractmethod
     def note(self, message: str) -> None:
         """Something the user should know."""
 
+    @abc.abstractmethod
     def start(self, stage: str, total: int | None) -> None:
         """A stage begins; ``total`` steps where it counts them."""
 
+    @abc.abstractmethod
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
         """So many steps of the current stage are done."""
 
+    @abc.abstractmethod
     def finish(self, stage: str, seconds: float) -> None:
         """The stage is over."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Nothing more will come; also called after an error."""
 
 
-class Silent:
+class Silent(Progress):
     """For use as a library."""
 
     def note(self, message: str) -> None: ...
@@ -40,7 +46,7 @@ class Silent:
     def close(self) -> None: ...
 
 
-class PlainLines:
+class PlainLines(Progress):
     """One line per stage, and one per fifth of a counted stage: for logs, pipes and ``--quiet``."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -77,7 +83,7 @@ class PlainLines:
         print(line, file=self.stream, flush=True)
 
 
-class Live:
+class Live(Progress):
     """A live display with rich, for terminals."""
 
     def __init__(self) -> None:
