@@ -58,8 +58,8 @@ class Settings:
     @property
     def rules(self) -> projection.Rules:
         """For the projection kernels."""
-        floats = (np.float32(x) for x in (self.near, self.far, self.radius_clip, self.eps2d))
-        return projection.Rules(self.degree, *floats, self.antialiased)
+        near, far, clip, eps2d = (np.float32(x) for x in (self.near, self.far, self.radius_clip, self.eps2d))
+        return projection.Rules(self.degree, near, far, clip, eps2d, self.antialiased)
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,15 @@ def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Setti
 
 def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
     """Kernel arguments from means, quats, scales, opacities and colours, which may differ from camera to camera."""
-    colours = tensors[4]
-    return projection.Splats(
-        *(_array(t) for t in tensors[:4]), _array(colours[camera] if colours.ndim == 4 else colours)
-    )
+    means, quats, scales, opacities, colours = tensors
+    colours = colours[camera] if colours.ndim == 4 else colours
+    return projection.Splats(_array(means), _array(quats), _array(scales), _array(opacities), _array(colours))
 
 
 def _camera(viewmats: Tensor, centres: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
-    arrays = (_array(t[camera]) for t in (viewmats, centres, Ks))
-    return projection.Camera(*arrays, settings.width, settings.height)
+    return projection.Camera(
+        _array(viewmats[camera]), _array(centres[camera]), _array(Ks[camera]), settings.width, settings.height
+    )
 
 
 class _Project(torch.autograd.Function):
@@ -230,9 +230,12 @@ class _Backward:
         self.grad_records = torch.zeros_like(records)
         self.grad_means2d, self.absgrad = torch.zeros_like(means2d), torch.zeros_like(means2d)
 
-    def gather(self, camera: int, bins: Bins, sums: NDArray[np.float32], grad_colours: Tensor, column: int) -> None:
+    def gather(
+        self, camera: int, bins: Bins, sums: NDArray[np.float32], channels: int, grad_colours: Tensor, column: int
+    ) -> None:
         compositing.gather_gradients(
             sums,
+            channels,
             bins.order,
             bins.slots,
             bins.first_slots,
@@ -281,7 +284,7 @@ class _Composite(torch.autograd.Function):
         grad_alpha, grad_depth = _contiguous(grad_alpha), _contiguous(grad_depth)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
-            sums = np.empty((len(bins.ids), compositing.MOMENTS + 4), np.float32)
+            sums = np.empty(len(bins.ids) * (compositing.MOMENTS + 4), np.float32)
             compositing.composite_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
@@ -292,10 +295,10 @@ class _Composite(torch.autograd.Function):
                 _plane(c, None if grad_depth is None else depth),
                 _plane(c, grad_depth),
                 ctx.mode is DepthMode.EXPECTED,
-                sums.reshape(-1),
+                sums,
             )
             # red, green, blue and depth are neighbours in a record
-            result.gather(c, bins, sums, result.grad_records, projection.RED)
+            result.gather(c, bins, sums, 4, result.grad_records, projection.RED)
         means2d.absgrad = result.absgrad
         grad_backgrounds = None
         if ctx.needs_input_grad[2]:
@@ -341,7 +344,7 @@ class _CompositeFeatures(torch.autograd.Function):
         grad_features = torch.zeros_like(features)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
-            sums = np.empty((len(bins.ids), compositing.MOMENTS + channels), np.float32)
+            sums = np.empty(len(bins.ids) * (compositing.MOMENTS + channels), np.float32)
             compositing.composite_features_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
@@ -351,9 +354,9 @@ class _CompositeFeatures(torch.autograd.Function):
                 channels,
                 _image(c, image, alpha),
                 _image(c, grad_image, grad_alpha),
-                sums.reshape(-1),
+                sums,
             )
-            result.gather(c, bins, sums, grad_features, 0)
+            result.gather(c, bins, sums, channels, grad_features, 0)
         means2d.absgrad = result.absgrad
         grad_backgrounds = (grad_image * (1 - alpha)[..., None]).sum((1, 2)) if ctx.needs_input_grad[3] else None
         return result.grad_records, result.grad_means2d, grad_features, grad_backgrounds, None

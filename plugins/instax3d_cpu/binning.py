@@ -1,6 +1,5 @@
 """Kernels that sort projected Gaussians by depth and deal them out to the image's tiles."""
 
-import math
 from typing import no_type_check
 
 import numpy as np
@@ -72,8 +71,8 @@ def _tile_span(centre, extent, tiles):
     """First and last tile (inclusive) with a pixel centre within ``extent`` of ``centre``; first > last if none."""
     # clamped as floats: a float beyond int64 has no integer
     limit = _f4(tiles)
-    first = max(_f4(0), min(limit, math.floor((centre - extent - _HALF) * _INVERSE_TILE)))
-    last = max(_f4(-1), min(limit - _f4(1), math.floor((centre + extent - _HALF) * _INVERSE_TILE)))
+    first = max(_f4(0), min(limit, np.floor((centre - extent - _HALF) * _INVERSE_TILE)))
+    last = max(_f4(-1), min(limit - _f4(1), np.floor((centre + extent - _HALF) * _INVERSE_TILE)))
     return np.int32(first), np.int32(last)
 
 

@@ -121,7 +121,7 @@ _PIXELS = _HALF + np.concatenate([((_lane >> 3) & 3) * 4 + (_lane & 3), (_lane >
 """Pixel centres in the tile, block by block: 256 x coordinates, then 256 y coordinates."""
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _pixel_lane(x, y, stride):
     """Place of pixel (x, y) of a tile in a state of ``stride`` floats per block."""
@@ -136,7 +136,7 @@ def _tile_box(tile, tiles_x, frame):
     return left, top, min(16, frame.width - left), min(16, frame.height - top), top * frame.width + left
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _touched_blocks(records, at, left, top):
     """Set of the tile's blocks with a pixel centre in the Gaussian's box."""
@@ -158,7 +158,7 @@ def _touched_blocks(records, at, left, top):
     return (columns * 0x11111111) & rows
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _shape(records, at, left, top):
     """A Gaussian's centre relative to the tile, falloff and opacity, each in all lanes."""
@@ -172,7 +172,7 @@ def _shape(records, at, left, top):
     )
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _offsets(block, shape):
     """Offsets u and dy of a block's pixels from a Gaussian's centre, and log2 of opacity times falloff there."""
@@ -549,17 +549,41 @@ def composite_features_backward(workers, tickets, tiles, frame, features, channe
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def _gather_chunk(
-    begin, end, sums, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
+    begin,
+    end,
+    sums,
+    channels,
+    order,
+    slots,
+    first_slots,
+    records,
+    grad_records,
+    grad_means2d,
+    absgrad,
+    grad_colours,
+    column,
 ):
-    width = sums.shape[1]
-    total = np.empty(width, np.float32)
+    """Gaussians ``begin`` to ``end`` of `gather_gradients`."""
+    width = MOMENTS + channels
+    total = np.empty(width + 8, np.float32)
+    places = first_slots[order.shape[0]]
     for rank in range(begin, end):
-        for k in range(width):
-            total[k] = _ZERO
+        moments, colours = splat(_ZERO), splat(_ZERO)
+        total[:] = _ZERO
         for place in range(first_slots[rank], first_slots[rank + 1]):
-            slot = slots[place]
-            for k in range(width):
-                total[k] += sums[slot, k]
+            if place + _AHEAD < places:
+                prefetch(sums, _i8(slots[place + _AHEAD]) * width)
+            at = _i8(slots[place]) * width
+            moments = moments + load(sums, at)
+            if channels == 4:
+                # the last four moments and the channels
+                colours = colours + load(sums, at + 4)
+            else:
+                for k in range(MOMENTS, width):
+                    total[k] += sums[at + k]
+        if channels == 4:
+            store(total, 4, colours)
+        store(total, 0, moments)
         i = order[rank]
         inverse_var_u, shear = records[i, CONIC], records[i, SHEAR]
         inverse_var_y = records[i, FALLOFF_Y] * (_LN_2 + _LN_2)
@@ -572,16 +596,16 @@ def _gather_chunk(
         grad_records[i, SHEAR] = -inverse_var_u * total[4]
         grad_records[i, FALLOFF_Y] = -_HALF * total[5]
         grad_records[i, OPACITY] = total[0] / records[i, OPACITY]
-        for k in range(MOMENTS, width):
-            grad_colours[i, column + k - MOMENTS] = total[k]
+        for k in range(channels):
+            grad_colours[i, column + k] = total[MOMENTS + k]
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def gather_gradients(
-    sums, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
+    sums, channels, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
 ):
-    """Sum the slots of each Gaussian [slots, 8 + channels] and turn moments into gradients of its record [N, 16].
+    """Sum the slots of each Gaussian, sums [slots * (8 + channels)], and turn moments into gradients of its record.
 
     Outputs: falloff and opacity of grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
     grad_colours [N, any] from ``column`` on. Rows of Gaussians that are not in ``order`` are left alone.
@@ -589,6 +613,6 @@ def gather_gradients(
     m = order.shape[0]
     for chunk in prange((m + 1023) // 1024):
         _gather_chunk(
-            chunk * 1024, min(m, (chunk + 1) * 1024), sums, order, slots, first_slots, records, grad_records,
+            chunk * 1024, min(m, (chunk + 1) * 1024), sums, channels, order, slots, first_slots, records, grad_records,
             grad_means2d, absgrad, grad_colours, column,
         )  # fmt: skip

@@ -106,29 +106,31 @@ _SH3_3, _SH3_4 = _f4(0.3731763325901154), _f4(1.445305721320277)
 
 # fast maths without the assumption that there is no NaN and no inf
 _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
+# Helpers are inlined, and take arrays and tuples of numbers: a call, or an array taken out of a tuple, costs more per
+# Gaussian than the arithmetic.
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _sum(s, a, t, b):
     """The vector s a + t b."""
     return s * a[0] + t * b[0], s * a[1] + t * b[1], s * a[2] + t * b[2]
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _row(matrix, i):
     """First three entries of row i of an array."""
     return matrix[i, 0], matrix[i, 1], matrix[i, 2]
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _times(row, matrix):
     """A row times a matrix of three rows."""
@@ -140,7 +142,7 @@ def _times(row, matrix):
     )
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _direction(point, centre):
     """Unit vector from ``centre`` to ``point``, and one over their distance."""
@@ -208,7 +210,7 @@ def _sh_slopes(degree, direction, basis):
         basis[1, 15], basis[2, 15], basis[3, 15] = -_THREE * _SH3_0 * (xx - yy), _SIX * _SH3_0 * xy, _ZERO
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _rotation(quats, i):
     """Rotation matrix (three rows) of quaternion i, the unit quaternion, and one over its length."""
@@ -223,7 +225,7 @@ def _rotation(quats, i):
     return rows, (w, x, y, z), inverse
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _rotation_backward(unit, inverse, g):
     """Gradient of a quaternion from ``g`` (three rows), that of its rotation matrix."""
@@ -244,43 +246,52 @@ def _rotation_backward(unit, inverse, g):
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True)
 @no_type_check
-def _camera_point(view, mean):
-    """A point of the world in camera axes."""
-    return (
-        _dot(_row(view, 0), mean) + view[0, 3],
-        _dot(_row(view, 1), mean) + view[1, 3],
-        _dot(_row(view, 2), mean) + view[2, 3],
-    )
-
-
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
-@no_type_check
-def _clamped_slopes(camera, point):
-    """x/z and y/z of a point in camera axes, clamped for the Jacobian; for each, 1 where it was not clamped, else 0."""
-    K = camera.K
+def _lens(camera):
+    """A camera as numbers: the rows of its rotation, its translation, fx, fy, cx, cy, and the bounds of x/z and y/z."""
+    viewmat, K = camera.viewmat, camera.K
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     width, height = _f4(camera.width), _f4(camera.height)
     margin_x, margin_y = _CLAMP_MARGIN * width / fx, _CLAMP_MARGIN * height / fy
-    u, v = point[0] / point[2], point[1] / point[2]
-    clamped_u = min((width - cx) / fx + margin_x, max(-cx / fx - margin_x, u))
-    clamped_v = min((height - cy) / fy + margin_y, max(-cy / fy - margin_y, v))
-    return clamped_u, clamped_v, _f4(clamped_u == u), _f4(clamped_v == v)
-
-
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
-@no_type_check
-def _image_axes(camera, point):
-    """Jacobian of the projection times the camera's rotation: how pixel x and pixel y grow along the world's axes."""
-    u, v, _, _ = _clamped_slopes(camera, point)
-    fx_z, fy_z = camera.K[0, 0] / point[2], camera.K[1, 1] / point[2]
-    forward = _row(camera.viewmat, 2)
     return (
-        _sum(fx_z, _row(camera.viewmat, 0), -fx_z * u, forward),
-        _sum(fy_z, _row(camera.viewmat, 1), -fy_z * v, forward),
+        (_row(viewmat, 0), _row(viewmat, 1), _row(viewmat, 2)),
+        (viewmat[0, 3], viewmat[1, 3], viewmat[2, 3]),
+        (fx, fy, cx, cy),
+        (-cx / fx - margin_x, (width - cx) / fx + margin_x, -cy / fy - margin_y, (height - cy) / fy + margin_y),
     )
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
+@no_type_check
+def _camera_point(rotation, translation, mean):
+    """A point of the world in camera axes."""
+    return (
+        _dot(rotation[0], mean) + translation[0],
+        _dot(rotation[1], mean) + translation[1],
+        _dot(rotation[2], mean) + translation[2],
+    )
+
+
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
+@no_type_check
+def _image_axes(rotation, intrinsics, bounds, point):
+    """Jacobian of the projection times the camera's rotation: how pixel x and pixel y grow along the world's axes.
+
+    Also f / z, x/z and y/z as clamped for the Jacobian, and for each, 1 where it was not clamped, else 0.
+    """
+    z_inverse = _ONE / point[2]
+    u, v = point[0] * z_inverse, point[1] * z_inverse
+    clamped_u, clamped_v = min(bounds[1], max(bounds[0], u)), min(bounds[3], max(bounds[2], v))
+    fx_z, fy_z = intrinsics[0] * z_inverse, intrinsics[1] * z_inverse
+    return (
+        _sum(fx_z, rotation[0], -fx_z * clamped_u, rotation[2]),
+        _sum(fy_z, rotation[1], -fy_z * clamped_v, rotation[2]),
+        (fx_z, fy_z),
+        (clamped_u, clamped_v),
+        (_f4(clamped_u == u), _f4(clamped_v == v)),
+    )
+
+
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _scaled(rotation, scale):
     """Rotation matrix times the diagonal matrix of the scales."""
@@ -289,7 +300,7 @@ def _scaled(rotation, scale):
     return (a[0] * s0, a[1] * s1, a[2] * s2), (b[0] * s0, b[1] * s1, b[2] * s2), (c[0] * s0, c[1] * s1, c[2] * s2)
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _determinants(bx, by, eps2d):
     """Determinant of the 2D covariance without and with ``eps2d``; bx and by: the Gaussian's axes in the image.
@@ -301,17 +312,16 @@ def _determinants(bx, by, eps2d):
     return bare, bare + eps2d * (_dot(bx, bx) + _dot(by, by) + eps2d)
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
-def _colour(splats, i, degree, centre, basis):
+def _colour(colours, i, degree, mean, centre, basis):
     """Colour of Gaussian i as seen from ``centre``."""
-    colours = splats.colours
     if degree == NO_COLOURS:
         return _ZERO, _ZERO, _ZERO
     if degree == PLAIN_COLOURS:
-        return _row(colours[i], 0)
+        return colours[i, 0, 0], colours[i, 0, 1], colours[i, 0, 2]
     if degree > 0:
-        direction, _ = _direction(_row(splats.means, i), centre)
+        direction, _ = _direction(mean, centre)
         _sh_basis(degree, direction, basis)
     red, green, blue = _HALF, _HALF, _HALF
     for k in range((degree + 1) * (degree + 1)):
@@ -324,67 +334,14 @@ def _colour(splats, i, degree, centre, basis):
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True)
 @no_type_check
-def _project_one(splats, i, camera, rules, basis, records, means2d, radii):
-    """Write record, centre and radii of Gaussian i, unless it is culled."""
-    mean, K = _row(splats.means, i), camera.K
-    point = _camera_point(camera.viewmat, mean)
-    z = point[2]
-    # all tests are written so that NaN fails them
-    if not ((z >= rules.near) & (z <= rules.far) & (z > _ZERO)):
-        return
-    rotation, _, _ = _rotation(splats.quats, i)
-    shape = _scaled(rotation, _row(splats.scales, i))
-    axis_x, axis_y = _image_axes(camera, point)
-    bx, by = _times(axis_x, shape), _times(axis_y, shape)
-    bare, det = _determinants(bx, by, rules.eps2d)
-    opacity = splats.opacities[i]
-    if rules.antialiased:
-        opacity *= math.sqrt(bare / det)
-    if not ((det > _ZERO) & (opacity >= _ALPHA_MIN)):
-        return
-    var_x, cov, var_y = _dot(bx, bx) + rules.eps2d, _dot(bx, by), _dot(by, by) + rules.eps2d
-    reach = min(_TWO * (math.log(opacity) + _LOG_255), _EXTENT_MAX)
-    extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
-    radius_x, radius_y = np.ceil(extent_x), np.ceil(extent_y)
-    if (radius_x <= rules.radius_clip) & (radius_y <= rules.radius_clip):
-        return
-    x, y = K[0, 0] * point[0] / z + K[0, 2], K[1, 1] * point[1] / z + K[1, 2]
-    if not ((x + radius_x > _ZERO) & (x - radius_x < _f4(camera.width))):
-        return
-    if not ((y + radius_y > _ZERO) & (y - radius_y < _f4(camera.height))):
-        return
-    red, green, blue = _colour(splats, i, rules.degree, camera.centre, basis)
-    a, b, c = var_y / det, -cov / det, var_x / det
-    size, light = abs(x) + abs(y) + extent_x + extent_y, abs(red) + abs(green) + abs(blue)
-    if not ((size < _HUGE) & (light < _HUGE) & (opacity < _HUGE) & (a + abs(b) + c < _HUGE)):
-        return
-
-    # clipped, since a float beyond int32 has no integer
-    radii[i, 0] = np.int32(min(radius_x, _MAX_RADIUS))
-    radii[i, 1] = np.int32(min(radius_y, _MAX_RADIUS))
-    means2d[i, 0] = x
-    means2d[i, 1] = y
-    records[i, X] = x
-    records[i, Y] = y
-    records[i, FALLOFF_U] = _HALF_LOG2_E * a
-    records[i, SHEAR] = -cov / var_y
-    records[i, FALLOFF_Y] = _HALF_LOG2_E / var_y
-    records[i, LOG2_OPACITY] = math.log2(opacity)
-    records[i, RED] = red
-    records[i, RED + 1] = green
-    records[i, RED + 2] = blue
-    records[i, DEPTH] = z
-    records[i, EXTENT_X] = extent_x
-    records[i, EXTENT_Y] = extent_y
-    records[i, CONIC] = a
-    records[i, CONIC + 1] = b
-    records[i, CONIC + 2] = c
-    records[i, OPACITY] = opacity
-
-
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
-@no_type_check
 def _project_chunk(first, last, splats, camera, rules, records, means2d, radii):
+    """Gaussians ``first`` to ``last`` of `project`."""
+    means, quats, scales, opacities, colours = splats
+    degree, near, far, radius_clip, eps2d, antialiased = rules
+    width, height = _f4(camera.width), _f4(camera.height)
+    view, translation, intrinsics, bounds = _lens(camera)
+    fx, fy, cx, cy = intrinsics
+    centre = (camera.centre[0], camera.centre[1], camera.centre[2])
     basis = np.full((1, 16), _SH0, np.float32)
     for i in range(first, last):
         radii[i, 0] = 0
@@ -393,7 +350,59 @@ def _project_chunk(first, last, splats, camera, rules, records, means2d, radii):
         means2d[i, 1] = _ZERO
         for k in range(RECORD):
             records[i, k] = _ZERO
-        _project_one(splats, i, camera, rules, basis, records, means2d, radii)
+
+        mean = _row(means, i)
+        point = _camera_point(view, translation, mean)
+        z = point[2]
+        # all tests are written so that NaN fails them
+        if not ((z >= near) & (z <= far) & (z > _ZERO)):
+            continue
+        rotation, _, _ = _rotation(quats, i)
+        shape = _scaled(rotation, _row(scales, i))
+        axis_x, axis_y, _, _, _ = _image_axes(view, intrinsics, bounds, point)
+        bx, by = _times(axis_x, shape), _times(axis_y, shape)
+        bare, det = _determinants(bx, by, eps2d)
+        opacity = opacities[i]
+        if antialiased:
+            opacity *= math.sqrt(bare / det)
+        if not ((det > _ZERO) & (opacity >= _ALPHA_MIN)):
+            continue
+        var_x, cov, var_y = _dot(bx, bx) + eps2d, _dot(bx, by), _dot(by, by) + eps2d
+        reach = min(_TWO * (math.log(opacity) + _LOG_255), _EXTENT_MAX)
+        extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
+        radius_x, radius_y = np.ceil(extent_x), np.ceil(extent_y)
+        if (radius_x <= radius_clip) & (radius_y <= radius_clip):
+            continue
+        x, y = fx * point[0] / z + cx, fy * point[1] / z + cy
+        if not ((x + radius_x > _ZERO) & (x - radius_x < width) & (y + radius_y > _ZERO) & (y - radius_y < height)):
+            continue
+        red, green, blue = _colour(colours, i, degree, mean, centre, basis)
+        a, b, c = var_y / det, -cov / det, var_x / det
+        size, light = abs(x) + abs(y) + extent_x + extent_y, abs(red) + abs(green) + abs(blue)
+        if not ((size < _HUGE) & (light < _HUGE) & (opacity < _HUGE) & (a + abs(b) + c < _HUGE)):
+            continue
+
+        # clipped, since a float beyond int32 has no integer
+        radii[i, 0] = np.int32(min(radius_x, _MAX_RADIUS))
+        radii[i, 1] = np.int32(min(radius_y, _MAX_RADIUS))
+        means2d[i, 0] = x
+        means2d[i, 1] = y
+        records[i, X] = x
+        records[i, Y] = y
+        records[i, FALLOFF_U] = _HALF_LOG2_E * a
+        records[i, SHEAR] = -cov / var_y
+        records[i, FALLOFF_Y] = _HALF_LOG2_E / var_y
+        records[i, LOG2_OPACITY] = math.log2(opacity)
+        records[i, RED] = red
+        records[i, RED + 1] = green
+        records[i, RED + 2] = blue
+        records[i, DEPTH] = z
+        records[i, EXTENT_X] = extent_x
+        records[i, EXTENT_Y] = extent_y
+        records[i, CONIC] = a
+        records[i, CONIC + 1] = b
+        records[i, CONIC + 2] = c
+        records[i, OPACITY] = opacity
 
 
 @njit(parallel=True, fastmath=_FLAGS, error_model="numpy", cache=True)
@@ -408,27 +417,27 @@ def project(splats, camera, rules, records, means2d, radii):
         _project_chunk(chunk * CHUNK, min(n, (chunk + 1) * CHUNK), splats, camera, rules, records, means2d, radii)
 
 
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
+@njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
-def _colour_backward(splats, i, degree, centre, record, grad_record, basis, grad_colours):
+def _colour_backward(colours, i, degree, mean, centre, records, grad_records, basis, grad_colours):
     """Add the gradient of Gaussian i's coefficients; returns that of its mean through the direction of view."""
     if degree == NO_COLOURS:
         return _ZERO, _ZERO, _ZERO
     if degree == PLAIN_COLOURS:
         for c in range(3):
-            grad_colours[i, 0, c] += grad_record[RED + c]
+            grad_colours[i, 0, c] += grad_records[i, RED + c]
         return _ZERO, _ZERO, _ZERO
     # no gradient through a channel clamped at 0
-    red = grad_record[RED] if record[RED] > _ZERO else _ZERO
-    green = grad_record[RED + 1] if record[RED + 1] > _ZERO else _ZERO
-    blue = grad_record[RED + 2] if record[RED + 2] > _ZERO else _ZERO
+    red = grad_records[i, RED] if records[i, RED] > _ZERO else _ZERO
+    green = grad_records[i, RED + 1] if records[i, RED + 1] > _ZERO else _ZERO
+    blue = grad_records[i, RED + 2] if records[i, RED + 2] > _ZERO else _ZERO
     gx, gy, gz = _ZERO, _ZERO, _ZERO
     if degree > 0:
-        direction, inverse = _direction(_row(splats.means, i), centre)
+        direction, inverse = _direction(mean, centre)
         _sh_basis(degree, direction, basis)
         _sh_slopes(degree, direction, basis)
         for k in range(1, (degree + 1) * (degree + 1)):
-            g = _dot((red, green, blue), _row(splats.colours[i], k))
+            g = red * colours[i, k, 0] + green * colours[i, k, 1] + blue * colours[i, k, 2]
             gx += g * basis[1, k]
             gy += g * basis[2, k]
             gz += g * basis[3, k]
@@ -444,98 +453,100 @@ def _colour_backward(splats, i, degree, centre, record, grad_record, basis, grad
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True)
 @no_type_check
-def _project_one_backward(splats, i, camera, rules, record, grad_record, grad_centre, basis, grads, grad_view):
-    """Add the gradients of Gaussian i, and of the camera to ``grad_view`` [15]."""
-    view = camera.viewmat
-    through_colour = _colour_backward(splats, i, rules.degree, camera.centre, record, grad_record, basis, grads.colours)
-
-    # the forward once more
-    mean = _row(splats.means, i)
-    point = _camera_point(view, mean)
-    rotation, unit, inverse_norm = _rotation(splats.quats, i)
-    scale = _row(splats.scales, i)
-    shape = _scaled(rotation, scale)
-    axis_x, axis_y = _image_axes(camera, point)
-    bx, by = _times(axis_x, shape), _times(axis_y, shape)
-    bare, det = _determinants(bx, by, rules.eps2d)
-    var_y = _dot(by, by) + rules.eps2d
-    shear = -_dot(bx, by) / var_y
-
-    # falloff -> covariance, whose gradient is (k00, k01; k01, k11): var_u = det / var_y = var_x - cov cov / var_y
-    grad_var_u = -grad_record[FALLOFF_U] * (var_y / det) * (var_y / det)
-    k00 = grad_var_u
-    k01 = grad_var_u * shear - _HALF * grad_record[SHEAR] / var_y
-    k11 = grad_var_u * shear * shear - (grad_record[SHEAR] * shear + grad_record[FALLOFF_Y] / var_y) / var_y
-
-    grad_opacity = grad_record[OPACITY]
-    if rules.antialiased:
-        compensation = math.sqrt(bare / det)
-        g = _HALF * grad_opacity * splats.opacities[i] / (compensation + _COMPENSATION_EPS)
-        missing = _ONE - compensation * compensation
-        k00 += g * (missing * record[CONIC] - rules.eps2d / det)
-        k01 += g * missing * record[CONIC + 1]
-        k11 += g * (missing * record[CONIC + 2] - rules.eps2d / det)
-        grad_opacity *= compensation
-    grads.opacities[i] += grad_opacity
-
-    # covariance = (bx, by) (bx, by)^T and b = axis . shape
-    grad_bx, grad_by = _sum(_TWO * k00, bx, _TWO * k01, by), _sum(_TWO * k01, bx, _TWO * k11, by)
-    grad_axis_x = (_dot(grad_bx, shape[0]), _dot(grad_bx, shape[1]), _dot(grad_bx, shape[2]))
-    grad_axis_y = (_dot(grad_by, shape[0]), _dot(grad_by, shape[1]), _dot(grad_by, shape[2]))
-
-    # shape = rotation . diag(scale)
-    g0 = _sum(axis_x[0], grad_bx, axis_y[0], grad_by)
-    g1 = _sum(axis_x[1], grad_bx, axis_y[1], grad_by)
-    g2 = _sum(axis_x[2], grad_bx, axis_y[2], grad_by)
-    for k in range(3):
-        grads.scales[i, k] += rotation[0][k] * g0[k] + rotation[1][k] * g1[k] + rotation[2][k] * g2[k]
-    grad_quat = _rotation_backward(unit, inverse_norm, _scaled((g0, g1, g2), scale))
-    for k in range(4):
-        grads.quats[i, k] += grad_quat[k]
-
-    # centre and Jacobian -> camera point; the Jacobian's last column is -f (x/z) / z, and x/z may be clamped
-    fx, fy, z_inverse = camera.K[0, 0], camera.K[1, 1], _ONE / point[2]
-    u, v, free_u, free_v = _clamped_slopes(camera, point)
-    right, down, forward = _row(view, 0), _row(view, 1), _row(view, 2)
-    j00, j02 = _dot(grad_axis_x, right), _dot(grad_axis_x, forward)
-    j11, j12 = _dot(grad_axis_y, down), _dot(grad_axis_y, forward)
-    gx = fx * z_inverse * (grad_centre[0] - free_u * z_inverse * j02)
-    gy = fy * z_inverse * (grad_centre[1] - free_v * z_inverse * j12)
-    gz = grad_record[DEPTH] - z_inverse * z_inverse * (
-        fx * (point[0] * grad_centre[0] + j00 - (_ONE + free_u) * u * j02)
-        + fy * (point[1] * grad_centre[1] + j11 - (_ONE + free_v) * v * j12)
-    )
-    for k in range(3):
-        grads.means[i, k] += through_colour[k] + view[0, k] * gx + view[1, k] * gy + view[2, k] * gz
-        grad_view[k] += fx * z_inverse * grad_axis_x[k] + gx * mean[k]
-        grad_view[4 + k] += fy * z_inverse * grad_axis_y[k] + gy * mean[k]
-        grad_view[8 + k] += gz * mean[k] - z_inverse * (fx * u * grad_axis_x[k] + fy * v * grad_axis_y[k])
-        grad_view[12 + k] -= through_colour[k]
-    grad_view[3] += gx
-    grad_view[7] += gy
-    grad_view[11] += gz
-
-
-@njit(fastmath=_FLAGS, error_model="numpy", cache=True)
-@no_type_check
 def _project_chunk_backward(
     first, last, splats, camera, rules, records, radii, grad_records, grad_means2d, add, add_colours, grads, grad_view
 ):
+    """Gaussians ``first`` to ``last`` of `project_backward`."""
+    means, quats, scales, opacities, colours = splats
+    grad_means, grad_quats, grad_scales, grad_opacities, grad_colours = grads
+    degree, _, _, _, eps2d, antialiased = rules
+    view, translation, intrinsics, bounds = _lens(camera)
+    centre = (camera.centre[0], camera.centre[1], camera.centre[2])
     basis = np.full((4, 16), _SH0, np.float32)
     for k in range(15):
         grad_view[k] = _ZERO
     for i in range(first, last):
         if not add:
-            grads.means[i] = _ZERO
-            grads.quats[i] = _ZERO
-            grads.scales[i] = _ZERO
-            grads.opacities[i] = _ZERO
+            grad_opacities[i] = _ZERO
+            for k in range(3):
+                grad_means[i, k] = _ZERO
+                grad_scales[i, k] = _ZERO
+            for k in range(4):
+                grad_quats[i, k] = _ZERO
         if not add_colours:
-            grads.colours[i] = _ZERO
-        if radii[i, 0] > 0:
-            _project_one_backward(
-                splats, i, camera, rules, records[i], grad_records[i], grad_means2d[i], basis, grads, grad_view
-            )
+            for k in range(grad_colours.shape[1]):
+                for c in range(3):
+                    grad_colours[i, k, c] = _ZERO
+        if radii[i, 0] == 0:
+            continue
+        mean = _row(means, i)
+        through_colour = _colour_backward(colours, i, degree, mean, centre, records, grad_records, basis, grad_colours)
+
+        # the forward once more
+        point = _camera_point(view, translation, mean)
+        rotation, unit, inverse_norm = _rotation(quats, i)
+        scale = _row(scales, i)
+        shape = _scaled(rotation, scale)
+        axis_x, axis_y, (fx_z, fy_z), (u, v), (free_u, free_v) = _image_axes(view, intrinsics, bounds, point)
+        bx, by = _times(axis_x, shape), _times(axis_y, shape)
+        bare, det = _determinants(bx, by, eps2d)
+        inverse_var_y = _ONE / (_dot(by, by) + eps2d)
+        shear = -_dot(bx, by) * inverse_var_y
+
+        # falloff -> covariance, whose gradient is (k00, k01; k01, k11): var_u = det / var_y = var_x - cov cov / var_y
+        inverse_var_u = records[i, CONIC]
+        grad_var_u = -grad_records[i, FALLOFF_U] * inverse_var_u * inverse_var_u
+        grad_shear = grad_records[i, SHEAR] * inverse_var_y
+        k00 = grad_var_u
+        k01 = grad_var_u * shear - _HALF * grad_shear
+        k11 = (grad_var_u * shear - grad_shear) * shear - grad_records[i, FALLOFF_Y] * inverse_var_y * inverse_var_y
+
+        grad_opacity = grad_records[i, OPACITY]
+        if antialiased:
+            compensation = math.sqrt(bare / det)
+            g = _HALF * grad_opacity * opacities[i] / (compensation + _COMPENSATION_EPS)
+            missing = _ONE - compensation * compensation
+            k00 += g * (missing * records[i, CONIC] - eps2d / det)
+            k01 += g * missing * records[i, CONIC + 1]
+            k11 += g * (missing * records[i, CONIC + 2] - eps2d / det)
+            grad_opacity *= compensation
+        grad_opacities[i] += grad_opacity
+
+        # covariance = (bx, by) (bx, by)^T and b = axis . shape
+        grad_bx, grad_by = _sum(_TWO * k00, bx, _TWO * k01, by), _sum(_TWO * k01, bx, _TWO * k11, by)
+        grad_axis_x = (_dot(grad_bx, shape[0]), _dot(grad_bx, shape[1]), _dot(grad_bx, shape[2]))
+        grad_axis_y = (_dot(grad_by, shape[0]), _dot(grad_by, shape[1]), _dot(grad_by, shape[2]))
+
+        # shape = rotation . diag(scale)
+        g0 = _sum(axis_x[0], grad_bx, axis_y[0], grad_by)
+        g1 = _sum(axis_x[1], grad_bx, axis_y[1], grad_by)
+        g2 = _sum(axis_x[2], grad_bx, axis_y[2], grad_by)
+        grad_quat = _rotation_backward(unit, inverse_norm, _scaled((g0, g1, g2), scale))
+        for k in range(3):
+            grad_scales[i, k] += rotation[0][k] * g0[k] + rotation[1][k] * g1[k] + rotation[2][k] * g2[k]
+        for k in range(4):
+            grad_quats[i, k] += grad_quat[k]
+
+        # centre and Jacobian -> camera point; the Jacobian's last column is -f (x/z) / z, and x/z may be clamped
+        z_inverse = _ONE / point[2]
+        grad_x, grad_y = grad_means2d[i, 0], grad_means2d[i, 1]
+        j00, j02 = _dot(grad_axis_x, view[0]), _dot(grad_axis_x, view[2])
+        j11, j12 = _dot(grad_axis_y, view[1]), _dot(grad_axis_y, view[2])
+        gx = fx_z * (grad_x - free_u * z_inverse * j02)
+        gy = fy_z * (grad_y - free_v * z_inverse * j12)
+        gz = grad_records[i, DEPTH] - z_inverse * (
+            fx_z * (point[0] * grad_x + j00 - (_ONE + free_u) * u * j02)
+            + fy_z * (point[1] * grad_y + j11 - (_ONE + free_v) * v * j12)
+        )
+        for k in range(3):
+            grad_means[i, k] += through_colour[k] + view[0][k] * gx + view[1][k] * gy + view[2][k] * gz
+            grad_view[k] += fx_z * grad_axis_x[k] + gx * mean[k]
+            grad_view[4 + k] += fy_z * grad_axis_y[k] + gy * mean[k]
+            grad_view[8 + k] += gz * mean[k] - fx_z * u * grad_axis_x[k] - fy_z * v * grad_axis_y[k]
+            grad_view[12 + k] -= through_colour[k]
+        grad_view[3] += gx
+        grad_view[7] += gy
+        grad_view[11] += gz
 
 
 @njit(parallel=True, fastmath=_FLAGS, error_model="numpy", cache=True)
