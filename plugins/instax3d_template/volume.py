@@ -77,7 +77,7 @@ def smoothstep(x: Float[ndarray, "*n"], low: float, high: float) -> Float[ndarra
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     smooth: ndarray = t * t * (3 - 2 * t)
-    return smooth
+    return np.asarray(smooth)
 
 
 def relax(
