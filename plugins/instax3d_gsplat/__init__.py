@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Gaussian splatting on NVIDIA GPUs by gsplat; see README.md."""
