@@ -15,6 +15,7 @@ from .initial import Placement, place_in_space, place_in_view, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import Rim, SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm, on_head
+from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
 METRE_WORLD = LogNormal(1.0, 0.05)
@@ -25,10 +26,14 @@ WRONG_FACE = 0.15
 """Views whose landmarks lie farther than this from where the other views put them are left out, in face sizes."""
 LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
-BARE_GAP = 0.05
-"""A head is bald if four fifths of its scalp's outline come closer than this to the person's, in face sizes (7 mm)."""
+LANDMARK_WORTH = 0.5
+"""In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
+BARE_GAP = 0.03
+"""A head is bald if a head can be found whose scalp's outline nearly always comes this close to the person's, in face
+sizes (about 4 mm)."""
 
 
+@one_thread()
 def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> HeadMesh:
     """Fit a head model to the landmarks and outlines of views.
 
@@ -60,11 +65,11 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     unknowns = Unknowns(model, views.cameras, place, beliefs)
     small = comparison_cameras(views.cameras)
     outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
-    landmarks = LandmarkTerm(model, seen, views.trust)
+    landmarks = LandmarkTerm(model, seen, views.trust, worth=LANDMARK_WORTH)
     vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
-    bald = _is_bald(model, unknowns.vertices(vector), views, outlines, size)
-    if bald:
-        vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
+    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
+    bald = _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
+    vector = touching if bald else vector
     vertices, units = unknowns.vertices(vector), float(unknowns.scale(vector))
     rim = Rim.of(vertices, model.faces, on_head(model), views.cameras, outlines)
     error = _landmark_error(model, vertices, views, seen)
@@ -115,7 +120,7 @@ def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
     return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
 
 
-def _is_bald(
+def _fits_closely(
     model: HeadModel,
     vertices: Float[Tensor, "vertices 3"],
     views: Views,
@@ -124,7 +129,7 @@ def _is_bald(
 ) -> bool:
     """Whether the person's outline follows the fitted scalp everywhere, so that there is no hair."""
     rim = Rim.of(vertices, model.faces, model.regions["scalp"], views.cameras, outlines)
-    return len(rim.distance) > 0 and float((rim.distance < BARE_GAP * size).float().mean()) > 0.8
+    return len(rim.distance) > 0 and float((rim.distance.abs() < BARE_GAP * size).float().mean()) > 0.9
 
 
 def _landmark_error(

@@ -16,9 +16,10 @@ from .initial import Placement, place_in_view
 from .landmarks import INNER, face_size
 from .outline import SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm
+from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
-PORTRAIT_DISTANCE = LogNormal(0.85, 0.25)
+PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
 """Metres at which heads are photographed, where nothing tells the focal length."""
 
 
@@ -39,6 +40,7 @@ class PhotoFit:
     """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
 
 
+@one_thread()
 def fit_photo(
     model: HeadModel,
     landmarks: Float[Tensor, "68 2"],
@@ -86,7 +88,7 @@ def fit_photo(
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
         outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
-    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust), outline)
+    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline)
     viewmat = torch.eye(4)
     viewmat[:3, :3], viewmat[:3, 3] = unknowns.rotation(vector), unknowns.translation(vector)
     solved = unknowns.cameras(vector)

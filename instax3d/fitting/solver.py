@@ -67,4 +67,5 @@ def _damped_step(
 ) -> Float[Tensor, "free"]:
     """Marquardt's step: the damping is relative to each unknown's own curvature."""
     curvature = hessian.diagonal().clamp_min(1e-12)
-    return torch.linalg.solve(hessian + torch.diag(damping * curvature), gradient)
+    step: Tensor = torch.linalg.solve(hessian + torch.diag(damping * curvature), gradient)
+    return step

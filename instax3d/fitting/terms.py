@@ -13,19 +13,15 @@ from ..headmodel import HeadModel
 from ..mesh import vertex_normals
 from ..types import Cameras
 from .landmarks import JawContour
-from .outline import Rim, SignedDistance
+from .outline import RIM_POINTS, Rim, SignedDistance
 from .solver import soft_l1
 
 LANDMARK_THRESHOLD = 2.0
 """Standard deviations beyond which a landmark's error counts linearly."""
-LANDMARK_VIEWS = 4.0
-"""More views than this share their weight: a detector errs alike in all of them."""
-OUTLINE_SIGMA = 0.02
+OUTLINE_SIGMA = 0.015
 """Of an outline point, in face sizes."""
 OUTLINE_THRESHOLD = 1.5
 """Standard deviations beyond which an outline point's distance counts linearly."""
-OUTLINE_POINTS = 40
-"""A view's outline counts as so many points, however many it has."""
 OUTLINE_VIEWS = 8.0
 """More outlines than this share their weight."""
 PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
@@ -48,15 +44,20 @@ class Sightings:
 
 
 class LandmarkTerm:
-    """The detected landmarks of some views."""
+    """The detected landmarks of some views, which together count as ``worth`` views: a detector errs alike in all."""
 
     def __init__(
-        self, model: HeadModel, landmarks: Mapping[int, Float[Tensor, "68 2"]], trust: Float[Tensor, "views"]
+        self,
+        model: HeadModel,
+        landmarks: Mapping[int, Float[Tensor, "68 2"]],
+        trust: Float[Tensor, "views"],
+        *,
+        worth: float,
     ) -> None:
         self._jaw, self._faces = JawContour(model), model.faces.numpy()
         self._views = torch.tensor(sorted(landmarks))
         self._seen = torch.stack([landmarks[view] for view in self._views.tolist()])
-        self._trust = trust[self._views] * _shared(len(landmarks), LANDMARK_VIEWS)
+        self._trust = trust[self._views] * math.sqrt(worth / len(landmarks))
 
     def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_metre: float) -> Sightings:
         """Find the landmarks on the current head."""
@@ -95,13 +96,13 @@ class OutlineTerm:
         profile = torch.cdist(neutral, model.landmarks(neutral)[PROFILE]).min(1).values < PROFILE_REACH
         self._bare = torch.ones_like(profile) if bald else profile
         self._faces, self._outlines = model.faces, outlines
-        self._weight = trust * _shared(len(outlines), OUTLINE_VIEWS) / (OUTLINE_SIGMA * size)
+        self._weight = trust * math.sqrt(min(1.0, OUTLINE_VIEWS / len(outlines))) / (OUTLINE_SIGMA * size)
 
     def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
         """Find the outline of the current head and the person's outline next to it."""
         rim = Rim.of(vertices, self._faces, self._counts, cameras, self._outlines)
         points = torch.bincount(rim.view, minlength=len(cameras))
-        weight = (self._weight * (OUTLINE_POINTS / points.clamp_min(OUTLINE_POINTS)).sqrt())[rim.view]
+        weight = (self._weight * (RIM_POINTS / points.clamp_min(RIM_POINTS)).sqrt())[rim.view]
         bare = self._bare[rim.triangles].all(1)
 
         def compare(pixels: Tensor) -> Tensor:
@@ -115,8 +116,3 @@ class OutlineTerm:
 def on_head(model: HeadModel) -> Bool[Tensor, "vertices"]:
     """Vertices that may stand on the head's outline: not neck and bust, which clothes cover, nor what lies inside."""
     return ~(model.regions["neck"] | model.regions["eyeballs"])
-
-
-def _shared(count: int, full: float) -> float:
-    """Factor on residuals by which ``count`` of them weigh at most as much as ``full``."""
-    return math.sqrt(min(1.0, full / max(count, 1)))

@@ -16,10 +16,10 @@ from .layout import Block, Layout
 
 Vector = Float[Tensor, "unknowns"]
 
-SHAPE_SIGMA = 1.0
-SHAPE_BOUND = 3.0
+SHAPE_SIGMA = 0.8
+SHAPE_BOUND = 2.5
 """Both in the standard deviations of the model."""
-EXPRESSION_SIGMA = 0.5
+EXPRESSION_SIGMA = 0.3
 """In sensible ranges: 1 for blend shapes, 3 for components in standard deviations."""
 JAW_SIGMA = 0.1
 """Radians; only for models without an expression that opens the jaw."""
