@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
@@ -81,10 +81,11 @@ def hull_surface(
     focal = views.cameras.Ks[:, [0, 1], [0, 1]].amin(1)
     half = float((distance * max(views.cameras.width, views.cameras.height) / 2 / focal).max())
     hull = gaussian_filter(np.pad(visual_hull(views, centre, half, resolution).numpy(), 1), 0.7)
+    cell = 2 * half / (resolution - 1)
+    hull = _parts_at(hull, ((mesh_vertices - centre + half) / cell + 1).round().long().numpy())
     empty = SurfacePoints(torch.zeros(0, 3), torch.zeros(0, 3))
     if hull.max() <= 0.5:
         return empty
-    cell = 2 * half / (resolution - 1)
     corners, faces, _, _ = marching_cubes(hull, 0.5, gradient_direction="ascent")
     triangles = torch.from_numpy(corners[faces].astype(np.float32))
     triangles = (triangles - 1) * cell - half + centre
@@ -105,6 +106,14 @@ def hull_surface(
     positions = (triangles[chosen] * weights[..., None]).sum(1)
     normals = functional.normalize(cross[chosen], dim=-1)
     return SurfacePoints(positions, _outwards(normals, positions, hull, centre, half, cell))
+
+
+def _parts_at(hull: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The hull without its parts that hold none of the cells: few views leave ghosts that no surface belongs to."""
+    parts, _ = label(hull > 0.5)
+    inside = cells[((cells >= 0) & (cells < hull.shape[0])).all(1)]
+    kept = np.setdiff1d(parts[tuple(inside.T)], [0])
+    return np.where(np.isin(parts, [0, *kept]), hull, 0.0)
 
 
 def _outwards(

@@ -104,3 +104,14 @@ def test_what_the_mesh_lacks_starts_on_the_visual_hull():
     extra = radii[4 * len(small.faces) :]
     assert len(extra) > 300
     assert 0.09 < float(extra.median()) < 0.12
+
+
+def test_ghosts_of_the_visual_hull_hold_no_points():
+    """Two balls before few cameras leave hulls where no ball is."""
+    views = toy_views(4, 64)
+    aside = torch.roll(views.alpha, 20, dims=3)
+    both = type(views)(views.images, torch.maximum(views.alpha, aside), views.cameras, views.trust)
+    mesh = toy_mesh()
+    representation = TriangleGaussians(TrianglesConfig())
+    representation.initialise(type(mesh)(mesh.vertices * 0.5, mesh.faces), both, seed=0)
+    assert float(representation.gaussians().means.detach().norm(dim=1).max()) < 0.2

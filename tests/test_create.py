@@ -1,0 +1,182 @@
+"""From a photo or a capture to a result folder, through the command line and back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import astronaut
+
+import instax3d
+from instax3d.cameras import read_transforms
+from instax3d.cli import main
+from instax3d.config import load_config
+from instax3d.errors import PhotoError
+from instax3d.photometric import psnr
+from instax3d.portrait import Portrait
+
+SMALL = [
+    "view_generator.views=11",
+    "view_generator.size=256",
+    "training.iterations=60",
+    "representation.points_per_face=1",
+    "output.turntable_frames=6",
+    "output.sheet_views=4",
+]
+
+
+def on_white(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGBA"), np.float64) / 255
+    return pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:]
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(photo: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "small"
+    assert main(["create", str(photo), "-o", str(folder), "--preset", "draft", *SMALL]) == 0
+    return folder
+
+
+def test_the_result_folder_is_complete(made: Path):
+    names = {"portrait.ply", "turntable.mp4", "turntable.png", "views", "mesh.obj", "config.yaml", "run.json"}
+    assert {path.name for path in made.iterdir()} == names
+    assert len(list((made / "views").glob("*.png"))) == 11
+    assert [path for path in made.parent.iterdir() if path != made] == [], "nothing else is left"
+
+
+def test_the_manifest_says_how_it_was_made(made: Path):
+    run = json.loads((made / "run.json").read_text())
+    assert run["status"] == "done"
+    assert run["iterations"] == 60
+    assert run["device"] == "cpu"
+    assert {"photo", "views", "prior", "construct", "total"} <= set(run["seconds"])
+    assert run["plugins"]["densifier"] == {"name": "absgs", "distribution": "instax3d", "version": instax3d.__version__}
+    assert run["plugins"]["view_generator.head"]["name"] == "mannequin"
+    assert run["gaussians"] > 5000
+    assert run["losses"]["photometric"] > 0
+    assert {"psnr_views", "psnr_photo", "identity_photo", "identity_front"} <= set(run["metrics"])
+
+
+def test_the_face_is_the_one_in_the_photo(made: Path):
+    metrics = json.loads((made / "run.json").read_text())["metrics"]
+    assert metrics["identity_front"] < 0.6  # dlib's own bound; the slow tests ask more
+    assert metrics["psnr_views"] > 20
+
+
+def test_it_loads_and_renders_what_was_saved(made: Path):
+    portrait = Portrait.load(made)
+    cameras, files = read_transforms(made / "views" / "transforms.json")
+    images, _ = portrait.render(cameras)
+    wanted = []
+    for file in files:
+        wanted.append(torch.from_numpy(on_white(file)).permute(2, 0, 1).float())
+    again = float(psnr(images, torch.stack(wanted)).mean())
+    assert again == pytest.approx(portrait.metrics["psnr_views"], abs=0.1)
+
+
+def test_render_writes_one_image_a_frame(made: Path, tmp_path: Path):
+    cameras = made / "views" / "transforms.json"
+    assert main(["render", str(made), "--cameras", str(cameras), "-o", str(tmp_path / "frames")]) == 0
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == [f"{index:03d}.png" for index in range(11)]
+    assert main(["render", str(made), "--cameras", str(cameras), "-o", str(tmp_path / "clear"), "--transparent"]) == 0
+    with Image.open(tmp_path / "clear" / "000.png") as image:
+        assert image.mode == "RGBA"
+
+
+def test_the_saved_config_runs_again_the_same(made: Path):
+    config = load_config(path=made / "config.yaml", source="photo")
+    assert config.training.iterations == 60
+    assert config.to_yaml() == (made / "config.yaml").read_text()
+
+
+def test_the_portrait_stands_upright_and_faces_the_front(made: Path):
+    portrait = Portrait.load(made)
+    up = portrait.orbit.axes[:, 1]
+    assert float(up[1]) > 0.99
+    assert 0.1 < float(portrait.mesh.vertices[:, 1].amax() - portrait.mesh.vertices[:, 1].amin()) < 0.7, "metres"
+
+
+def test_a_photo_that_will_not_do_leaves_nothing(tmp_path: Path, capsys):
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (400, 400), "white").save(blank)
+    assert main(["create", str(blank), "-o", str(tmp_path / "out" / "blank")]) == 2
+    assert "face" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(PhotoError, match="face"):
+        instax3d.create(blank, preset="draft")
+
+
+def test_an_interrupted_run_leaves_nothing(photo: Path, tmp_path: Path):
+    arguments = ["create", str(photo), "-o", str(tmp_path / "out" / "me")]
+    code = "import sys; from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        run.stderr.readline()  # the first stage is done, so the run is under way
+        time.sleep(1)
+        os.kill(run.pid, signal.SIGINT)
+        said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130, said
+    assert "interrupted" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_showcase_photo_becomes_a_good_portrait(photo: Path, tmp_path: Path):
+    portrait = instax3d.create(photo, preset="draft")
+    assert portrait.metrics["identity_front"] < 0.45
+    assert portrait.metrics["psnr_views"] > 27
+    back, coverage = portrait.render(portrait.orbit.cameras([180.0]))
+    from instax3d.images import to_uint8
+    from instax3d.plugin import Kind
+    from instax3d.registry import build
+
+    assert build(Kind.LANDMARK_DETECTOR, "dlib").detect(to_uint8(back[0])) == [], "no face on the back of the head"
+    assert 0.15 < float(coverage.mean()) < 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_a_real_capture_is_reconstructed(data_dir: Path, tmp_path: Path):
+    scan = data_dir / "head_scan"
+    folder = tmp_path / "scan"
+    assert main(["create", str(scan), "-o", str(folder), "--preset", "draft"]) == 0
+    metrics = json.loads((folder / "run.json").read_text())["metrics"]
+    assert metrics["psnr_test"] > 32
+    out = tmp_path / "test"
+    assert main(["render", str(folder), "--cameras", str(scan / "transforms_test.json"), "-o", str(out)]) == 0
+    errors = []
+    for path in sorted(out.iterdir()):
+        errors.append(-10 * np.log10(((on_white(path) - on_white(scan / "test" / path.name)) ** 2).mean()))
+    assert np.mean(errors) == pytest.approx(metrics["psnr_test"], abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name",
+    ["bald_man_front.png", "big_mouth_open_border.png", "expression_mouth_open.jpg", "hand_on_chin.jpg"],
+)
+def test_a_frontal_photo_keeps_its_person(data_dir: Path, name: str):
+    portrait = instax3d.create(data_dir / "photos" / name, preset="draft")
+    assert portrait.metrics["identity_front"] < 0.45
+
+
+@pytest.mark.data
+def test_a_full_profile_is_refused(data_dir: Path):
+    with pytest.raises(PhotoError, match="turned towards the camera"):
+        instax3d.create(data_dir / "photos" / "full_profile_two_faces.jpg", preset="draft")
