@@ -50,12 +50,11 @@ class MeshRaster:
 def project(
     vertices: Float[ndarray, "n 3"], viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"]
 ) -> Float[ndarray, "n 3"]:
-    """Pixel x, pixel y and depth of world points; points behind the camera get the pixels of points just before it."""
-    at = vertices @ viewmat[:3, :3].T + viewmat[:3, 3]
-    pixels: ndarray = at @ K.T
-    pixels[:, :2] /= np.maximum(at[:, 2:], _NEAR)
-    pixels[:, 2] = at[:, 2]
-    return pixels
+    """Pixel x, pixel y and depth of world points; points behind the camera get pixels far out."""
+    seen: ndarray = _project(
+        np.ascontiguousarray(vertices, np.float64), viewmat.astype(np.float64), K.astype(np.float64)
+    )
+    return seen
 
 
 def rasterise(
@@ -69,12 +68,28 @@ def rasterise(
     supersample: int = 1,
 ) -> MeshRaster:
     """Draw a mesh into ``height * supersample`` rows of ``width * supersample`` pixels (K is for the plain size)."""
-    pixels = project(vertices.astype(np.float64), viewmat.astype(np.float64), K.astype(np.float64))
+    pixels = project(vertices, viewmat, K)
     pixels[:, :2] *= supersample
     depth, face, weights = _rasterise(
         pixels, np.ascontiguousarray(faces, np.int64), height * supersample, width * supersample
     )
     return MeshRaster(depth, face, weights)
+
+
+@njit(cache=True, parallel=True)
+@no_type_check
+def _project(vertices: Any, viewmat: Any, K: Any) -> Any:
+    out = np.empty((len(vertices), 3))
+    for i in prange(len(vertices)):
+        x, y, z = vertices[i]
+        u = viewmat[0, 0] * x + viewmat[0, 1] * y + viewmat[0, 2] * z + viewmat[0, 3]
+        v = viewmat[1, 0] * x + viewmat[1, 1] * y + viewmat[1, 2] * z + viewmat[1, 3]
+        depth = viewmat[2, 0] * x + viewmat[2, 1] * y + viewmat[2, 2] * z + viewmat[2, 3]
+        before = max(depth, _NEAR)
+        out[i, 0] = (K[0, 0] * u + K[0, 1] * v) / before + K[0, 2]
+        out[i, 1] = K[1, 1] * v / before + K[1, 2]
+        out[i, 2] = depth
+    return out
 
 
 @njit(cache=True, parallel=True)

@@ -122,10 +122,12 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
         crossing = (first[:, 1] < height) != (second[:, 1] < height)
         a, b = first[crossing], second[crossing]
         ring = a + (b - a) * ((height - a[:, 1]) / (b[:, 1] - a[:, 1]))[:, None]
-        # the jaw may reach down here as well: at the sides and in front only the neck's own middle counts
         spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
         sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
-    return drops, np.array(sections)
+    found = np.array(sections)
+    # at the height of the chin the ring is the jaw's: there the neck is as further down
+    found[0, :3] = found[1, :3]
+    return drops, found
 
 
 def _measured_sides(
@@ -159,13 +161,16 @@ def _measured_sides(
         # one raised hand or arm is no shoulder: a side may be wider than the other only so far
         opposite = np.where(other_known, other, generic)
         most = np.maximum(1.25 * np.maximum(opposite, generic), generic + 0.02)
-        side = np.clip(
-            np.where(known, reach, np.where(other_known, np.maximum(other, generic), reach)), 0.72 * generic, most
-        )
-        neck = smoothstep(drop, 0.03, 0.06)
+        side = np.where(known, reach, np.where(other_known, np.maximum(other, generic), reach))
+        side = np.clip(side, 0.72 * generic, most)
+        neck = smoothstep(drop, 0.005, 0.03)
         side = side * neck + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - neck)
         side = np.maximum.accumulate(ndimage.median_filter(side, 5))
-        sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 1.5, mode="nearest"))
+        seen = np.flatnonzero(known | other_known)
+        if len(seen):  # below what is seen the generic shoulder goes on from the width reached
+            start = drop - drop[seen[-1]] + np.interp(side[seen[-1]], generic, drop)
+            side = np.where(drop > drop[seen[-1]], np.maximum(side, np.interp(start, drop, generic)), side)
+        sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
     return sides
 
 

@@ -21,7 +21,7 @@ from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_s
 from .head import Head, PhotoCamera, make_head, snap
 from .labels import Labels, label_parts
 from .matting import cut_out, erode
-from .noise import Noise
+from .noise import make_noise
 from .outline import make_outline
 from .scene import Scene, build_scene
 from .shading import Painter
@@ -69,7 +69,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
         scene = build_scene(person.head, outline, person.labels)
         look = paint(scene, camera, person.square, person.alpha, person.labels)
-        painter = Painter(scene, look, camera, Noise(seed, scene))
+        painter = Painter(scene, look, camera, make_noise(seed))
 
         count, size = self.config.views, self.config.size
         azimuths = np.arange(count) * 360.0 / count

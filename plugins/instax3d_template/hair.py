@@ -43,9 +43,13 @@ def hidden_ears(head: Head, outline: Outline) -> Bool[ndarray, "n"]:
     at = head.camera.project(head.vertices)
     on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
     seen = _seen(head, outline, at, 0.0)
-    sides = [head.regions["ears"] & (head.neutral[:, 0] * sign > 0) for sign in (1, -1)]
+    ears = head.regions["ears"]
+    # hair may lie over the top of an ear that shows
+    lower = head.neutral[:, 1] < np.quantile(head.neutral[ears, 1], 0.6)
+    sides = [ears & (head.neutral[:, 0] * sign > 0) for sign in (1, -1)]
     # negative: nothing to be seen of this ear
-    shares = [float(on_hair[ear & seen].mean()) if (ear & seen).sum() > 0.1 * ear.sum() else -1.0 for ear in sides]
+    shown = [ear & lower & seen for ear in sides]
+    shares = [float(on_hair[ear].mean()) if ear.sum() >= 15 else -1.0 for ear in shown]
     hidden = [(share if share >= 0 else max(shares)) > 0.5 for share in shares]
     covered: ndarray = np.logical_or.reduce([ear & hide for ear, hide in zip(sides, hidden, strict=True)])
     return covered
@@ -112,7 +116,9 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     seen = _seen(head, outline, at, 0.12)
     hair = sample((outline.part == HAIR).astype(np.float32), at)
     bare = seen & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
-    covered = seen & (hair > 0.7) & ~region["lips"]
+    # where a cheek turns away, hair behind it is easily taken for hair on it
+    grazing = region["face"] & (head.vertices[:, 1] < head.landmarks[19, 1]) & ~_seen(head, outline, at, 0.45)
+    covered = seen & (hair > 0.7) & ~region["lips"] & ~grazing
     rim = head.rim()
     rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
     measured, cut = _rim_thickness(head, outline, rim)
@@ -123,7 +129,8 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     tell((region["face"] | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
     tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
-    tell(rim[cut], np.maximum(measured[cut] + 0.01, typical), 0.2)
+    if cut.any():
+        tell(rim[cut], max(float(np.percentile(measured[cut], 70)) + 0.01, typical), 0.2)
     bare_ears = region["ears"] & np.isin(np.arange(count), head.faces)
     tell(bare_ears, _ABSENT, 2.0)
 
@@ -132,9 +139,11 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     links = (links + links.T).tocsr()
     laplacian = sp.diags(np.asarray(links.sum(1)).ravel()) - links
 
+    hairy = covered | scalp & ~seen & ~np.isin(np.arange(count), rim)
+
     def solve() -> ndarray:
         solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
-        return np.where(covered, np.maximum(solved, _THINNEST), np.clip(solved, _ABSENT, _THICKEST))
+        return np.where(hairy, np.maximum(solved, _THINNEST), np.clip(solved, _ABSENT, _THICKEST))
 
     thickness = solve()
     if abs(head.camera.azimuth) > 8:
@@ -276,11 +285,17 @@ def _hanging(
     lying = np.minimum(_SHEET + bust.field(points), 0.3 * (bust.origin[2] - z))
     lying = np.minimum(lying, 0.5 * (0.9 * own * stretch - np.abs(x - centre)))
     field = np.where(y < hang, np.maximum(hanging, lying), -0.05)
-    across = np.clip((x - centre) / 0.08, -1, 1)
+    return np.minimum(field, _above_end(points, bust, fall))
+
+
+def _above_end(points: Float[ndarray, "n 3"], bust: Bust, fall: _Fall) -> Float[ndarray, "n"]:
+    """Positive above the slightly ragged line where the hair ends."""
+    x, y, z = (points - [bust.origin[0], 0, bust.origin[2]]).T
+    across = np.clip(x / 0.08, -1, 1)
     end = fall.ends[0] * (1 + across) / 2 + fall.ends[1] * (1 - across) / 2
-    around = np.arctan2(x - centre, z - bust.origin[2])
+    around = np.arctan2(x, z)
     ragged = 0.004 * np.sin(9 * around) + 0.003 * np.sin(23 * around + 1)
-    return np.minimum(field, 0.5 * (y - end - ragged))
+    return 0.5 * (y - end - ragged)
 
 
 def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[ndarray, "n"]:
@@ -317,9 +332,6 @@ def _carve(
     behind = np.where(in_front_of < 100, at[:, 2] - in_front_of - 0.004, -0.09)
     shown = sample(outline.hair, at) + 0.001
     field = np.minimum(field, np.maximum(shown, behind))
-    # hair lying on the head thins out towards the hairline
-    on_head = (behind < 0.003) & (points[:, 2] > bust.origin[2] + 0.02)
-    field = np.where(on_head, np.minimum(field, 0.0035 + 0.55 * sample(outline.not_hair, at) - distance), field)
 
     # how far forward hair may stand beside the face; more only as a thin sheet where the photo shows it on the head
     ears = head.vertices[head.regions["ears"]]
@@ -329,5 +341,7 @@ def _carve(
     limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.hangs else 0.0)
     ahead = ear_z + np.interp(points[:, 1], heights, limits) - points[:, 2]
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (lying - 0.5))
-    chest = np.minimum(_SHEET + bust.field(points), shown) if fall.hangs else np.full(len(points), -0.05)
+    chest = np.full(len(points), -0.05)
+    if fall.hangs:
+        chest = np.minimum(np.minimum(_SHEET + bust.field(points), shown), _above_end(points, bust, fall))
     return np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))

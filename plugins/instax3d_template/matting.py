@@ -15,6 +15,8 @@ _HAIR_ELLIPSES = (1.2, 1.7)
 """Half widths of the hair ellipses that are tried, in half face widths: close-cropped and voluminous hair."""
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
+_DARK = 0.25
+"""Photos of a lower median value are lifted before they are segmented."""
 _BACKGROUND, _FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
 _PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 
@@ -126,8 +128,10 @@ def _solve(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Float[ndarray
     """GrabCut at half resolution on the valid part, then the refined matte of the piece that holds the nose."""
     rows, columns = np.nonzero(square.valid)
     part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    # dark hair on a dark ground differs by little: the square root lifts it
-    image = np.ascontiguousarray((np.sqrt(square.rgb[part]) * 255).astype(np.uint8))
+    rgb = square.rgb[part]
+    if np.median(rgb) < _DARK:  # dark hair on a dark ground differs by little: the square root lifts it
+        rgb = np.sqrt(rgb)
+    image = np.ascontiguousarray((rgb * 255).astype(np.uint8))
     half = np.ascontiguousarray(seeds[part][::2, ::2])
     # GrabCut fails where one side has no seed: then the seeds are the answer
     if np.isin(half, (_BACKGROUND, _PROBABLY_BACKGROUND)).any():

@@ -37,6 +37,8 @@ class Scene:
     """The head's scalp."""
     ears: Bool[ndarray, "n"]
     chin: Float[ndarray, "3"]
+    neck: Float[ndarray, "3"]
+    """Middle of the neck at the height of the chin."""
     top: float
     """World height of the bald head's top."""
 
@@ -78,6 +80,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         skull=np.r_[dense[:, 6] > 0.5, others],
         ears=np.r_[dense[:, 7] > 0.5, others],
         chin=head.landmarks[8],
+        neck=bust.origin,
         top=float(head.vertices[:, 1].max()),
     )
 

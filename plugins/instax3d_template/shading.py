@@ -1,39 +1,48 @@
 """Draws the scene from a camera: deferred shading that samples the photo at full resolution."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from typing import Any, no_type_check
+
 import cv2
 import numpy as np
 from jaxtyping import Float
+from numba import njit, prange
 from numpy import ndarray
 
 from instax3d.mesh_raster import rasterise
 
-from .head import PhotoCamera, sample
-from .noise import Noise
+from .head import PhotoCamera
+from .noise import SIZE, Noise
 from .scene import BUST, HAIR_PART, Scene
 from .texture import Appearance
 from .volume import smoothstep
 
 _SUPERSAMPLING = 2
+_CROWN_BELOW_TOP = 0.09
+"""The strands' lines of longitude meet on an axis through this point of the head, metres."""
 
 
 class Painter:
     """Draws views of one scene."""
 
     def __init__(self, scene: Scene, appearance: Appearance, camera: PhotoCamera, noise: Noise) -> None:
-        self._scene, self._look, self._camera, self._noise = scene, appearance, camera, noise
+        self._scene, self._camera = scene, camera
         look = appearance
-        self._attributes = np.concatenate(
-            [
-                scene.vertices,
-                look.base,
-                look.mirror_at,
-                np.stack([look.mirror_weight, look.facing, look.compatible], 1),
-                (scene.part == HAIR_PART)[:, None],
-                (scene.part == BUST)[:, None],
-            ],
-            axis=1,
-        ).astype(np.float32)
+        spread = np.where((scene.part == HAIR_PART)[:, None], look.hair_spread, 0.0)
+        grain = np.select([scene.part == HAIR_PART, scene.part == BUST], [0.0, look.cloth_grain], look.skin_grain)
+        columns = [
+            scene.vertices,
+            look.base,
+            look.mirror_at,
+            look.mirror_weight[:, None],
+            look.facing[:, None],
+            look.compatible[:, None],
+            spread,
+            grain[:, None],
+        ]
+        self._attributes = np.concatenate(columns, axis=1).astype(np.float32)
+        self._textures = (look.photo, look.detail, look.depth, look.usable, noise.strands, noise.grain)
+        self._crown = np.array([0.0, scene.top - _CROWN_BELOW_TOP, -0.01])
 
     def draw(
         self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int
@@ -44,31 +53,81 @@ class Painter:
         values = raster.interpolate(self._attributes, scene.faces)
         centre = -viewmat[:3, :3].T @ viewmat[:3, 3]
         azimuth = float(np.degrees(np.arctan2(centre[0], centre[2])))
-        colours = self._colours(values, abs((azimuth - self._camera.azimuth + 180) % 360 - 180))
-        image = np.ones((*raster.mask.shape, 3), np.float32)
-        image[raster.mask] = np.clip(colours, 0, 1)
-        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(raster.mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-        return small, alpha
-
-    def _colours(self, values: Float[ndarray, "n 13"], turned: float) -> Float[ndarray, "n 3"]:
-        look = self._look
-        points, base, mirror_at = values[:, :3], values[:, 3:6], values[:, 6:8]
-        mirror_weight, facing, compatible, hair, bust = values[:, 8:].T
-        at = self._camera.project(points.astype(np.float64))
-        seen = smoothstep(sample(look.depth, at) - at[:, 2], -0.006, -0.003)
+        turned = abs((azimuth - self._camera.azimuth + 180) % 360 - 180)
         # near its own direction the photo is right even where it grazes the surface
         near = 1 - float(smoothstep(np.array(turned), 8, 35))
-        seen *= sample(look.usable, at)
-        low = 0.30 - 0.28 * near
-        weight = seen * smoothstep(facing, low, low + 0.3 - 0.15 * near) * np.maximum(compatible, near)
-        made_up = np.where(
-            (hair > 0.5)[:, None],
-            self._noise.strands(points)[:, None] * look.hair_spread,
-            self._noise.grain(points)[:, None] * np.where(bust > 0.5, look.cloth_grain, look.skin_grain)[:, None],
-        )
-        mirrored = sample(look.detail, mirror_at)
-        detail = mirror_weight[:, None] * mirrored + (1 - mirror_weight[:, None]) * made_up
-        photo = sample(look.photo, at)
-        mixed: ndarray = weight[:, None] * photo + (1 - weight[:, None]) * (base + detail)
-        return mixed.astype(np.float32)
+        to_photo = self._camera.K @ self._camera.viewmat[:3]
+        mask = raster.mask
+        image = np.ones((*mask.shape, 3), np.float32)
+        image[mask] = _colours(values, to_photo, near, self._crown, *self._textures)
+        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        alpha = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        return small, alpha
+
+
+@njit(inline="always")
+@no_type_check
+def _corners(x: float, y: float, size: int) -> Any:
+    """Upper left pixel and fractions for bilinear sampling, edges continued."""
+    x, y = min(max(x - 0.5, 0.0), size - 1.001), min(max(y - 0.5, 0.0), size - 1.001)
+    return int(x), int(y), x - int(x), y - int(y)
+
+
+@njit(inline="always")
+@no_type_check
+def _bilinear(image: Any, column: int, row: int, u: float, v: float) -> Any:
+    upper = image[row, column] * (1 - u) + image[row, column + 1] * u
+    lower = image[row + 1, column] * (1 - u) + image[row + 1, column + 1] * u
+    return upper * (1 - v) + lower * v
+
+
+@njit(inline="always")
+@no_type_check
+def _step(x: float, low: float, high: float) -> float:
+    t = min(max((x - low) / (high - low), 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+@njit(cache=True, parallel=True)
+@no_type_check
+def _colours(
+    values: Any,
+    to_photo: Any,
+    near: float,
+    crown: Any,
+    photo: Any,
+    detail: Any,
+    depth: Any,
+    usable: Any,
+    strands: Any,
+    grain: Any,
+) -> Any:
+    """Colour of each pixel from its interpolated attributes; ``near`` is 1 in the photo's own direction."""
+    size = len(photo)
+    low = 0.30 - 0.28 * near
+    high = low + 0.3 - 0.15 * near
+    out = np.empty((len(values), 3), np.float32)
+    for i in prange(len(values)):
+        x, y, z = values[i, 0], values[i, 1], values[i, 2]
+        away = to_photo[2, 0] * x + to_photo[2, 1] * y + to_photo[2, 2] * z + to_photo[2, 3]
+        px = (to_photo[0, 0] * x + to_photo[0, 1] * y + to_photo[0, 2] * z + to_photo[0, 3]) / away
+        py = (to_photo[1, 0] * x + to_photo[1, 1] * y + to_photo[1, 2] * z + to_photo[1, 3]) / away
+        column, row, u, v = _corners(px, py, size)
+        mirrored_column, mirrored_row, mirrored_u, mirrored_v = _corners(values[i, 6], values[i, 7], size)
+        mirror_weight, facing, compatible = values[i, 8], values[i, 9], values[i, 10]
+        weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
+        weight *= _bilinear(usable, column, row, u, v) * _step(facing, low, high) * max(compatible, near)
+
+        # strands run down from the crown, straight down below it; axis (0, 0.88, -0.47) leans backwards
+        sideways, up, ahead = x - crown[0], y - crown[1], z - crown[2]
+        along = 0.47 * up + 0.88 * ahead
+        polar = np.arctan2(np.hypot(sideways, along), 0.88 * up - 0.47 * ahead) * 10 + 60 * max(-up, 0.0)
+        strand = strands[int(polar * 24) % SIZE, int(np.arctan2(sideways, along) / (2 * np.pi) * SIZE) % SIZE]
+        spot = grain[int(y * 1400) % SIZE, int(np.arctan2(x, z) * 126) % SIZE] * values[i, 14]
+        for k in range(3):
+            made_up = strand * values[i, 11 + k] + spot
+            mirrored = _bilinear(detail[:, :, k], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
+            guess = values[i, 3 + k] + mirror_weight * mirrored + (1 - mirror_weight) * made_up
+            colour = weight * _bilinear(photo[:, :, k], column, row, u, v) + (1 - weight) * guess
+            out[i, k] = min(max(colour, 0.0), 1.0)
+    return out

@@ -91,7 +91,7 @@ def paint(
 
     light = shading(scene, exposure(scene), colour, weight)
     albedo = colour / light[:, None]
-    base = _spread_albedo(scene, square, labels, core, blurred, albedo, weight) * light[:, None]
+    base = _spread_albedo(scene, square, labels, core, blurred, albedo, weight, facing) * light[:, None]
 
     hair = labels.of(HAIR) & core
     spread = np.zeros(3)
@@ -104,7 +104,7 @@ def paint(
     mirror_weight = weight[scene.mirror] * scene.has_mirror * (scene.part == scene.part[scene.mirror])
     return Appearance(
         photo=photo,
-        detail=detail,
+        detail=detail.astype(np.float32),
         depth=depth,
         usable=edge_fade(square.valid, 8),
         base=np.clip(base, 0, 1),
@@ -143,6 +143,7 @@ def _spread_albedo(
     blurred: Float[ndarray, "s s 3"],
     albedo: Float[ndarray, "n 3"],
     weight: Float[ndarray, "n"],
+    facing: Float[ndarray, "n"],
 ) -> Float[ndarray, "n 3"]:
     """Seen colours, mirrored ones matched to them, and priors for what nothing tells about, spread smoothly."""
     spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64))
@@ -152,21 +153,29 @@ def _spread_albedo(
     drop = scene.chin[1] - scene.vertices[:, 1]
     unseen_bust = (scene.part == BUST) & (weight < 0.1)
 
-    skin = (scene.part == HEAD) & ~scene.skull & (weight > 0.9) & (drop < 0)
+    around_neck = np.hypot(*(scene.vertices - scene.neck)[:, [0, 2]].T) < 0.08
+    skin = (scene.part == HEAD) & ~scene.skull & (weight > 0.5) & (drop < 0)
     if skin.sum() > 100:
-        complexion = np.median(albedo[skin], 0)
+        # neither highlights nor shadows: the sides and the back get less of the light that falls on the face
+        tone = albedo[skin].mean(1)
+        low, high = np.percentile(tone, [20, 50])
+        complexion = albedo[skin][(tone >= low) & (tone <= high)].mean(0)
         unseen_head = (scene.part == HEAD) & (weight < 0.1)
         albedo[unseen_head], prior[unseen_head] = complexion, 0.01
-        neck = unseen_bust & (drop < 0.035)
+        neck = unseen_bust & (drop < 0.035) & around_neck
         albedo[neck], prior[neck] = complexion, 0.1
     body = core & (y > chin_row) & (labels.of(SKIN) | labels.of(CLOTH))
     if body.sum() > 100:
         lowest = np.flatnonzero(body.any(1)).max()
         lower = body & (y > 0.7 * lowest + 0.3 * chin_row)
         clothes = core & labels.of(CLOTH)
-        covered = unseen_bust & (drop > 0.06)
-        source = next(mask for mask in (clothes & lower, clothes, lower) if mask.sum() > 300 or mask is lower)
-        albedo[covered], prior[covered] = np.median(blurred[source], 0), 0.03
+        dressed = clothes.sum() > 0.15 * body.sum()
+        covered = unseen_bust & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
+        albedo[covered] = np.median(
+            blurred[(clothes & lower if (clothes & lower).any() else clothes) if dressed else lower], 0
+        )
+        # in front, below the photo, what it last showed goes on
+        prior[covered] = np.where(facing[covered] > 0, 0.001, 0.03)
     hair_vertices = scene.part == HAIR_PART
     if (weight * hair_vertices).sum() > 5:
         mean = (weight[hair_vertices, None] * albedo[hair_vertices]).sum(0) / weight[hair_vertices].sum()
