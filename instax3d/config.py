@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,9 @@ SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind is not Ki
 """The slots that every portrait fills, by their key in a config."""
 
 _WHEN = "when"
+
+AUTOMATIC = "auto"
+"""Instead of a renderer's name: the one that suits the device."""
 
 
 class TrainingConfig(PluginConfig):
@@ -81,6 +84,8 @@ class RunConfig:
     output: OutputConfig
     seed: int
     device: Literal["auto", "cpu", "cuda"]
+    automatic_renderer: bool = False
+    """Whether the renderer was chosen by the device."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value that is not a plugin's default came from, by dotted key."""
     notes: tuple[str, ...] = ()
@@ -94,6 +99,14 @@ class RunConfig:
         doc["training"] = self.training.model_dump(mode="json")
         doc["output"] = self.output.model_dump(mode="json")
         return doc
+
+    def on(self, device: str, plugins: Registry | None = None) -> "RunConfig":
+        """The same for a known device: an automatic renderer becomes the one that suits it."""
+        if not self.automatic_renderer:
+            return self
+        entry = _renderer_for(device, plugins or registry())
+        choice = Choice(entry, entry.config_class()())
+        return replace(self, choices={**self.choices, Kind.RENDERER: choice})
 
     def to_yaml(self) -> str:
         text: str = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
@@ -313,6 +326,7 @@ def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems:
         output=sections["output"],  # type: ignore[arg-type]
         seed=plain.seed,
         device=plain.device,
+        automatic_renderer=_is_automatic(doc.get(Kind.RENDERER.value)),
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
     )
@@ -325,6 +339,19 @@ class _Plain(PluginConfig):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+def _is_automatic(body: Any) -> bool:
+    return isinstance(body, dict) and body.get("plugin") == AUTOMATIC
+
+
+def _renderer_for(device: str, plugins: Registry) -> Entry:
+    """The first built-in, else the first renderer, that runs on the device and, on a GPU, needs one."""
+    devices = {"cpu", device}
+    for entry in plugins.of(Kind.RENDERER):
+        if entry.spec.needs <= devices and (device == "cpu" or device in entry.spec.needs):
+            return entry
+    raise ConfigError(f"renderer: no installed renderer runs on {device}; install one, or write device=cpu")
+
+
 def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> Choice | None:
     if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
         offered = ", ".join(entry.spec.name for entry in plugins.of(kind)) or "none is installed"
@@ -332,7 +359,15 @@ def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers,
         return None
     options = {key: value for key, value in body.items() if key != "plugin"}
     try:
-        entry = plugins.get(kind, body["plugin"], where=slot)
+        if kind is Kind.RENDERER and _is_automatic(body):
+            if options:
+                raise ConfigError(
+                    f"{slot}: options ({', '.join(sorted(options))}) need a renderer named, as in {slot}=cpu"
+                )
+            # Until the device is known, the one for the processor stands in; `RunConfig.on` settles it.
+            entry = _renderer_for("cpu", plugins)
+        else:
+            entry = plugins.get(kind, body["plugin"], where=slot)
         config = _validate(slot, entry.config_class(), options, layers, problems)
     except Instax3DError as error:
         problems.append(str(error))

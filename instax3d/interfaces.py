@@ -130,7 +130,13 @@ class Densifier(Component[C]):
 
 
 class Renderer(Component[C]):
-    """Draws Gaussians. Differentiable with respect to all fields of `Gaussians`."""
+    """Draws Gaussians. Differentiable with respect to all fields of `Gaussians`.
+
+    One that runs on a GPU sets ``device_type`` and declares ``needs={"cuda"}`` in its spec.
+    """
+
+    device_type: str = "cpu"
+    """Where Gaussians, cameras and background must be, and where the optimisation runs: ``cpu`` or ``cuda``."""
 
     @abc.abstractmethod
     def render(

@@ -61,15 +61,16 @@ def create(
         file = None if config is None else Path(config)
         config = load_config(preset=preset, path=file, overrides=overrides, source=kind)
     device = resolve_device(config.device)
+    config = config.on(device)
     check_capabilities(config, source=kind, device=device)
     display = progress or Silent()
     try:
-        return _create(path, kind, config, device, Stages(display))
+        return _create(path, kind, config, Stages(display))
     finally:
         display.close()
 
 
-def _create(path: Path, kind: Source, config: RunConfig, device: str, run: Stages) -> Portrait:
+def _create(path: Path, kind: Source, config: RunConfig, run: Stages) -> Portrait:
     torch.manual_seed(config.seed)
     for note in config.notes:
         run.note(note)
@@ -86,10 +87,15 @@ def _create(path: Path, kind: Source, config: RunConfig, device: str, run: Stage
         mesh = prior.fit(views)
     representation: Representation[Any] = _build(config, Kind.REPRESENTATION)
     renderer: Renderer[Any] = _build(config, Kind.RENDERER)
+    if config.device != "auto" and renderer.device_type != config.device:
+        raise IncompatiblePipelineError(
+            f"device={config.device} was asked for, but the renderer "
+            f"{config.choices[Kind.RENDERER].entry.spec.name!r} runs on {renderer.device_type}; change one of them"
+        )
     with run.stage("initialise"):
         representation.initialise(mesh, views, seed=config.seed)
     with run.stage("construct", config.training.iterations):
-        losses = _construct(config, representation, renderer, mesh, views, device, run.progress)
+        losses = _construct(config, representation, renderer, mesh, views, run.progress)
     gaussians = representation.gaussians().detach()
     portrait = Portrait(gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with run.stage("evaluate"):
@@ -102,7 +108,7 @@ def _create(path: Path, kind: Source, config: RunConfig, device: str, run: Stage
             "views": len(views),
             "size": [views.cameras.width, views.cameras.height],
         },
-        device=device,
+        device=renderer.device_type,
         seconds=run.seconds,
         gaussians=len(gaussians),
         losses=losses,
@@ -132,7 +138,6 @@ def _construct(
     renderer: Renderer[Any],
     mesh: HeadMesh,
     views: Views,
-    device: str,
     progress: Progress,
 ) -> dict[str, float]:
     def told(report: StepReport) -> None:
@@ -148,6 +153,6 @@ def _construct(
         on_step=told,
     )
     order = view_order(views, config.training.iterations, config.training.photo_share, config.seed)
-    train(module, order, device=device)
+    train(module, order, device=renderer.device_type)
     representation.to("cpu")
     return module.losses

@@ -3,7 +3,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,14 +138,15 @@ class Portrait:
         if self._renderer is None:
             choice = self.config.choices[Kind.RENDERER]
             self._renderer = choice.entry.build(choice.config)
+        device = self._renderer.device_type
+        gaussians, cameras = self.gaussians.to(device), cameras.to(device)
+        background = (torch.ones(3) if background is None else background).to(device)
         images, alphas = [], []
         with torch.no_grad():
             for index in range(len(cameras)):
-                shown = self._renderer.render(
-                    self.gaussians, cameras[index], background=torch.ones(3) if background is None else background
-                )
-                images.append(shown.image.clamp(0, 1))
-                alphas.append(shown.alpha.clamp(0, 1))
+                shown = self._renderer.render(gaussians, cameras[index], background=background)
+                images.append(shown.image.clamp(0, 1).cpu())
+                alphas.append(shown.alpha.clamp(0, 1).cpu())
         return torch.cat(images), torch.cat(alphas)
 
     def save(self, folder: str | Path) -> Path:
@@ -197,8 +198,8 @@ class Portrait:
         write_transforms(folder / "transforms.json", self.views.cameras, names, extra)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Portrait":
-        """Read a result folder back.
+    def load(cls, folder: str | Path, overrides: Iterable[str] = ()) -> "Portrait":
+        """Read a result folder back; ``overrides`` such as ``renderer=cpu`` serve on a machine other than the maker's.
 
         Raises:
             PortraitError: it is no portrait, or was written by a newer version.
@@ -209,7 +210,7 @@ class Portrait:
             raise PortraitError(f"{folder} was written by a newer instax3d ({manifest.get('instax3d')}); update yours")
         vertices, faces = read_obj(folder / "mesh.obj")
         orbit = Orbit.from_dict(manifest.pop("orbit"))
-        config = load_config(path=folder / "config.yaml")
+        config = load_config(path=folder / "config.yaml", overrides=overrides)
         return cls(
             read_ply(folder / "portrait.ply"), config, manifest, orbit, HeadMesh(vertices, faces, axes=orbit.axes)
         )

@@ -175,7 +175,13 @@ class Gaussians:
         return int(self.sh.shape[1] ** 0.5) - 1
 
     def detach(self) -> "Gaussians":
-        return Gaussians(*(getattr(self, name).detach() for name in ("means", "quats", "scales", "opacities", "sh")))
+        return Gaussians(*(part.detach() for part in self._parts()))
+
+    def to(self, device: torch.device | str) -> "Gaussians":
+        return Gaussians(*(part.to(device) for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.means, self.quats, self.scales, self.opacities, self.sh
 
 
 @dataclass(frozen=True)

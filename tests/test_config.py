@@ -111,6 +111,20 @@ def test_a_photo_generator_is_refused_for_a_capture():
         load_config(overrides=["view_generator=template"], source="capture")
 
 
+def test_an_automatic_renderer_suits_the_device():
+    config = load_config(source="photo")
+    assert config.automatic_renderer
+    assert config.on("cpu").choices[Kind.RENDERER].entry.spec.name == "cpu"
+    assert config.on("cuda").choices[Kind.RENDERER].entry.spec.name == "gsplat"
+    named = load_config(overrides=["renderer=cpu"], source="photo")
+    assert named.on("cuda") is named
+
+
+def test_options_of_an_automatic_renderer_are_refused():
+    with pytest.raises(ConfigError, match="renderer=cpu"):
+        load_config(overrides=["renderer.antialiased=true"], source="photo")
+
+
 def test_cuda_is_refused_on_the_cpu():
     with pytest.raises(IncompatiblePipelineError, match="needs cuda"):
         load_config(overrides=["renderer=gsplat", "device=cpu"], source="photo")

@@ -52,14 +52,15 @@ def create(
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG."
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the images.")
 @click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
-def render(folder: Path, cameras: Path, output: Path, transparent: bool) -> None:
+def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path, transparent: bool) -> None:
     """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
     from ..portrait import Portrait, render_frames
 
-    written = render_frames(Portrait.load(folder), cameras, output, transparent=transparent)
+    written = render_frames(Portrait.load(folder, overrides), cameras, output, transparent=transparent)
     click.echo(f"{len(written)} images in {output}")

@@ -20,6 +20,8 @@ class GsplatRenderer(Renderer[GsplatConfig]):
         RenderError: there is no GPU, or its kernels cannot be built; the message names the missing piece.
     """
 
+    device_type = "cuda"
+
     def __init__(self, config: GsplatConfig) -> None:
         super().__init__(config)
         require_kernels()

@@ -142,9 +142,9 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         self._rest = None
 
     def _frames(self) -> TriangleFrames:
-        """Frames on the unmoved mesh, kept until the binding changes."""
+        """Frames on the unmoved mesh, kept until the binding or the device changes."""
         binding = self.splats["binding"]
-        if self._rest is None or self._rest[0] is not binding:
+        if self._rest is None or self._rest[0] is not binding or self._rest[1].centres.device != binding.device:
             centres, rotations, sizes = triangle_frames(self.vertices, self.faces)
             quats = matrix_to_quat(rotations)
             self._rest = binding, TriangleFrames(centres[binding], rotations[binding], quats[binding], sizes[binding])
