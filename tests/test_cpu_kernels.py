@@ -1,0 +1,63 @@
+"""Compilation: announced, ahead of time, and nothing heavy before it is needed."""
+
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import instax3d_cpu
+from instax3d_cpu import notice
+from instax3d_cpu.plugin import instax3d_plugins
+
+
+def test_registration_imports_neither_torch_nor_numba():
+    code = (
+        "import sys, instax3d_cpu, instax3d_cpu.plugin, instax3d_cpu.config\n"
+        "import instax3d_gsplat.plugin, instax3d_gsplat.config\n"
+        "assert not {'torch', 'numba', 'gsplat'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_spec():
+    (spec,) = instax3d_plugins()
+    assert spec.name == "cpu"
+    assert spec.provides == {"absgrad", "cpu"}
+
+
+def test_warmup():
+    assert instax3d_cpu.warmup() > 0
+
+
+def test_first_compilation_is_announced_once(caplog):
+    def kernel():
+        pass
+
+    def event(module):
+        kernel.__module__ = module
+        return SimpleNamespace(data={"dispatcher": SimpleNamespace(py_func=kernel)})
+
+    listener = notice._Listener()
+    with caplog.at_level(logging.INFO, logger="instax3d.cpu"):
+        listener.on_start(event("scipy.somewhere"))
+        assert caplog.messages == []
+        listener.on_start(event("instax3d_cpu.projection"))
+        listener.on_start(event("instax3d_cpu.binning"))
+    assert len(caplog.messages) == 1
+    assert "once per machine" in caplog.messages[0]
+
+
+def test_numba_tells_the_listener(tmp_path):
+    """In a fresh process without a cache, compiling a kernel is announced before it is done."""
+    code = (
+        "import logging\n"
+        "logging.basicConfig(level=logging.INFO, format='%(name)s %(message)s')\n"
+        "import numpy as np\n"
+        "from instax3d_cpu import autograd, projection\n"
+        "projection._row(np.zeros((1, 3), np.float32), 0)\n"
+    )
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert "instax3d.cpu Compiling" in done.stderr
+    again = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert "Compiling" not in again.stderr
