@@ -26,7 +26,11 @@ def test_the_spec():
 
 
 def test_warmup():
-    assert instax3d_cpu.warmup() > 0
+    from instax3d_cpu import warmup
+
+    assert warmup() > 0
+    # the name is still the function once its module has been imported
+    assert instax3d_cpu.warmup is warmup
 
 
 def test_first_compilation_is_announced_once(caplog):

@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return rasterization
     if name == "warmup":
-        from .warmup import warmup
+        from .ahead_of_time import warmup
 
         return warmup
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
