@@ -15,6 +15,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
 from . import _photometric_cpu as kernels
+from .threads import start_numba_threads
+
+start_numba_threads()
 
 _NO_WEIGHTS = np.empty((0, 0, 0), np.float32)
 

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import instax3d_cpu
+import pytest
 from instax3d_cpu import notice
 from instax3d_cpu.plugin import instax3d_plugins
 
@@ -65,3 +66,9 @@ def test_numba_tells_the_listener(tmp_path):
     assert "instax3d.cpu Compiling" in done.stderr
     again = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     assert "Compiling" not in again.stderr
+
+
+@pytest.mark.parametrize("use", ["instax3d_cpu; instax3d_cpu.warmup()", "instax3d.photometric"])
+def test_torch_keeps_its_number_of_threads(use):
+    code = f"import torch; torch.set_num_threads(1); import {use}; assert torch.get_num_threads() == 1"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,11 +19,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from instax3d.errors import RenderError
+from instax3d.threads import start_numba_threads
 
 from . import binning, compositing, projection
 from .notice import announce_compilation
 
 announce_compilation()
+start_numba_threads()
 
 _MAX_SLOTS = 2**31 - 1
 
