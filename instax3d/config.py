@@ -58,7 +58,7 @@ class OutputConfig(PluginConfig):
 
     turntable_frames: PositiveInt = 90
     """Frames of ``turntable.mp4``, one turn at 30 frames a second."""
-    sheet_views: PositiveInt = 12
+    sheet_views: PositiveInt = 11
     """Pictures in ``turntable.png``."""
 
 
