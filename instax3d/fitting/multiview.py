@@ -28,6 +28,8 @@ LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
 """In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
+LIKE = 1.3
+"""Landmarks of a bald head may fit this much worse than those of one that only has to lie inside the outline."""
 BARE_GAP = 0.03
 """A head is bald if a head can be found whose scalp's outline nearly always comes this close to the person's, in face
 sizes (about 4 mm)."""
@@ -68,7 +70,9 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     landmarks = LandmarkTerm(model, seen, views.trust, worth=LANDMARK_WORTH)
     vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
     touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
-    bald = _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
+    errors = [_landmark_error(model, unknowns.vertices(v), views, seen) for v in (vector, touching)]
+    # A head can be blown up to fill smooth hair, but then its face no longer fits.
+    bald = errors[1] < LIKE * errors[0] and _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
     vector = touching if bald else vector
     vertices, units = unknowns.vertices(vector), float(unknowns.scale(vector))
     rim = Rim.of(vertices, model.faces, on_head(model), views.cameras, outlines)
