@@ -1,4 +1,4 @@
-"""Neck, shoulders and chest: a stack of superellipses whose widths follow the cut-out where it shows them."""
+"""Neck, shoulders and chest: a stack of half ellipses whose widths follow the cut-out where it shows them."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -69,9 +69,7 @@ class Bust:
         )
         middle, half = (left - right) / 2, (left + right) / 2
         depth = np.where(z > 0, front, back)
-        # rounder where narrow: a neck is an ellipse, a chest is not
-        power = 2.0 + 0.5 * smoothstep(half, 0.07, 0.16)
-        level = (np.abs((x - middle) / half) ** power + np.abs(z / depth) ** power) ** (1 / power)
+        level = np.hypot((x - middle) / half, z / depth)
         return level, np.minimum(half, depth)
 
 

@@ -90,8 +90,10 @@ def picture(photo: Photo) -> Picture:
         bright = rgb.max(2) > _PADDING_LEVEL
         rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
         if len(rows):
-            inside[: rows[0]] = inside[rows[-1] + 1 :] = False
-            inside[:, : columns[0]] = inside[:, columns[-1] + 1 :] = False
+            for axis, kept in ((inside, rows), (inside.T, columns)):
+                # next to a border the picture is blurred with it
+                first, last = kept[0] and kept[0] + 2, kept[-1] + (1 if kept[-1] == len(axis) - 1 else -1)
+                axis[:first] = axis[last:] = False
     alpha = None if photo.alpha is None else np.ascontiguousarray(photo.alpha[0].numpy(), dtype=np.float32)
     return Picture(rgb, inside, alpha, photo.face.landmarks.numpy().astype(np.float64))
 

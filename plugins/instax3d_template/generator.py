@@ -18,7 +18,7 @@ from instax3d.types import Cameras, Capture, Photo, Views
 
 from .config import TemplateConfig
 from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
-from .head import Head, PhotoCamera, make_head, snap
+from .head import Head, PhotoCamera, fill_mouth, make_head, snap
 from .labels import Labels, label_parts
 from .matting import cut_out, erode
 from .noise import make_noise
@@ -126,7 +126,7 @@ def _analyse(photo: Photo, model: HeadModel) -> _Person:
     )
     # beyond the photo the outline is unknown: the head may reach there
     head = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
-    head = snap(head, square.landmarks, alpha, square.valid, labels.bald)
+    head = fill_mouth(snap(head, square.landmarks, alpha, square.valid, labels.bald))
     return _Person(source, square, alpha, labels, head)
 
 

@@ -129,8 +129,7 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     tell((region["face"] | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
     tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
-    if cut.any():
-        tell(rim[cut], max(float(np.percentile(measured[cut], 70)) + 0.01, typical), 0.2)
+    tell(rim[cut], np.maximum(measured[cut] + 0.005, 0.7 * typical), 0.3)
     bare_ears = region["ears"] & np.isin(np.arange(count), head.faces)
     tell(bare_ears, _ABSENT, 2.0)
 

@@ -20,6 +20,8 @@ from .matting import signed_distance
 _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
 """Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, metres."""
 _SNAP_STIFFNESS = 0.3
+_TEETH = 0.006
+"""Metres from the lips back to the teeth."""
 _LARGEST_OUTLINE_MOVE = 0.012
 """Metres."""
 
@@ -192,6 +194,22 @@ def _in_world(camera: PhotoCamera, pixels: Float[ndarray, "n 2"], depth: Float[n
     sideways = pixels * (depth / camera.K[0, 0])[:, None]
     moved: ndarray = sideways @ camera.viewmat[:2, :3]
     return moved
+
+
+def fill_mouth(head: Head) -> Head:
+    """Bring what lies inside the mouth near the lips: the photo's teeth are shown on it, also from the side."""
+    inner = head.landmarks[60:68]
+    outer = head.landmarks[48:60]
+    low, high = outer.min(0) - 0.01, outer.max(0) + 0.01
+    eyes = head.regions["eyeballs"]
+    inside = ~head.skin & ~eyes & (head.vertices[:, :2] > low[:2]).all(1) & (head.vertices[:, :2] < high[:2]).all(1)
+    # the line of the lips bends backwards to the corners
+    curve = np.polyfit(inner[:, 0], inner[:, 2], 2)
+    behind = np.polyval(curve, head.vertices[:, 0]) - head.vertices[:, 2]
+    nearer = np.where(behind > _TEETH, _TEETH + 0.25 * (behind - _TEETH), behind)
+    vertices = head.vertices.copy()
+    vertices[inside, 2] += (behind - nearer)[inside]
+    return replace(head, vertices=vertices)
 
 
 def mirrored_vertices(neutral: Float[ndarray, "n 3"]) -> Int[ndarray, "n"]:

@@ -16,6 +16,8 @@ _FEATURES = ((17, 27), (36, 42), (42, 48), (48, 60))
 """Landmark ranges of brows, eyes and mouth: not the colour of skin."""
 _FAR = 60.0
 """Largest cost of a label: beyond this, colours say nothing more."""
+_UNKNOWN_CLOTH = 25.0
+"""Cost of clothes whose colour is not known from below."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin colour on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
@@ -100,25 +102,31 @@ def label_parts(
     clothes = person & (below > 0.9) & (from_skin > 12) & (from_hair > 9)
     surely = clothes & (below > 1.2)
     sample = surely if surely.sum() > 300 else clothes
-    from_cloth = np.where(below > 0.1, 16.0, _FAR).astype(np.float32)
+    from_cloth = np.where(below > 0, _UNKNOWN_CLOTH, _FAR).astype(np.float32)
     if sample.sum() > 300:
-        from_cloth = np.minimum(_ColourModel(lab[sample], 5).distance(lab), from_cloth + 9)
+        from_cloth = np.minimum(_ColourModel(lab[sample], 5).distance(lab), from_cloth + 14)
 
     throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
-    costs = {
-        SKIN: from_skin + np.where(around, 12, 0) + np.where(plain, -_FAR, 0) + 2 * np.clip(below - 1, 0, 2),
-        HAIR: from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2),
-        CLOTH: from_cloth + np.where(below < 0.1, _FAR, 0) + 6 * np.clip(1 - below, 0, 1),
-    }
-    smooth = [
-        guided_filter(square.rgb, np.clip(cost, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for cost in costs.values()
-    ]
-    part = np.where(person, np.argmin(smooth, axis=0) + 1, 0).astype(np.uint8)
+    beside_neck = ~dilate(head, 3) & (below > -0.4)
+    no_cloth = (below < 0.1) & ~beside_neck
+    for_skin = np.where(around, 12, 0) + np.where(plain, -_FAR, 0)
+    for_hair = from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2)
+    for_cloth = from_cloth + np.where(no_cloth, _FAR, 0) + np.where(beside_neck, 0, 6 * np.clip(1 - below, 0, 1))
+    costs = np.stack([from_skin + for_skin, for_hair, for_cloth])
+    first = costs.argmin(0)
+    bare = person & (first == 0) & (below > 0.1)
+    if bare.sum() > 500:  # neck and shoulders are often lighter or darker than the face
+        both = np.concatenate([lab[plain & person], lab[bare & (from_skin < 30)]])
+        costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
+    smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
+    part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
     hair = _opened(part == HAIR, 2)
-    inner_face = polygon_mask(marks[28:], size)
-    strays = inner_face | (part == HAIR) & ~dilate(_touching(hair, over_scalp), 3)
-    part[strays] = np.where((np.argmin(smooth[::2], axis=0) == 0) | (below < 0.1), SKIN, CLOTH)[strays]
-    return Labels(part, bool(bald))
+    rooted = over_scalp | hair & ~dilate(head, 3) & (y < marks[33, 1])
+    strays = (part == HAIR) & ~dilate(_touching(hair, rooted), 3)
+    no_hair = np.where((smooth[0] < smooth[2]) | no_cloth, SKIN, CLOTH)
+    part = np.where(strays, no_hair, part)
+    part[polygon_mask(marks[28:], size)] = SKIN  # brows, eyes and lips have other colours
+    return Labels(part.astype(np.uint8), bool(bald))
 
 
 def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:

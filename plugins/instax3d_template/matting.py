@@ -57,11 +57,11 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
     if _on_white(square):
         return _solve(square, _white_seeds(square))
     candidates = [_solve(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
-    contrast = [_outline_contrast(square, alpha > 0.5) for alpha in candidates]
     # contrast alone would take the face without its hair: the cut-out must also hold the head
     above_chin = head & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
-    tight, wide = (float((alpha[above_chin] > 0.5).mean()) for alpha in candidates)
-    return candidates[int(contrast[1] > contrast[0] - 0.5 or tight < wide - 0.03)]
+    held = np.array([(alpha[above_chin] > 0.5).mean() for alpha in candidates])
+    contrast = np.array([_outline_contrast(square, alpha > 0.5) for alpha in candidates])
+    return candidates[int(np.where(held > held.max() - 0.03, contrast, -1).argmax())]
 
 
 def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -115,9 +115,12 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     wedge = np.minimum(0.6 * half + 1.2 * (below - 0.6 * half), 1.5 * half)
     seeds[(below > 0.6 * half) & (from_chin < wedge)] = _FOREGROUND
 
-    # the rim of the photo is background, unless hair may reach it (tight crops)
+    # the rim of the photo is background, unless hair may reach it: at the top where the photo cuts the head itself
     beside = np.abs(x - marks[27, 0])
-    seeds[_upper_edge(square) & ~hair & ((beside > 2.0 * half) | (y < top - 0.4 * half))] = _BACKGROUND
+    highest = np.flatnonzero(square.valid.any(1))[0]
+    uncut = (top > highest + 8) & (y < highest + 5)
+    clear = uncut | ~hair & ((beside > 2.0 * half) | (y < top - 0.4 * half))
+    seeds[_upper_edge(square) & clear] = _BACKGROUND
     far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < -0.2 * half))
     seeds[far & ~core] = _BACKGROUND
     seeds[~square.valid] = _BACKGROUND
@@ -188,7 +191,9 @@ def _outline_contrast(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> fl
     size = square.crop.size
     contours, _ = cv2.findContours(person.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = np.concatenate(contours)[:, 0]
-    outline = outline[(outline[:, 1] < square.landmarks[8, 1]) & (outline.min(1) > 8) & (outline[:, 0] < size - 8)]
+    inside = erode(square.valid, 6)
+    inside[:8] = inside[:, :8] = inside[:, -8:] = False
+    outline = outline[inside[outline[:, 1], outline[:, 0]] & (outline[:, 1] < square.landmarks[8, 1])]
     if len(outline) <= 20:
         return 0.0
     distance = cv2.GaussianBlur(signed_distance(person), (0, 0), 2)

@@ -13,7 +13,7 @@ from instax3d.mesh_raster import rasterise
 
 from .head import PhotoCamera
 from .noise import SIZE, Noise
-from .scene import BUST, HAIR_PART, Scene
+from .scene import HAIR_PART, Scene
 from .texture import Appearance
 from .volume import smoothstep
 
@@ -29,7 +29,6 @@ class Painter:
         self._scene, self._camera = scene, camera
         look = appearance
         spread = np.where((scene.part == HAIR_PART)[:, None], look.hair_spread, 0.0)
-        grain = np.select([scene.part == HAIR_PART, scene.part == BUST], [0.0, look.cloth_grain], look.skin_grain)
         columns = [
             scene.vertices,
             look.base,
@@ -38,7 +37,7 @@ class Painter:
             look.facing[:, None],
             look.compatible[:, None],
             spread,
-            grain[:, None],
+            look.grain[:, None],
         ]
         self._attributes = np.concatenate(columns, axis=1).astype(np.float32)
         self._textures = (look.photo, look.detail, look.depth, look.usable, noise.strands, noise.grain)

@@ -47,8 +47,8 @@ class Appearance:
     """Where the photo sees the mirrored vertex."""
     hair_spread: Float[ndarray, "3"]
     """Colour direction and size of the hair's own variation."""
-    skin_grain: float
-    cloth_grain: float
+    grain: Float[ndarray, "n"]
+    """Size of the fine variation of skin and cloth; 0 on hair."""
 
 
 def person_colours(
@@ -83,10 +83,11 @@ def paint(
     depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
 
     at = camera.project(scene.vertices)
-    seen = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (sample(core.astype(np.float32), at) > 0.95)
+    well_inside = erode(core, 2).astype(np.float32)
+    seen = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (sample(well_inside, at) > 0.95)
     facing = camera.facing(scene.vertices, scene.normals)
     compatible = _compatible(scene, square, labels, at, facing)
-    weight = seen * smoothstep(facing, 0.15, 0.5) * compatible
+    weight = seen * smoothstep(facing, 0.25, 0.6) * compatible
     colour = sample(blurred, at).astype(np.float64)
 
     light = shading(scene, exposure(scene), colour, weight)
@@ -113,8 +114,14 @@ def paint(
         mirror_weight=mirror_weight,
         mirror_at=at[scene.mirror, :2],
         hair_spread=spread,
-        skin_grain=skin_grain,
-        cloth_grain=cloth_grain,
+        grain=np.select(
+            [scene.part == HAIR_PART, scene.part == BUST],
+            [
+                0.0,
+                skin_grain + (cloth_grain - skin_grain) * smoothstep(scene.chin[1] - scene.vertices[:, 1], 0.04, 0.08),
+            ],
+            skin_grain,
+        ),
     )
 
 
@@ -126,7 +133,9 @@ def _compatible(
     near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((13, 13))), (0, 0), 3)
     hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
     cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
-    face = erode(polygon_mask(square.landmarks, square.crop.size), 2).astype(np.float32)
+    # the hull without the sides of the jaw, which hair may cover
+    inner = np.concatenate([square.landmarks[17:], square.landmarks[6:11]])
+    face = erode(polygon_mask(inner, square.crop.size), 2).astype(np.float32)
     on_hair, beside_hair, on_cloth = (sample(image, at) for image in (hair, near_hair, cloth))
     skin = (1 - smoothstep(on_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
     skin *= np.where(scene.ears, smoothstep(facing, 0.25, 0.5), 1)  # what grazes an ear is mostly something else
@@ -164,18 +173,19 @@ def _spread_albedo(
         albedo[unseen_head], prior[unseen_head] = complexion, 0.01
         neck = unseen_bust & (drop < 0.035) & around_neck
         albedo[neck], prior[neck] = complexion, 0.1
-    body = core & (y > chin_row) & (labels.of(SKIN) | labels.of(CLOTH))
+    hair = cv2.dilate(labels.of(HAIR).astype(np.uint8), np.ones((15, 15))) > 0
+    body = core & (y > chin_row) & (labels.of(SKIN) | labels.of(CLOTH)) & ~hair
     if body.sum() > 100:
         lowest = np.flatnonzero(body.any(1)).max()
         lower = body & (y > 0.7 * lowest + 0.3 * chin_row)
-        clothes = core & labels.of(CLOTH)
+        clothes = body & labels.of(CLOTH)
         dressed = clothes.sum() > 0.15 * body.sum()
         covered = unseen_bust & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
         albedo[covered] = np.median(
             blurred[(clothes & lower if (clothes & lower).any() else clothes) if dressed else lower], 0
         )
         # in front, below the photo, what it last showed goes on
-        prior[covered] = np.where(facing[covered] > 0, 0.001, 0.03)
+        prior[covered] = np.where(facing[covered] > 0, 0.004, 0.03)
     hair_vertices = scene.part == HAIR_PART
     if (weight * hair_vertices).sum() > 5:
         mean = (weight[hair_vertices, None] * albedo[hair_vertices]).sum(0) / weight[hair_vertices].sum()
