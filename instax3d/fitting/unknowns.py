@@ -21,6 +21,8 @@ SHAPE_BOUND = 2.5
 """Both in the standard deviations of the model."""
 EXPRESSION_SIGMA = 0.3
 """In sensible ranges: 1 for blend shapes, 3 for components in standard deviations."""
+NOT_IN_LANDMARKS = ("eyeLook", "mouthClose")
+"""Beginnings of expressions that are not fitted: landmarks do not show the gaze; mouthClose only undoes jawOpen."""
 JAW_SIGMA = 0.1
 """Radians; only for models without an expression that opens the jaw."""
 
@@ -56,9 +58,11 @@ class Unknowns:
     def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Beliefs) -> None:
         self.model, self._cameras, self._start, self._beliefs = model, cameras, start, beliefs
         low, high = model.expression_bounds
+        fitted = torch.tensor([not name.startswith(NOT_IN_LANDMARKS) for name in model.expression_names])
+        self._spread = torch.eye(len(fitted))[:, fitted]
         blocks = {
             "shape": Block(torch.zeros(beliefs.shape_components), SHAPE_SIGMA, (-SHAPE_BOUND, SHAPE_BOUND)),
-            "expression": Block(torch.zeros(len(model.expression_names)), EXPRESSION_SIGMA * high, (low, high)),
+            "expression": Block(torch.zeros(int(fitted.sum())), EXPRESSION_SIGMA * high, (low, high)),
         }
         self._jaw = model.joint_names.index("jaw") if _needs_jaw(model) else None
         if self._jaw is not None:
@@ -80,7 +84,7 @@ class Unknowns:
         if self._jaw is not None:
             pose = torch.cat([pose[: self._jaw], parts["jaw"][None], pose[self._jaw + 1 :]])
         shape = torch.cat([parts["shape"], rest.shape[len(parts["shape"]) :]])
-        return HeadParameters(shape, parts["expression"], pose)
+        return HeadParameters(shape, self._spread @ parts["expression"], pose)
 
     def scale(self, vector: Vector) -> Float[Tensor, ""]:
         """World units per metre."""

@@ -20,14 +20,14 @@ def edges_of(faces: Index) -> tuple[Index, Index, Index]:
 
 
 def boundary_loops(faces: Index) -> list[Index]:
-    """Boundary loops, each in the direction of its faces."""
+    """Boundary loops, each from its smallest vertex in the direction of its faces, in the order of these vertices."""
     directed = np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
     have = {(a, b) for a, b in directed}
     following = {a: b for a, b in directed if (b, a) not in have}
     loops = []
     while following:
-        start, at = following.popitem()
-        loop = [start]
+        start = min(following)
+        loop, at = [start], following.pop(start)
         while at != start:
             loop.append(at)
             at = following.pop(at)

@@ -16,7 +16,7 @@ from .cage import Cage
 from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures
 from .parts import DISC, Parts, make_parts
 from .regions import skin_regions
-from .skinning import JOINTS, PARENTS, joint_moves, mirror_of, skinning_weights
+from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
 
 MIRRORED = np.array([-1.0, 1.0, 1.0])
 """Factors that mirror a position or a displacement."""
@@ -73,6 +73,7 @@ class MannequinModel(HeadModel):
         self._neutral = _float(vertices)
         self._shape = _float(np.stack([parts.extend_moves(s, e) for s, e in zip(shape, eye_moves, strict=True)]))
         self._expression = _float(np.stack([parts.extend_moves(e, 0 * eyes) for e in expressions.values()]))
+        self._gaze = _float(gaze_turns(self.expression_names))
         self._joint_moves = _float(joint_moves(neutral, np.stack(shape), joints, eye_moves))
 
     def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
@@ -90,7 +91,8 @@ class MannequinModel(HeadModel):
             + torch.einsum("k,knc->nc", parameters.expression, self._expression[:, chosen])
         )
         joints = self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
-        return skin(rest, joints, parameters.pose, PARENTS, self.skinning[chosen])
+        pose = parameters.pose + torch.einsum("k,kjc->jc", parameters.expression, self._gaze)
+        return skin(rest, joints, pose, PARENTS, self.skinning[chosen])
 
 
 @cache

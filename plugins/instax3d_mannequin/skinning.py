@@ -1,6 +1,6 @@
 """Joints and skinning weights: neck, jaw and eyes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ PARENTS = (-1, 0, 0, 0)
 """The parent of each joint; -1 is the still bust."""
 NECK_RISE = (-0.145, -0.065)
 """The neck takes over between these heights of y + 0.3 z (metres): lower behind than in front."""
+GAZE = {"Down": (25, 0, 0), "In": (0, -30, 0), "Out": (0, 30, 0), "Up": (-25, 0, 0)}
+"""Axis-angle in degrees by which the left eye turns in ARKit's looks: about how far eyes turn without the head."""
 FOLLOW = 0.03
 """A joint moves with shape as the skin does within this distance of its neighbourhood's nearest vertex, metres."""
 
@@ -59,6 +61,18 @@ def joint_moves(skin: Array, shape: Array, joints: Array, eyes: Array) -> Array:
         moves[:, joint, 1:] = shape[:, near, 1:].mean(1)
     moves[:, 2:] = eyes
     return moves
+
+
+def gaze_turns(expressions: Sequence[str]) -> Array:
+    """[expressions, 4, 3] axis-angles that the expressions add to the joints: ARKit's looks turn the eyes."""
+    turns = np.zeros((len(expressions), len(JOINTS), 3))
+    for number, name in enumerate(expressions):
+        look = name.removeprefix("eyeLook").removesuffix("Left").removesuffix("Right")
+        if look in GAZE:
+            left = np.radians(GAZE[look])
+            right = name.endswith("Right")
+            turns[number, JOINTS.index("eye_right" if right else "eye_left")] = left * [1, -1, -1] if right else left
+    return turns
 
 
 def mirror_of(vertices: Array, skin_mirror: Index, parts: Mapping[str, Index]) -> Index:

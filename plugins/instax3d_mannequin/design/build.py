@@ -1,0 +1,122 @@
+"""The order of things: from the reference to the table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cage import Cage
+from ..figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array
+from .chart import flatten
+from .correspondence import fine_chart
+from .half import Half, left_half
+from .joints import HINGE, eyeball, jaw_weights
+from .measure import brows_lowered, expression_moves, expressions, fit_neutral, principal_shapes
+from .nostril import close_nostril
+from .outline_points import Feature, Sizes
+from .points import EYE, spread_points
+from .reference import Reference
+from .surface import Surface, flat_surface, lifted
+from .triangles import join
+
+EYE_DISTANCE = 6.3
+"""Centimetres between the eyes' centres, to which everything is scaled: the mean of adults (Dodgson, 2004)."""
+SHAPES = 40
+OPENING = 0.6
+"""Of jawOpen, while the chart is made, so that the lips lie apart in it."""
+EDGE_SCALE = 1.3
+"""Factor on all edge lengths below; it sets the number of points."""
+SEED = 5
+"""Of eight starts of the relaxation, the closest one without self-intersections in the neutral and with open jaw."""
+NECK_JOINT = (0.0, -8.0, -1.5)
+"""Centimetres; between the collar bones and the nape."""
+LEAST_MOVE = 0.012
+"""Expressions leave out control points that move less, cm."""
+
+Table = dict[str, NDArray[np.generic]]
+
+
+def build(folder: Path) -> Table:
+    """Measure all figures on the ICT-FaceKit in a folder."""
+    reference = Reference.load(folder)
+    half = left_half(reference.skin, reference.faces)
+    half, rim = close_nostril(half, flatten(half, folds=3, fans_may_fold=False))
+    chart = flatten(_mouth_open(half, reference), folds=6, fans_may_fold=True)
+
+    points = spread_points(half, chart, rim, _sizes(half, reference, rim), SEED)
+    points = replace(points, chart=points.chart.round(3))
+    on_surface = flat_surface(chart, half.faces).interpolation(lifted(points.chart)) @ half.vertices
+    faces = join(points.chart, points.border, points.on(EYE), on_surface)
+    cage = Cage(faces, points.on_midline)
+
+    skin = fit_neutral(cage, fine_chart(cage, points, half, chart), half, chart)
+    eye = eyeball(reference)
+    shape, shape_eye = principal_shapes(skin, reference, half, SHAPES)
+    moves = {name: expression_moves(skin, reference, half, sources) for name, sources in expressions(reference).items()}
+    corners, weights = Surface(skin.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
+
+    scale = EYE_DISTANCE / (2 * eye.centre[0]) / 100 / METRES
+    kept = [np.flatnonzero(np.linalg.norm(move, axis=1) > LEAST_MOVE) for move in moves.values()]
+    return {
+        "faces": faces.astype(np.int16),
+        "chart": _counts(points.chart / CHART, np.int32),
+        "midline": np.flatnonzero(points.on_midline).astype(np.int16),
+        "nostril": points.nostril.astype(np.int16),
+        "ear": _counts(_ear(half, chart) / CHART),
+        "cage": _counts(skin.controls * scale),
+        "shape": _counts(shape * scale),
+        "shape_eye": _counts(shape_eye * scale),
+        "expr_names": np.array(list(moves)),
+        "expr_start": np.cumsum([0, *map(len, kept)]).astype(np.int32),
+        "expr_points": np.concatenate(kept).astype(np.int16),
+        "expr_moves": _counts(np.vstack([move[k] for move, k in zip(moves.values(), kept, strict=True)]) * scale),
+        "eye_centre": _counts(eye.centre * scale),
+        "eye_radius": _counts(eye.radius * scale),
+        "joints": _counts(np.array([NECK_JOINT, HINGE]) * scale),
+        "jaw_weight": _counts(jaw_weights(skin, reference, half) / WEIGHT),
+        "landmarks": np.c_[corners, np.round(weights / BARYCENTRIC)].astype(np.int16),
+    }
+
+
+def _counts(values: Array, kind: type[np.signedinteger] = np.int16) -> NDArray[np.generic]:
+    return np.round(values).astype(kind)
+
+
+def _mouth_open(half: Half, reference: Reference) -> Half:
+    moves = reference.expression("jawOpen")[half.ids]
+    moves[np.abs(half.vertices[:, 0]) < 1e-3, 0] = 0
+    return replace(half, vertices=half.vertices + OPENING * moves)
+
+
+def _sizes(half: Half, reference: Reference, rim: NDArray[np.int64]) -> Sizes:
+    """Fine at eyes, lips and nostrils, middling at nose, ears and the landmarks of the face."""
+    skin, landmarks = half.vertices, reference.landmarks
+
+    def left(begin: int, end: int) -> Array:
+        chosen = landmarks[begin:end]
+        return chosen[chosen[:, 0] > -0.01]
+
+    near_ear = (skin[:, 0] > 7.35) & (np.abs(skin[:, 2] - 0.5) < 3.2) & (skin[:, 1] > -2.5) & (skin[:, 1] < 6)
+    features = (
+        Feature(skin[half.outlines.eye], 0.56, 0.5),
+        Feature(skin[half.outlines.mouth], 0.55, 0.5),
+        Feature(left(48, 60), 0.62, 0.5),
+        Feature(left(27, 31), 1.1, 0.45),
+        Feature(left(31, 36), 0.68, 0.45),
+        Feature(skin[rim].mean(0, keepdims=True), 0.6, 0.4),
+        Feature(landmarks[54:55], 0.42, 0.45),
+        Feature(landmarks[42:43], 0.42, 0.45),
+        Feature(landmarks[45:46], 0.45, 0.45),
+        Feature(left(0, 27), 1.6, 0.35),
+        Feature(skin[near_ear], 0.95, 0.55),
+    )
+    return Sizes(features, EDGE_SCALE)
+
+
+def _ear(half: Half, chart: Array) -> Array:
+    """[5] centre and covariance of the outer ear in the chart: u, v, uu, uv, vv."""
+    x, y, z = half.vertices.T
+    outer = chart[(x > 7.9) & (y > -2.3) & (y < 5) & (np.abs(z - 0.4) < 3)]
+    covariance = np.cov(outer.T)
+    return np.r_[outer.mean(0), covariance[0, 0], covariance[0, 1], covariance[1, 1]]

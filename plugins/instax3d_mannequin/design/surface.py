@@ -1,0 +1,67 @@
+"""Points on triangle meshes: the closest ones, and their barycentric weights."""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.spatial import cKDTree
+from trimesh.triangles import closest_point, points_to_barycentric
+
+from ..figures import Array, Index
+
+CANDIDATES = 30
+"""Faces, by the distance of their centres, among which the closest one is sought."""
+
+
+class Surface:
+    """A mesh that finds its closest points."""
+
+    def __init__(self, vertices: Array, faces: Index) -> None:
+        self.faces, self.count = faces, len(vertices)
+        self._triangles = vertices[faces]
+        self._centres = cKDTree(self._triangles.mean(1))
+
+    def closest(self, points: Array) -> tuple[Array, Array, Index]:
+        """The closest points [n, 3], their distances and their faces."""
+        candidates = self._centres.query(points, min(CANDIDATES, len(self.faces)))[1]
+        best = np.full(len(points), np.inf)
+        found, face = np.zeros_like(points), np.zeros(len(points), np.int64)
+        for candidate in candidates.T:
+            on_face = closest_point(self._triangles[candidate], points)
+            square = ((on_face - points) ** 2).sum(1)
+            closer = square < best
+            best[closer], found[closer], face[closer] = square[closer], on_face[closer], candidate[closer]
+        return found, np.sqrt(best), face
+
+    def barycentric(self, points: Array) -> tuple[Index, Array]:
+        """The triangles [n, 3] that carry the closest points, and barycentric weights there."""
+        found, _, face = self.closest(points)
+        return self.faces[face], np.asarray(points_to_barycentric(self._triangles[face], found))
+
+    def interpolation(self, points: Array) -> sp.csr_matrix:
+        """[n, vertices] matrix that interpolates vertex values at the closest points."""
+        corners, weights = self.barycentric(points)
+        rows = np.repeat(np.arange(len(points)), 3)
+        return sp.csr_matrix((weights.ravel(), (rows, corners.ravel())), shape=(len(points), self.count))
+
+
+def flat_surface(chart: Array, faces: Index) -> Surface:
+    """A chart [n, 2] as a surface; ask it with `lifted` points."""
+    return Surface(lifted(chart), faces)
+
+
+def lifted(points: Array) -> Array:
+    """Points of the plane [n, 2] in space."""
+    return np.c_[points, np.zeros(len(points))]
+
+
+def face_areas(vertices: Array, faces: Index) -> Array:
+    """[f]."""
+    a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
+    return np.asarray(np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2)
+
+
+def uniform_laplacian(edges: Index, count: int) -> sp.csr_matrix:
+    """Each vertex minus the mean of its neighbours."""
+    ends = (np.r_[edges[:, 0], edges[:, 1]], np.r_[edges[:, 1], edges[:, 0]])
+    adjacency = sp.csr_matrix((np.ones(2 * len(edges)), ends), shape=(count, count))
+    degree = np.asarray(adjacency.sum(1)).ravel()
+    return (sp.eye(count) - sp.diags(1 / degree) @ adjacency).tocsr()
