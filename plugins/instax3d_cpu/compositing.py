@@ -184,8 +184,8 @@ def _offsets(block, shape):
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def _composite_tile(tile, tiles, frame, background, out, depth, expected):
-    """One tile of `composite`."""
+def _composite_tile(tile, tiles, frame, background, out, depth, expected, state):
+    """One tile of `composite`; ``state`` [32 * 40] holds per block: transmittance, red, green, blue, depth."""
     left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
     records, ids = tiles.records, tiles.ids
     first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
@@ -200,8 +200,6 @@ def _composite_tile(tile, tiles, frame, background, out, depth, expected):
                     depth[at] = _ZERO
         return
 
-    # per block: transmittance, red, green, blue, depth
-    state = np.empty(32 * 40, np.float32)
     zero, one = splat(_ZERO), splat(_ONE)
     threshold, alpha_max, stop = splat(_LOG2_ALPHA_MIN), splat(_ALPHA_MAX), splat(_STOP)
     for block in range(32):
@@ -269,27 +267,32 @@ def composite(workers, tickets, tiles, frame, background, out, depth, expected):
     """
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
+        state = np.empty(32 * 40, np.float32)
         tile = take_ticket(tickets)
         while tile < count:
-            _composite_tile(tile, tiles, frame, background, out, depth, expected)
+            _composite_tile(tile, tiles, frame, background, out, depth, expected, state)
             tile = take_ticket(tickets)
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums):
-    """One tile of `composite_backward`."""
+def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums, state):
+    """One tile of `composite_backward`.
+
+    ``state`` [32 * 48] holds per block: transmittance, what is behind, gradients of red, green, blue, depth.
+    """
     left, top, columns, rows, corner = _tile_box(tile, tiles.tiles_x, frame)
     records, ids = tiles.records, tiles.ids
     first, last = tiles.offsets[tile], tiles.offsets[tile + 1]
     if first == last:
         return
 
-    # per block: transmittance, what is behind, gradient of red, green, blue, depth
-    state = np.zeros(32 * 48, np.float32)
     zero, one = splat(_ZERO), splat(_ONE)
-    for block in range(32):
-        store(state, block * 48, negative_absolute(one))
+    if columns * rows < 256:
+        # pixels beyond the image count as finished
+        state[:] = _ZERO
+        for block in range(32):
+            store(state, block * 48, negative_absolute(one))
     with_alpha = grad.alpha.shape[0] > 0
     for y in range(rows):
         for x in range(columns):
@@ -387,9 +390,10 @@ def composite_backward(workers, tickets, tiles, frame, out, grad, depth, grad_de
     """
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
+        state = np.empty(32 * 48, np.float32)
         tile = take_ticket(tickets)
         while tile < count:
-            _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums)
+            _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, expected, sums, state)
             tile = take_ticket(tickets)
 
 
@@ -608,7 +612,7 @@ def gather_gradients(
     """Sum the slots of each Gaussian, sums [slots * (8 + channels)], and turn moments into gradients of its record.
 
     Outputs: falloff and opacity of grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
-    grad_colours [N, any] from ``column`` on. Rows of Gaussians that are not in ``order`` are left alone.
+    grad_colours [N, any] from ``column`` on, which may be grad_records. Rows of Gaussians that are not in ``order`` are left alone.
     """
     m = order.shape[0]
     for chunk in prange((m + 1023) // 1024):
