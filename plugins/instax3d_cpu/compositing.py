@@ -612,7 +612,8 @@ def gather_gradients(
     """Sum the slots of each Gaussian, sums [slots * (8 + channels)], and turn moments into gradients of its record.
 
     Outputs: falloff and opacity of grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
-    grad_colours [N, any] from ``column`` on, which may be grad_records. Rows of Gaussians that are not in ``order`` are left alone.
+    grad_colours [N, any] from ``column`` on, which may be grad_records. Rows of Gaussians that are not in ``order`` are
+    left alone.
     """
     m = order.shape[0]
     for chunk in prange((m + 1023) // 1024):
