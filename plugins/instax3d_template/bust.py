@@ -183,8 +183,9 @@ def mesh_bust(
     grid = Grid.over(world.min(0), world.max(0), _CELL)
     points = grid.points
     field = bust.field(points)
-    # a little beyond the outline is allowed: smoothing takes it back
-    field = np.minimum(field, sample(outline.person, head.camera.project(points)) + 0.006)
+    # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
+    spare = np.interp(bust.origin[1] - points[:, 1], [0.03, 0.08], [0.03, 0.006])
+    field = np.minimum(field, sample(outline.person, head.camera.project(points)) + spare)
     field = np.minimum(field, points[:, 1] - (bust.origin[1] - DEPTH_BELOW_CHIN))
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.8)
     relaxed, normals = relax(vertices, faces, 4)

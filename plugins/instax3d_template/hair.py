@@ -21,8 +21,9 @@ from instax3d.mesh import subdivide, unique_edges, vertex_normals
 from .bust import Bust
 from .head import Head, mirrored_vertices, sample
 from .labels import HAIR
+from .matting import signed_distance
 from .outline import Outline
-from .volume import Grid, relax, smoothstep
+from .volume import Grid, relax, smoothstep, without_specks
 
 _CELL = 0.004
 _ABSENT = -0.008
@@ -84,6 +85,7 @@ def mesh_hair(
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
+    vertices, faces = without_specks(vertices, faces)
     relaxed, normals = relax(vertices, faces, 3)
     return relaxed, faces, normals
 
@@ -107,7 +109,7 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     count = len(head.vertices)
     value, weight = np.zeros(count), np.zeros(count)
     region = head.regions
-    scalp = region["scalp"]
+    scalp, ears = region["scalp"], head.vertices[region["ears"]]
 
     def tell(which: ndarray, amount: ndarray | float, how_sure: float) -> None:
         value[which], weight[which] = amount, how_sure
@@ -116,17 +118,29 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     seen = _seen(head, outline, at, 0.12)
     hair = sample((outline.part == HAIR).astype(np.float32), at)
     bare = seen & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
-    # where a cheek turns away, hair behind it is easily taken for hair on it
-    grazing = region["face"] & (head.vertices[:, 1] < head.landmarks[19, 1]) & ~_seen(head, outline, at, 0.45)
+    # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
+    turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
+    at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < 0.015
+    grazing = (
+        region["face"]
+        & (head.vertices[:, 1] < head.landmarks[19, 1])
+        & ~_seen(head, outline, at, 0.45)
+        & at_rim
+        & ~turned_to
+    )
     covered = seen & (hair > 0.7) & ~region["lips"] & ~grazing
     rim = head.rim()
     rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
     measured, cut = _rim_thickness(head, outline, rim)
     whole = scalp[rim] & ~cut
     typical = float(np.median(measured[whole])) if whole.any() else 0.01
+    # what hangs beside the jaw and the neck is no layer on them
+    below = head.vertices[rim, 1] < ears[:, 1].min()
+    measured = np.where(below, np.minimum(measured, typical + 0.01), measured)
 
     tell(scalp, 0.9 * max(typical, _THINNEST), 0.002)
-    tell((region["face"] | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
+    before_ears = head.vertices[:, 2] > np.median(ears[:, 2]) + 0.03
+    tell((region["face"] & before_ears | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
     tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
     tell(rim[cut], np.maximum(measured[cut] + 0.005, 0.7 * typical), 0.3)

@@ -2,7 +2,7 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from instax3d.mesh_raster import project, rasterise
@@ -43,7 +43,17 @@ def exposure(scene: Scene) -> Float[ndarray, "n"]:
         cosine = np.clip(scene.normals @ direction, 0, None)
         seen += cosine * open_sky
         possible += cosine
-    return np.clip(seen / possible, 0, 1)
+    # where surfaces meet, each hides in the other: even that out
+    return _smoothed(np.clip(seen / possible, 0, 1), scene.faces)
+
+
+def _smoothed(values: Float[ndarray, "n"], faces: Int[ndarray, "f 3"], rounds: int = 8) -> Float[ndarray, "n"]:
+    """Averaged over each vertex and its neighbours, several times."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    count = 1 + np.bincount(edges[:, 0], minlength=len(values))
+    for _ in range(rounds):
+        values = (values + np.bincount(edges[:, 0], values[edges[:, 1]], len(values))) / count
+    return values
 
 
 def shading(

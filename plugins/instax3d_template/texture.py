@@ -130,14 +130,14 @@ def _compatible(
 ) -> Float[ndarray, "n"]:
     """How far the photo's label agrees with the part: hair must not colour skin or clothes, nor the other way round."""
     hair = labels.of(HAIR).astype(np.float32)
-    near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((13, 13))), (0, 0), 3)
+    near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
     hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
     cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
     # the hull without the sides of the jaw, which hair may cover
     inner = np.concatenate([square.landmarks[17:], square.landmarks[6:11]])
     face = erode(polygon_mask(inner, square.crop.size), 2).astype(np.float32)
     on_hair, beside_hair, on_cloth = (sample(image, at) for image in (hair, near_hair, cloth))
-    skin = (1 - smoothstep(on_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
+    skin = (1 - smoothstep(beside_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
     skin *= np.where(scene.ears, smoothstep(facing, 0.25, 0.5), 1)  # what grazes an ear is mostly something else
     head = np.where(scene.skull | (sample(face, at) > 0.5), 1.0, skin)
     choice = {HEAD: head, BUST: 1 - smoothstep(beside_hair, 0.1, 0.5), HAIR_PART: smoothstep(on_hair, 0.3, 0.7)}

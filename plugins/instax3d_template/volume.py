@@ -4,9 +4,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
 from instax3d.mesh import vertex_normals
@@ -71,6 +73,17 @@ class Grid:
         if np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) < 0:
             faces = np.ascontiguousarray(faces[:, ::-1])
         return vertices, faces
+
+
+def without_specks(
+    vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], share: float = 0.03
+) -> tuple[Float[ndarray, "m 3"], Int[ndarray, "g 3"]]:
+    """The mesh without connected pieces that have less than a share of its vertices."""
+    links = sp.coo_matrix((np.ones(len(faces) * 2), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())))
+    _, piece = connected_components(sp.csr_matrix(links, shape=(len(vertices),) * 2), directed=False)
+    kept = np.bincount(piece)[piece] >= share * len(vertices)
+    number = np.cumsum(kept) - 1
+    return vertices[kept], number[faces[kept[faces[:, 0]]]]
 
 
 def smoothstep(x: Float[ndarray, "*n"], low: float, high: float) -> Float[ndarray, "*n"]:
