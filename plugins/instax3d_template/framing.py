@@ -16,8 +16,6 @@ _FACE_WIDTH = 190.0
 """Width of the face in the working square, pixels: a little finer than in the views."""
 _FACE_HEIGHT_SHARE = 0.44
 """Height of the face's centre in the working square, as a share of its side: room for the bust."""
-_PADDING_LEVEL = 14 / 255
-"""Border rows and columns that nowhere exceed this are padding, not picture."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,9 @@ class Crop:
 
 @dataclass(frozen=True)
 class Picture:
-    """The photo as arrays, with its padding known."""
+    """The photo as arrays."""
 
     rgb: Float[ndarray, "h w 3"]
-    inside: Bool[ndarray, "h w"]
-    """False on flat black borders."""
     alpha: Float[ndarray, "h w"] | None
     landmarks: Float[ndarray, "68 2"]
 
@@ -83,29 +79,19 @@ class WorkingSquare:
 
 
 def picture(photo: Photo) -> Picture:
-    """The photo in numpy; flat black borders, which some sites and tools add, are marked as no part of it."""
+    """The photo in numpy, channels last."""
     rgb = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy(), dtype=np.float32)
-    inside = np.ones(rgb.shape[:2], bool)
-    if photo.alpha is None:
-        bright = rgb.max(2) > _PADDING_LEVEL
-        rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
-        if len(rows):
-            for axis, kept in ((inside, rows), (inside.T, columns)):
-                # next to a border the picture is blurred with it
-                first, last = kept[0] and kept[0] + 2, kept[-1] + (1 if kept[-1] == len(axis) - 1 else -1)
-                axis[:first] = axis[last:] = False
     alpha = None if photo.alpha is None else np.ascontiguousarray(photo.alpha[0].numpy(), dtype=np.float32)
-    return Picture(rgb, inside, alpha, photo.face.landmarks.numpy().astype(np.float64))
+    return Picture(rgb, alpha, photo.face.landmarks.numpy().astype(np.float64))
 
 
 def cut_valid(source: Picture, crop: Crop) -> Bool[ndarray, "s s"]:
     """Where the photo reaches in a crop of it."""
-    height, width = source.inside.shape
-    # a frame of zeros, so that continuing the edges outwards continues nothing
-    framed = np.zeros((height + 2, width + 2), np.float32)
-    framed[1:-1, 1:-1] = source.inside
-    x, y = crop.offset
-    return Crop(crop.scale, (x - crop.scale, y - crop.scale), crop.size).cut(framed) > 0.98
+    corners = np.array([[0.0, 0.0], source.rgb.shape[1::-1]])
+    (left, top), (right, bottom) = crop.points(corners)
+    centres = np.arange(crop.size) + 0.5
+    inside: ndarray = np.outer((centres > top) & (centres < bottom), (centres > left) & (centres < right))
+    return inside
 
 
 def working_square(source: Picture) -> WorkingSquare:
