@@ -208,6 +208,12 @@ class _Fall:
         """Whether any hair hangs below the ears."""
         return bool(len(self.drop))
 
+    def reach(self, points: Float[ndarray, "n 3"], bust: Bust) -> Float[ndarray, "n"]:
+        """How far sideways the hair reaches at the height, and on the side, of each point."""
+        drop = bust.origin[1] - points[:, 1]
+        on_left = points[:, 0] >= bust.origin[0]
+        return np.where(on_left, np.interp(drop, self.drop, self.left), np.interp(drop, self.drop, self.right))
+
     @property
     def lowest(self) -> float:
         """World height."""
@@ -287,8 +293,7 @@ def _hanging(
     x, y, z = points.T
     on_left = x >= centre
     own = np.where(on_left, max(filled.max() - centre, 0.05), max(centre - filled.min(), 0.05))
-    drop = head.landmarks[8, 1] - y
-    reach = np.where(on_left, np.interp(drop, fall.drop, fall.left), np.interp(drop, fall.drop, fall.right))
+    reach = fall.reach(points, bust)
     stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.75, 1.4)
     # keep the hanging hair as wide as its section right at the top, so that it joins without a step
     stretch = 1 + (stretch - 1) * smoothstep(hang - y, 0.0, 0.04)
@@ -328,7 +333,7 @@ def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[
 def _carve(
     field: Float[ndarray, "n"],
     distance: Float[ndarray, "n"],
-    lying: Float[ndarray, "n"],
+    on_skin: Float[ndarray, "n"],
     points: Float[ndarray, "n 3"],
     head: Head,
     bust: Bust,
@@ -353,8 +358,11 @@ def _carve(
     heights = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
     limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.hangs else 0.0)
     ahead = ear_z + np.interp(points[:, 1], heights, limits) - points[:, 2]
-    sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (lying - 0.5))
+    sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (on_skin - 0.5))
     chest = np.full(len(points), -0.05)
     if fall.hangs:
-        chest = np.minimum(np.minimum(_SHEET + bust.field(points), shown), _above_end(points, bust, fall))
+        lying = np.minimum(
+            _SHEET + bust.field(points), fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0])
+        )
+        chest = np.minimum(np.minimum(lying, shown), _above_end(points, bust, fall))
     return np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))
