@@ -34,9 +34,7 @@ def pretend(monkeypatch, *, cuda=None, gpu=False, backend=None):
 
 def test_torch_without_cuda(monkeypatch):
     pretend(monkeypatch)
-    with pytest.raises(
-        RenderError, match="install a CUDA build of torch, or choose renderer=cpu"
-    ):
+    with pytest.raises(RenderError, match="install a CUDA build of torch, or choose renderer=cpu"):
         GsplatRenderer(GsplatConfig())
 
 

@@ -34,7 +34,7 @@ class SignedDistance:
         small = cv2.resize(alpha.numpy(), (width, height), interpolation=cv2.INTER_AREA)
         mask = (small > 0.5).astype(np.uint8)
         if mask.min() == mask.max():  # no edge to compare with
-            value = np.full(mask.shape, 1e3 * (2.0 * mask.max() - 1), np.float32)
+            value: np.ndarray = np.full(mask.shape, 1e3 * (2.0 * mask.max() - 1), np.float32)
         else:
             inside, outside = (cv2.distanceTransform(m, cv2.DIST_L2, 5) for m in (mask, 1 - mask))
             # a pixel beside the edge lies half a pixel from it; the matte says how much of it is covered
