@@ -1,0 +1,186 @@
+"""The template generator on a made-up photo of the mannequin, of which all is known, and on a real one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from instax3d_template.framing import Crop
+from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW, orbit_viewmat
+from PIL import Image
+from scipy import ndimage
+from skimage.data import astronaut
+
+from instax3d import registry
+from instax3d.images import to_uint8
+from instax3d.mesh import vertex_normals
+from instax3d.mesh_raster import project, rasterise
+from instax3d.photo import read_photo
+from instax3d.plugin import Kind
+from instax3d.types import Capture, Face, Photo
+
+SIDE, FOCAL, AZIMUTH = 480, 900.0, 14.0
+SKIN, HAIR, CLOTH, FEATURES = (0.85, 0.65, 0.55), (0.25, 0.17, 0.1), (0.2, 0.3, 0.55), (0.9, 0.1, 0.9)
+VIEWS, SIZE = 8, 128
+
+
+def mannequin():
+    return registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+
+
+def generator(**options):
+    return registry.build(Kind.VIEW_GENERATOR, "template", **({"views": VIEWS, "size": SIZE} | options))
+
+
+@pytest.fixture(scope="module")
+def toy() -> Photo:
+    """The mannequin with painted hair, shirt and glaring features, from the left and on grey."""
+    model = mannequin()
+    vertices = model(model.neutral())
+    places, faces = vertices.numpy().astype(np.float64), model.faces.numpy()
+    viewmat = orbit_viewmat(AZIMUTH, np.array([0.0, 0.02, 0.0]))
+    K = np.array([[FOCAL, 0, SIDE / 2], [0, FOCAL, SIDE / 2], [0, 0, 1]])
+    colours = np.tile(SKIN, (len(places), 1))
+    colours[model.regions["scalp"].numpy()] = HAIR
+    colours[places[:, 1] < -0.125] = CLOTH
+    colours[(model.regions["lips"] | model.regions["eyeballs"]).numpy()] = FEATURES
+    light = 0.75 + 0.25 * vertex_normals(places, faces) @ (-viewmat[2, :3])
+    raster = rasterise(places, faces, viewmat, K, SIDE, SIDE)
+    image = np.full((SIDE, SIDE, 3), 0.6, np.float32)
+    image[raster.mask] = raster.interpolate(colours * light[:, None], faces)
+    image += np.random.default_rng(0).normal(0, 0.01, image.shape).astype(np.float32)
+    marks = project(model.landmarks(vertices).numpy().astype(np.float64), viewmat, K)[:, :2]
+    box = (*marks.min(0).tolist(), *marks.max(0).tolist())
+    pixels = torch.from_numpy(image.clip(0, 1)).permute(2, 0, 1).contiguous()
+    return Photo(pixels, None, Face(box, 1.0, torch.tensor(marks, dtype=torch.float32)))
+
+
+@pytest.fixture(scope="module")
+def views(toy):
+    return generator().generate(toy, seed=1)
+
+
+def centres(views):
+    return views.cameras.centres.numpy()
+
+
+def azimuths(views):
+    places = centres(views)
+    return np.degrees(np.arctan2(places[:, 0], places[:, 2])) % 360
+
+
+def test_the_views_are_as_asked(views):
+    assert tuple(views.images.shape) == (VIEWS, 3, SIZE, SIZE)
+    assert tuple(views.alpha.shape) == (VIEWS, 1, SIZE, SIZE)
+    for values in (views.images, views.alpha, views.trust):
+        assert float(values.min()) >= 0
+        assert float(values.max()) <= 1
+    corners = views.images[:, :, [0, 0], [0, -1]]
+    assert bool((corners > 0.999).all()), "the background is white"
+
+
+def test_all_but_the_photo_stand_on_the_level_orbit(views):
+    others = [k for k in range(VIEWS) if k != views.photo_index]
+    assert np.allclose(azimuths(views)[others], np.arange(VIEWS)[others] * 360 / VIEWS, atol=1.5)
+    assert np.ptp(centres(views)[others, 1]) < 1e-4
+    focal = SIZE / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
+    middle = centres(views)[others][:, [0, 2]]
+    assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)
+
+
+def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views):
+    assert views.photo_index == 0
+    assert azimuths(views)[0] == pytest.approx(AZIMUTH, abs=3)
+    trust = views.trust.numpy()
+    assert trust[0] == 1
+    assert trust.argmin() == VIEWS // 2
+    assert trust[1] < 0.95
+    assert trust.min() >= 0.25
+
+
+def test_the_photo_view_is_the_photo(toy, views):
+    """Its inner pixels are those of one crop of the photo, and its camera sees the face where the crop shows it."""
+    K = views.cameras.Ks[views.photo_index].numpy().astype(np.float64)
+    # the photo's principal point is its middle, so the camera tells the crop but for its scale
+    image = toy.image.permute(1, 2, 0).numpy()
+    shown = views.images[views.photo_index].permute(1, 2, 0).numpy()
+    sure = ndimage.binary_erosion(views.alpha[views.photo_index, 0].numpy() > 0.99, iterations=4)
+    sure[int(0.75 * SIZE) :] = False
+
+    def mismatch(scale: float) -> float:
+        offset = (K[0, 2] - scale * SIDE / 2, K[1, 2] - scale * SIDE / 2)
+        return float(np.abs(Crop(scale, offset, SIZE).cut(image)[sure] - shown[sure]).mean())
+
+    scales = np.linspace(0.15, 0.45, 301)
+    errors = [mismatch(scale) for scale in scales]
+    assert min(errors) < 0.01
+    # focal length and scale belong together: the fitted focal length is near the true one
+    assert K[0, 0] / scales[int(np.argmin(errors))] == pytest.approx(FOCAL, rel=0.3)
+
+
+def test_the_person_has_no_holes(views):
+    for alpha in views.alpha[:, 0].numpy():
+        outside, count = ndimage.label(alpha < 0.5)
+        rim = set(outside[0]) | set(outside[:, 0]) | set(outside[:, -1])
+        holes = [(outside == k).sum() for k in range(1, count + 1) if k not in rim]
+        assert sum(holes) <= 2
+
+
+def test_there_is_no_second_face(views):
+    """The glaring lips and eyes show in front and nowhere behind."""
+
+    def glaring(image: torch.Tensor) -> int:
+        red, green, blue = image
+        return int(((red > 0.5) & (blue > 0.5) & (green < 0.35)).sum())
+
+    turned = np.abs((azimuths(views) + 180) % 360 - 180)
+    counts = np.array([glaring(image) for image in views.images])
+    assert (counts[turned < 50] > 40).all()
+    assert (counts[turned > 100] == 0).all()
+
+
+def test_the_back_is_hair_above_and_shirt_below(views):
+    back = views.images[VIEWS // 2].permute(1, 2, 0).numpy()
+    alpha = views.alpha[VIEWS // 2, 0].numpy() > 0.99
+    rows = np.flatnonzero(alpha.any(1))
+    head = back[rows[0] + 6 : rows[0] + 40, SIZE // 2 - 8 : SIZE // 2 + 8].mean((0, 1))
+    body = back[SIZE - 12 :, SIZE // 2 - 20 : SIZE // 2 + 20].mean((0, 1))
+    assert np.abs(head - HAIR).max() < 0.15
+    assert body.argmax() == 2, "the shirt is blue"
+
+
+def test_the_seed_decides_the_guesses_and_nothing_else(toy, views):
+    again, other = generator().generate(toy, seed=1), generator().generate(toy, seed=2)
+    assert torch.equal(again.images, views.images)
+    assert torch.equal(again.cameras.viewmats, views.cameras.viewmats)
+    assert torch.equal(other.alpha, views.alpha)
+    back = VIEWS // 2
+    assert not torch.equal(other.images[back], views.images[back])
+
+
+def test_a_capture_is_no_photo(views):
+    with pytest.raises(TypeError, match="works from a photo"):
+        generator().generate(Capture(Path(), views.cameras, ()), seed=0)
+
+
+@pytest.mark.slow
+def test_a_real_person_stays_recognisable(tmp_path):
+    detector = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
+    path = tmp_path / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    photo = read_photo(path, detector)
+    views = generator(views=21, size=512).generate(photo, seed=0)
+    given = detector.descriptor(to_uint8(photo.image), photo.face)
+
+    def distance(index: int) -> float:
+        image = to_uint8(views.images[index])
+        found = detector.detect(image)
+        assert found, f"no face in view {index}"
+        return float(torch.dist(given, detector.descriptor(image, found[0])))
+
+    assert views.photo_index == 0
+    assert distance(0) < 0.15
+    assert max(distance(1), distance(20)) < 0.42
+    for index in range(7, 15):
+        assert not detector.detect(to_uint8(views.images[index])), f"a face in view {index}, from behind"

@@ -1,0 +1,251 @@
+"""The parts of the template generator that can be checked on made-up pictures and shapes."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from instax3d_template.diffusion import Spreader
+from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
+from instax3d_template.head import sample
+from instax3d_template.matting import cut_out, guided_filter
+from instax3d_template.noise import make_noise
+from instax3d_template.texture import edge_fade, person_colours
+from instax3d_template.volume import Grid, relax, without_specks
+
+from instax3d.mesh import vertex_normals
+from instax3d.types import Face, Photo
+
+PHOTO_SIZE = 300
+
+
+def landmarks(x: float = 150.0, y: float = 120.0, width: float = 100.0) -> torch.Tensor:
+    """Points about where the 68 landmarks of a frontal face are: jaw, brows, nose, eyes and mouth."""
+    jaw = np.stack([-np.cos(np.linspace(0, np.pi, 17)), 0.1 + 1.05 * np.sin(np.linspace(0, np.pi, 17))], 1)
+    brows = np.stack([np.r_[np.linspace(-0.8, -0.2, 5), np.linspace(0.2, 0.8, 5)], np.full(10, -0.2)], 1)
+    nose = np.concatenate([np.stack([np.zeros(4), np.linspace(0, 0.4, 4)], 1), [[0.1 * k, 0.5] for k in range(-2, 3)]])
+    ring = np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    eyes = [np.stack([side * 0.45 + 0.15 * np.cos(ring), 0.06 * np.sin(ring)], 1) for side in (-1, 1)]
+    ring = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    mouth = np.stack([0.3 * np.cos(ring), 0.75 + 0.1 * np.sin(ring)], 1)
+    points = np.concatenate([jaw, brows, nose, *eyes, mouth]) * width / 2 + [x, y]
+    return torch.tensor(points, dtype=torch.float32)
+
+
+def toy_person(background: tuple[float, float, float], *, own_alpha: bool = False) -> tuple[Photo, np.ndarray]:
+    """An ellipse of skin with hair and shoulders before a plain background, and the true outline of it all."""
+    mask = np.zeros((PHOTO_SIZE, PHOTO_SIZE), np.uint8)
+    image = np.full((PHOTO_SIZE, PHOTO_SIZE, 3), background, np.float32)
+    for shape in (mask, image):
+        colours = [(1,) * 3] * 3 if shape is mask else [(0.2, 0.3, 0.6), (0.3, 0.2, 0.1), (0.85, 0.65, 0.55)]
+        cv2.rectangle(shape, (60, 190), (240, PHOTO_SIZE), colours[0], -1)
+        cv2.ellipse(shape, (150, 110), (62, 85), 0, 0, 360, colours[1], -1)
+        cv2.ellipse(shape, (150, 130), (52, 66), 0, 0, 360, colours[2], -1)
+    image += np.random.default_rng(0).normal(0, 0.004, image.shape).astype(np.float32)
+    pixels = torch.from_numpy(image.clip(0, 1)).permute(2, 0, 1).contiguous()
+    alpha = torch.from_numpy(mask.astype(np.float32))[None] if own_alpha else None
+    return Photo(pixels, alpha, Face((100.0, 70.0, 200.0, 190.0), 1.0, landmarks())), mask > 0
+
+
+def rough_head(square) -> np.ndarray:
+    head = np.zeros((square.crop.size,) * 2, np.uint8)
+    chin, brow = square.landmarks[8], square.landmarks[19:25].mean(0)
+    height = float(chin[1] - brow[1])
+    centre = (int(chin[0]), int(brow[1] + 0.15 * height))
+    cv2.ellipse(head, centre, (int(0.62 * height), int(0.85 * height)), 0, 0, 360, 1, -1)
+    return head > 0
+
+
+# --- framing
+
+
+def test_a_crop_and_its_camera_agree():
+    K = np.array([[800.0, 0, 150], [0, 800, 150], [0, 0, 1]])
+    crop = Crop(1.7, (-20.0, 33.0), 256)
+    point = np.array([0.05, -0.03, 0.9])
+    pixel = (K @ point / point[2])[:2]
+    in_crop = crop.intrinsics(K) @ point / point[2]
+    assert np.allclose(crop.points(pixel[None])[0], in_crop[:2])
+
+
+def test_cutting_at_the_same_scale_changes_no_pixel():
+    image = np.random.default_rng(0).random((40, 50, 3)).astype(np.float32)
+    assert np.abs(Crop(1.0, (-5.0, -3.0), 20).cut(image) - image[3:23, 5:25]).max() < 1e-5
+
+
+@pytest.mark.parametrize("scale", [0.4, 2.5])
+def test_cutting_keeps_places(scale):
+    """A smooth bump stays where the crop's formula says."""
+    y, x = np.mgrid[:200, :200] + 0.5
+    image = np.exp(-((x - 120) ** 2 + (y - 80) ** 2) / 32).astype(np.float32)
+    crop = Crop(scale, (30 - 100 * scale, 40 - 70 * scale), 128)
+    cut = crop.cut(image)
+    y, x = np.mgrid[:128, :128] + 0.5
+    centre = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
+    assert np.abs(centre - crop.points(np.array([[120.0, 80.0]]))[0]).max() < 0.1
+
+
+def test_where_the_photo_ends():
+    source = Picture(np.zeros((40, 60, 3), np.float32), None, np.zeros((68, 2)))
+    valid = cut_valid(source, Crop(0.5, (10.0, 20.0), 64))
+    assert valid.sum() == 20 * 30
+    assert valid[20:40, 10:40].all()
+
+
+def test_the_working_square_holds_the_face_at_one_size():
+    for width in (60.0, 120.0):
+        photo, _ = toy_person((0.4, 0.5, 0.4))
+        face = Face(photo.face.box, 1.0, landmarks(width=width))
+        square = working_square(picture(Photo(photo.image, None, face)))
+        assert np.ptp(square.landmarks[:, 0]) == pytest.approx(190, rel=0.05)
+        assert abs(square.landmarks[17:, 0].mean() - square.crop.size / 2) < 1
+
+
+# --- cutting out
+
+
+@pytest.mark.parametrize("background", [(1.0, 1.0, 1.0), (0.45, 0.6, 0.4)])
+def test_the_person_is_cut_out(background):
+    photo, truth = toy_person(background)
+    square = working_square(picture(photo))
+    alpha = cut_out(square, rough_head(square))
+    expected = square.crop.cut(truth.astype(np.float32)) > 0.5
+    expected &= square.valid
+    found = alpha > 0.5
+    assert (found & expected).sum() / (found | expected).sum() > 0.97
+    assert (alpha[~square.valid] == 0).all()
+
+
+def test_transparency_of_the_file_is_taken_as_it_is():
+    photo, truth = toy_person((0.2, 0.2, 0.2), own_alpha=True)
+    square = working_square(picture(photo))
+    alpha = cut_out(square, rough_head(square))
+    assert np.allclose(alpha[square.valid], square.crop.cut(truth.astype(np.float32))[square.valid])
+
+
+def test_the_guided_filter_follows_edges_of_the_guide():
+    guide = np.zeros((40, 40, 3), np.float32)
+    guide[:, 20:] = [0.8, 0.3, 0.1]
+    rough = np.zeros((40, 40), np.float32)
+    rough[:, 23:] = 1  # three pixels off
+    refined = guided_filter(guide, rough, 5, 1e-4)
+    step = np.abs(np.diff(refined[20]))
+    assert step.argmax() == 19
+
+
+def test_no_background_in_the_colours_of_the_person():
+    """Continued colours do not hold the background's green, but for the two narrow corners under the chin."""
+    photo, _ = toy_person((0.1, 0.9, 0.1))
+    square = working_square(picture(photo))
+    colours, core = person_colours(square, cut_out(square, rough_head(square)))
+    assert core.any()
+    assert (colours[..., 1] > 0.75).mean() < 1e-4
+
+
+def test_edges_fade_at_the_photo_and_not_at_the_crop():
+    valid = np.zeros((50, 50), bool)
+    valid[10:] = True
+    fade = edge_fade(valid, 8)
+    assert (fade[:11] == 0).all()
+    assert (fade[22:] == 1).all()
+    assert (edge_fade(np.ones((50, 50), bool), 8) == 1).all()
+
+
+# --- shapes
+
+
+def ball(radius: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    grid = Grid.over(np.full(3, -0.08), np.full(3, 0.08), 0.005)
+    return grid.surface((radius - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.6)
+
+
+def test_an_implicit_ball_becomes_a_ball():
+    vertices, faces = ball()
+    assert np.abs(np.linalg.norm(vertices, axis=1) - 0.05).max() < 0.002
+    smooth, normals = relax(vertices, faces, 4)
+    assert np.abs(np.linalg.norm(smooth, axis=1) - 0.05).max() < 0.002
+    assert ((normals * smooth).sum(1) > 0).all()
+    assert (vertex_normals(vertices, faces) * vertices).sum(1).min() > 0
+
+
+def test_a_surface_is_closed_where_the_box_cuts_it():
+    grid = Grid.over(np.full(3, 0.0), np.full(3, 0.08), 0.005)
+    _, faces = grid.surface((0.05 - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.6)
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+
+
+def test_an_empty_field_has_no_surface():
+    grid = Grid.over(np.zeros(3), np.full(3, 0.02), 0.005)
+    vertices, faces = grid.surface(np.full(grid.shape, -1.0), 0.6)
+    assert len(vertices) == len(faces) == 0
+
+
+def test_specks_are_dropped():
+    vertices, faces = ball()
+    speck = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [2, 1, 1]])
+    speck_faces = np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]])
+    kept, kept_faces = without_specks(
+        np.concatenate([speck, vertices]), np.concatenate([speck_faces, faces + len(speck)])
+    )
+    assert np.allclose(kept, vertices)
+    assert (kept_faces == faces).all()
+
+
+def test_fields_are_resampled_linearly():
+    coarse = Grid.over(np.zeros(3), np.full(3, 0.08), 0.02)
+    fine = Grid(coarse.low, 0.01, (7, 8, 9))
+    ramp = coarse.points @ [1.0, 2.0, -3.0]
+    expected = (fine.points @ [1.0, 2.0, -3.0]).reshape(fine.shape)
+    assert np.abs(coarse.resample(ramp.reshape(coarse.shape), fine) - expected).max() < 1e-6
+
+
+# --- colours
+
+
+def strip(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """A ribbon of triangles along x."""
+    x = np.arange(count) * 0.004
+    vertices = np.concatenate([np.stack([x, np.full(count, y), np.zeros(count)], 1) for y in (0.0, 0.004)])
+    i = np.arange(count - 1)
+    faces = np.concatenate([np.stack([i, i + 1, i + count], 1), np.stack([i + 1, i + count + 1, i + count], 1)])
+    return vertices, faces
+
+
+def test_colours_spread_smoothly_between_known_ends():
+    vertices, faces = strip()
+    values, weights = np.zeros((len(vertices), 2)), np.zeros(len(vertices))
+    ends = np.isclose(vertices[:, 0], vertices[:, 0].max())
+    values[ends] = [1.0, 0.5]
+    weights[ends | (vertices[:, 0] == 0)] = 100
+    spread = Spreader(vertices, faces, np.zeros(len(vertices), np.int64)).spread(values, weights, 1.0)
+    along = vertices[:, 0] / vertices[:, 0].max()
+    assert np.abs(spread - along[:, None] * [1.0, 0.5]).max() < 0.02
+
+
+def test_colours_do_not_jump_to_another_part():
+    vertices, faces = strip()
+    both = np.concatenate([vertices, vertices + np.array([0, 0, 1e-4])])
+    group = np.repeat([0, 1], len(vertices))
+    values = np.where(group == 0, 0.2, 0.9)[:, None]
+    weights = np.where(both[:, 0] == 0, 1.0, 0.0)
+    spread = Spreader(both, np.concatenate([faces, faces + len(vertices)]), group).spread(values, weights, 0.05)
+    assert np.abs(spread - values).max() < 0.01
+
+
+def test_noise_is_tileable_repeatable_and_of_unit_variance():
+    noise, again, other = make_noise(3), make_noise(3), make_noise(4)
+    for name in ("strands", "grain"):
+        field = getattr(noise, name)
+        assert field.std() == pytest.approx(1, abs=1e-3)
+        assert (field == getattr(again, name)).all()
+        assert not np.allclose(field, getattr(other, name))
+        # across the seam it is as smooth as elsewhere
+        steps = np.abs(np.diff(np.concatenate([field, field[:1]]), axis=0)).mean(1)
+        assert steps[-1] < 2 * steps.mean()
+
+
+def test_sampling_reads_between_pixel_centres():
+    image = np.arange(16, dtype=np.float32).reshape(4, 4)
+    at = np.array([[0.5, 0.5], [1.0, 0.5], [2.5, 1.5], [-5.0, 0.5]])
+    assert np.allclose(sample(image, at), [0, 0.5, 6, 0])
+    assert sample(image, np.zeros((0, 2))).shape == (0,)
