@@ -47,7 +47,7 @@ class Bust:
     def field(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
         """About the depth below the surface in metres, negative outside."""
         level, least = self._level((points - self.origin) @ self.axes.T)
-        return np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0])
+        return np.asarray(np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0]))
 
     def swallow(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
         """Draw in what lies outside below the neck, so that the head model's own shoulders end inside the bust."""

@@ -156,7 +156,7 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
 
     def solve() -> ndarray:
         solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
-        return np.where(hairy, np.maximum(solved, _THINNEST), np.clip(solved, _ABSENT, _THICKEST))
+        return np.asarray(np.where(hairy, np.maximum(solved, _THINNEST), np.clip(solved, _ABSENT, _THICKEST)))
 
     thickness = solve()
     if abs(head.camera.azimuth) > 8:
@@ -212,7 +212,9 @@ class _Fall:
         """How far sideways the hair reaches at the height, and on the side, of each point."""
         drop = bust.origin[1] - points[:, 1]
         on_left = points[:, 0] >= bust.origin[0]
-        return np.where(on_left, np.interp(drop, self.drop, self.left), np.interp(drop, self.drop, self.right))
+        return np.asarray(
+            np.where(on_left, np.interp(drop, self.drop, self.left), np.interp(drop, self.drop, self.right))
+        )
 
     @property
     def lowest(self) -> float:
@@ -303,7 +305,7 @@ def _hanging(
     lying = np.minimum(_SHEET + bust.field(points), 0.3 * (bust.origin[2] - z))
     lying = np.minimum(lying, 0.5 * (0.9 * own * stretch - np.abs(x - centre)))
     field = np.where(y < hang, np.maximum(hanging, lying), -0.05)
-    return np.minimum(field, _above_end(points, bust, fall))
+    return np.asarray(np.minimum(field, _above_end(points, bust, fall)))
 
 
 def _above_end(points: Float[ndarray, "n 3"], bust: Bust, fall: _Fall) -> Float[ndarray, "n"]:
@@ -313,7 +315,7 @@ def _above_end(points: Float[ndarray, "n 3"], bust: Bust, fall: _Fall) -> Float[
     end = fall.ends[0] * (1 + across) / 2 + fall.ends[1] * (1 - across) / 2
     around = np.arctan2(x, z)
     ragged = 0.004 * np.sin(9 * around) + 0.003 * np.sin(23 * around + 1)
-    return 0.5 * (y - end - ragged)
+    return np.asarray(0.5 * (y - end - ragged))
 
 
 def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[ndarray, "n"]:
@@ -344,9 +346,8 @@ def _carve(
     """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
     at = head.camera.project(points)
     field = np.minimum(field, sample(outline.person, at))
-    blocked = np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32)
-    blocked = cv2.erode(blocked, np.ones((3, 3)))
-    in_front_of = sample(blocked, at)
+    blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
+    in_front_of = sample(np.asarray(blocked), at)
     behind = np.where(in_front_of < 100, at[:, 2] - in_front_of - 0.004, -0.09)
     shown = sample(outline.hair, at) + 0.001
     field = np.minimum(field, np.maximum(shown, behind))
@@ -365,4 +366,6 @@ def _carve(
             _SHEET + bust.field(points), fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0])
         )
         chest = np.minimum(np.minimum(lying, shown), _above_end(points, bust, fall))
-    return np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))
+    return np.asarray(
+        np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))
+    )

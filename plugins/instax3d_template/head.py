@@ -77,12 +77,14 @@ class Head:
     @cached_property
     def skin(self) -> Bool[ndarray, "n"]:
         """Vertices of the outer skin: no eyeballs, nothing inside the mouth."""
-        return np.logical_or.reduce([self.regions[name] for name in ("face", "scalp", "ears", "neck", "lips")])
+        return np.asarray(
+            np.logical_or.reduce([self.regions[name] for name in ("face", "scalp", "ears", "neck", "lips")])
+        )
 
     @cached_property
     def skin_faces(self) -> Int[ndarray, "g 3"]:
         """Triangles of the outer skin."""
-        return self.faces[self.skin[self.faces].all(1)]
+        return np.asarray(self.faces[self.skin[self.faces].all(1)])
 
     @cached_property
     def normals(self) -> Float[ndarray, "n 3"]:
@@ -100,7 +102,7 @@ class Head:
 
     def above(self, height: float) -> Int[ndarray, "g 3"]:
         """The triangles that lie wholly above a height: without the shoulders that some models have."""
-        return self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)]
+        return np.asarray(self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)])
 
     @property
     def metres_per_pixel(self) -> float:

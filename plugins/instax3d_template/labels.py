@@ -34,7 +34,7 @@ class Labels:
 
     def of(self, label: int) -> Bool[ndarray, "s s"]:
         """Where the part is ``label``."""
-        return self.part == label
+        return np.asarray(self.part == label)
 
 
 class _ColourModel:
@@ -131,7 +131,7 @@ def label_parts(
 
 def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
     """The mask without pieces and bridges thinner than about twice ``pixels``."""
-    return dilate(erode(mask, pixels), pixels) & mask
+    return np.asarray(dilate(erode(mask, pixels), pixels) & mask)
 
 
 def _touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:

@@ -53,7 +53,7 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
     Transparency that came with the file is taken as it is. ``head`` is the outline of the roughly fitted head.
     """
     if square.alpha is not None:
-        return square.alpha * square.valid
+        return np.asarray(square.alpha * square.valid)
     if _on_white(square):
         return _solve(square, _white_seeds(square))
     candidates = [_solve(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
@@ -69,7 +69,7 @@ def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     y, x = np.mgrid[: square.crop.size, : square.crop.size]
     rows, columns = np.nonzero(square.valid)
     rim = (x < columns.min() + 6) | (x > columns.max() - 6) | (y < rows.min() + 5)
-    return rim & (y < square.landmarks[8, 1]) & square.valid
+    return np.asarray(rim & (y < square.landmarks[8, 1]) & square.valid)
 
 
 def _on_white(square: WorkingSquare) -> bool:
@@ -144,7 +144,7 @@ def _solve(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Float[ndarray
     person = np.isin(half, (_FOREGROUND, _PROBABLY_FOREGROUND)).astype(np.float32)
     full = np.zeros(seeds.shape, np.uint8)
     full[part] = cv2.resize(person, image.shape[1::-1]) > 0.5
-    return _soften(square.rgb, _one_piece(full, square)) * square.valid
+    return np.asarray(_soften(square.rgb, _one_piece(full, square)) * square.valid)
 
 
 def _one_piece(person: UInt8[ndarray, "s s"], square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -159,7 +159,7 @@ def _one_piece(person: UInt8[ndarray, "s s"], square: WorkingSquare) -> Bool[nda
         left, top, width, _, area = stats[k]
         if area < 0.05 * piece.size and left > 0 and top > 0 and left + width < square.crop.size:
             piece |= hole == k
-    return piece
+    return np.asarray(piece)
 
 
 def _soften(rgb: Float[ndarray, "s s 3"], person: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
@@ -183,7 +183,7 @@ def guided_filter(
     along = mean(guide * values[..., None]) - centre * average[..., None]
     slope = np.linalg.solve(spread + epsilon * np.eye(3, dtype=np.float32), along[..., None])[..., 0]
     level = average - (slope * centre).sum(2)
-    return ((mean(slope) * guide).sum(2) + mean(level)).astype(np.float32)
+    return np.asarray(((mean(slope) * guide).sum(2) + mean(level)).astype(np.float32))
 
 
 def _outline_contrast(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> float:

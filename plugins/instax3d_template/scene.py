@@ -36,6 +36,8 @@ class Scene:
     skull: Bool[ndarray, "n"]
     """The head's scalp."""
     ears: Bool[ndarray, "n"]
+    plain_skin: Bool[ndarray, "n"]
+    """The face without eyes and lips."""
     chin: Float[ndarray, "3"]
     neck: Float[ndarray, "3"]
     """Middle of the neck at the height of the chin."""
@@ -50,9 +52,9 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
     if not labels.bald:
         head = head.without(hidden_ears(head, outline))
     kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
-    carried = np.concatenate(
-        [head.vertices, head.neutral, head.regions["scalp"][:, None], head.regions["ears"][:, None]], 1
-    )
+    plain = head.regions["face"] & ~head.regions["lips"] & ~head.regions["eyeballs"]
+    marks = np.stack([head.regions["scalp"], head.regions["ears"], plain], 1)
+    carried = np.concatenate([head.vertices, head.neutral, marks], 1)
     dense, head_faces = subdivide(carried, kept)
     pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
     if not labels.bald:
@@ -79,6 +81,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         has_mirror=np.concatenate(lengths) < 0.01,
         skull=np.r_[dense[:, 6] > 0.5, others],
         ears=np.r_[dense[:, 7] > 0.5, others],
+        plain_skin=np.r_[dense[:, 8] > 0.5, others],
         chin=head.landmarks[8],
         neck=bust.origin,
         top=float(head.vertices[:, 1].max()),

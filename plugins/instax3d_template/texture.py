@@ -131,12 +131,12 @@ def _compatible(
     """How far the photo's label agrees with the part: hair must not colour skin or clothes, nor the other way round."""
     hair = labels.of(HAIR).astype(np.float32)
     near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
-    hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
+    soft_hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
     cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
     # the hull without the sides of the jaw, which hair may cover
     inner = np.concatenate([square.landmarks[17:], square.landmarks[6:11]])
     face = erode(polygon_mask(inner, square.crop.size), 2).astype(np.float32)
-    on_hair, beside_hair, on_cloth = (sample(image, at) for image in (hair, near_hair, cloth))
+    on_hair, beside_hair, on_cloth = (sample(image, at) for image in (soft_hair, near_hair, cloth))
     skin = (1 - smoothstep(beside_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
     skin *= np.where(scene.ears, smoothstep(facing, 0.25, 0.5), 1)  # what grazes an ear is mostly something else
     head = np.where(scene.skull | (sample(face, at) > 0.5), 1.0, skin)
@@ -163,12 +163,12 @@ def _spread_albedo(
     unseen_bust = (scene.part == BUST) & (weight < 0.1)
 
     around_neck = np.hypot(*(scene.vertices - scene.neck)[:, [0, 2]].T) < 0.08
-    skin = (scene.part == HEAD) & ~scene.skull & (weight > 0.5) & (drop < 0)
+    skin = scene.plain_skin & (weight > 0.5) & (drop < 0)
     if skin.sum() > 100:
         # neither highlights nor shadows: the sides and the back get less of the light that falls on the face
         tone = albedo[skin].mean(1)
         low, high = np.percentile(tone, [20, 50])
-        complexion = albedo[skin][(tone >= low) & (tone <= high)].mean(0)
+        complexion = np.median(albedo[skin][(tone >= low) & (tone <= high)], 0)
         unseen_head = (scene.part == HEAD) & (weight < 0.1)
         albedo[unseen_head], prior[unseen_head] = complexion, 0.01
         neck = unseen_bust & (drop < 0.035) & around_neck
