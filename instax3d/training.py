@@ -229,4 +229,7 @@ def train(module: PortraitModule, order: list[int], *, device: str) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, train_dataloaders=order)
+        try:
+            trainer.fit(module, train_dataloaders=order)
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from error

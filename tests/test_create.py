@@ -1,5 +1,6 @@
 """From a photo or a capture to a result folder, through the command line and back."""
 
+import contextlib
 import json
 import os
 import signal
@@ -17,10 +18,14 @@ from skimage.data import astronaut
 import instax3d
 from instax3d.cameras import read_transforms
 from instax3d.cli import main
-from instax3d.config import load_config
+from instax3d.cli.interrupts import interruptible
+from instax3d.config import TrainingConfig, load_config
 from instax3d.errors import PhotoError
 from instax3d.photometric import psnr
 from instax3d.portrait import Portrait
+from instax3d.progress import PlainLines
+from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
+from instax3d.training import PortraitModule, train
 
 SMALL = [
     "view_generator.views=11",
@@ -121,6 +126,35 @@ def test_a_photo_that_will_not_do_leaves_nothing(tmp_path: Path, capsys):
         instax3d.create(blank, preset="draft")
 
 
+def test_a_lost_interrupt_ends_the_run_at_the_next_stage(capsys):
+    """Python forgets exceptions in callbacks from compiled code."""
+    with interruptible(PlainLines()) as display:
+        display.start("one", None)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            display.finish("one", 1.0)
+
+
+def test_an_interrupt_while_training_is_one_for_all():
+    views = toy_views()
+    blobs = BlobGaussians()
+    blobs.initialise(toy_mesh(), views, seed=0)
+
+    def interrupt(report):
+        signal.raise_signal(signal.SIGINT)
+
+    config = TrainingConfig(iterations=20)
+    made = PortraitModule(blobs, IdleDensifier(), DenseRenderer(), views, config, scene_scale=1.0, on_step=interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(made, [0] * 20, device="cpu")
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+    assert made.step_count < 20
+
+
 def test_an_interrupted_run_leaves_nothing(photo: Path, tmp_path: Path):
     arguments = ["create", str(photo), "-o", str(tmp_path / "out" / "me")]
     code = "import sys; from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -129,7 +163,7 @@ def test_an_interrupted_run_leaves_nothing(photo: Path, tmp_path: Path):
         run.stderr.readline()  # the first stage is done, so the run is under way
         time.sleep(1)
         os.kill(run.pid, signal.SIGINT)
-        said = run.communicate(timeout=60)[1]
+        said = run.communicate(timeout=120)[1]
     assert run.returncode == 130, said
     assert "interrupted" in said
     assert not (tmp_path / "out").exists()

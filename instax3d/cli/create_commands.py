@@ -7,6 +7,7 @@ import click
 from ..config import load_config, preset_names, source_kind
 from ..manifest import check_output
 from ..progress import for_terminal
+from .interrupts import interruptible
 
 
 @click.command()
@@ -35,11 +36,11 @@ def create(
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_output(output)
-    display = for_terminal(quiet=quiet)
-    from ..pipeline import create as make
+    with interruptible(for_terminal(quiet=quiet)) as display:
+        from ..pipeline import create as make
 
-    portrait = make(source, config=config, progress=display)
-    folder = portrait.save(output)
+        portrait = make(source, config=config, progress=display)
+        folder = portrait.save(output)
     if as_json:
         click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not quiet:
