@@ -239,13 +239,11 @@ def side_by_side(folder: Path) -> dict[str, Any]:
         with torch.no_grad():
             draw()
 
-    with torch.no_grad():
-        given = (means, quats, scales.exp(), opacities.sigmoid(), sh[:, None], view, K)
-        projected = project(*given, Settings(size, size))
+    given = (means, quats, scales.exp(), opacities.sigmoid(), sh[:, None], view, K)
+    projected = project(*given, Settings(size, size))
     bins = projected.bins[0]
-    tiles = compositing.Tiles(
-        projected.records[0].numpy().reshape(-1), bins.ids, bins.tile_offsets, np.zeros(len(bins.ids), np.uint32), 32
-    )
+    records, blocks = projected.records[0].detach().numpy().reshape(-1), np.zeros(len(bins.ids), np.uint32)
+    tiles = compositing.Tiles(records, bins.ids, bins.tile_offsets, blocks, bins.places, size // 16)
     frame = compositing.Frame(size, size, size * size, 1)
     out = compositing.Image(np.zeros(3 * size * size, np.float32), np.zeros(size * size, np.float32))
     out_grad = compositing.Image(weights.reshape(-1), np.zeros(0, np.float32))

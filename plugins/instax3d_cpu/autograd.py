@@ -68,16 +68,14 @@ class Settings:
 class Bins:
     """The Gaussians of each tile of one camera, nearest first; one slot per Gaussian and tile."""
 
-    order: NDArray[np.int32]
-    """[M] Gaussians that are not culled, nearest first."""
     tile_offsets: NDArray[np.int64]
     """[tiles + 1] First slot of each tile."""
     ids: NDArray[np.int32]
     """[slots] The Gaussian of each slot."""
-    first_slots: NDArray[np.int64]
-    """[M + 1] Where in ``slots`` the slots of each Gaussian of ``order`` begin."""
-    slots: NDArray[np.int32]
-    """[slots] The slots of each Gaussian one after another; empty where no gradient will be asked for."""
+    places: NDArray[np.int32]
+    """[slots] A numbering in which a Gaussian's slots are neighbours; empty where no gradient will be asked for."""
+    first_places: NDArray[np.int64]
+    """[N + 1] The first place of each Gaussian."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +113,25 @@ def _flat(tensor: Tensor) -> NDArray[Any]:
 def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Settings, *, for_backward: bool) -> Bins:
     """Sort one camera's records by depth and deal them out to the tiles."""
     tiles_x, tiles_y = settings.tiles
-    order = binning.sort_by_depth(records, radii)
-    spans = np.empty((len(order), 4), np.int32)
-    counts = np.empty((numba.get_num_threads(), tiles_x * tiles_y), np.int64)
-    binning.count_tiles(records, order, tiles_x, tiles_y, spans, counts)
-    tile_offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
-    first_slots = np.empty(len(order) + 1, np.int64)
-    total = binning.offsets_of(counts, spans, tile_offsets, first_slots)
+    spans = np.empty((len(records), 4), np.int32)
+    first_places = np.empty(len(records) + 1, np.int64)
+    binning.find_spans(records, radii, tiles_x, tiles_y, spans, first_places)
+    binning.number_places(first_places)
+    total = int(first_places[-1])
     if total > _MAX_SLOTS:
         raise RenderError(
             f"The Gaussians touch {total:,} tiles of 16x16 pixels, more than can be drawn: "
             "use fewer or smaller Gaussians, or a smaller image"
         )
+    order = binning.sort_by_depth(records, radii)
+    counts = np.empty((numba.get_num_threads(), tiles_x * tiles_y), np.int64)
+    binning.count_tiles(order, spans, tiles_x, counts)
+    tile_offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
+    binning.number_tiles(counts, tile_offsets)
     ids = np.empty(total, np.int32)
-    slots = np.empty(total if for_backward else 0, np.int32)
-    binning.fill_tiles(order, spans, counts, first_slots, tiles_x, ids, slots)
-    return Bins(order, tile_offsets, ids, first_slots, slots)
+    places = np.empty(total if for_backward else 0, np.int32)
+    binning.fill_tiles(order, spans, counts, first_places, tiles_x, ids, places)
+    return Bins(tile_offsets, ids, places, first_places)
 
 
 def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
@@ -208,7 +209,7 @@ class _Project(torch.autograd.Function):
 
 
 def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: Settings) -> compositing.Tiles:
-    return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, settings.tiles[0])
+    return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, bins.places, settings.tiles[0])
 
 
 def _image(camera: int, colour: Tensor, alpha: Tensor | None) -> compositing.Image:
@@ -229,8 +230,8 @@ class _Backward:
 
     def __init__(self, records: Tensor, means2d: Tensor) -> None:
         self.records = records
-        self.grad_records = torch.zeros_like(records)
-        self.grad_means2d, self.absgrad = torch.zeros_like(means2d), torch.zeros_like(means2d)
+        self.grad_records = torch.empty_like(records)
+        self.grad_means2d, self.absgrad = torch.empty_like(means2d), torch.empty_like(means2d)
 
     def gather(
         self, camera: int, bins: Bins, sums: NDArray[np.float32], channels: int, grad_colours: Tensor, column: int
@@ -238,9 +239,7 @@ class _Backward:
         compositing.gather_gradients(
             sums,
             channels,
-            bins.order,
-            bins.slots,
-            bins.first_slots,
+            bins.first_places,
             *(_array(t[camera]) for t in (self.records, self.grad_records, self.grad_means2d, self.absgrad)),
             _array(grad_colours[camera]),
             column,
@@ -343,7 +342,7 @@ class _CompositeFeatures(torch.autograd.Function):
         channels = features.shape[-1]
         grad_image = torch.zeros_like(image) if grad_image is None else grad_image.contiguous()
         grad_alpha = _contiguous(grad_alpha)
-        grad_features = torch.zeros_like(features)
+        grad_features = torch.empty_like(features)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
             sums = np.empty(len(bins.ids) * (compositing.MOMENTS + channels), np.float32)

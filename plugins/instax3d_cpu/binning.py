@@ -6,12 +6,15 @@ import numpy as np
 from numba import njit, prange
 
 from .projection import DEPTH, EXTENT_X, EXTENT_Y, X, Y
+from .simd import prefetch
 
 TILE = 16
 """Side of a tile, pixels."""
 
 _f4 = np.float32
 _HALF, _INVERSE_TILE = _f4(0.5), _f4(1 / TILE)
+_AHEAD = 8
+"""How many Gaussians ahead a span is fetched into the cache."""
 _u4 = np.uint32
 _DIGIT, _SHIFT_1, _SHIFT_2 = _u4(2047), _u4(11), _u4(22)
 
@@ -65,46 +68,70 @@ def sort_by_depth(records, radii):
     return order
 
 
-@njit(error_model="numpy", cache=True, inline="always")
+@njit(error_model="numpy", cache=True)
 @no_type_check
 def _tile_span(centre, extent, tiles):
-    """First and last tile (inclusive) with a pixel centre within ``extent`` of ``centre``; first > last if none."""
+    """First tile with a pixel centre within ``extent`` of ``centre``, and the first one after it without."""
     # clamped as floats: a float beyond int64 has no integer
     limit = _f4(tiles)
-    first = max(_f4(0), min(limit, np.floor((centre - extent - _HALF) * _INVERSE_TILE)))
-    last = max(_f4(-1), min(limit - _f4(1), np.floor((centre + extent - _HALF) * _INVERSE_TILE)))
-    return np.int32(first), np.int32(last)
+    first = min(limit, max(_f4(0), np.floor((centre - extent - _HALF) * _INVERSE_TILE)))
+    end = min(limit, max(_f4(-1), np.floor((centre + extent - _HALF) * _INVERSE_TILE)) + _f4(1))
+    return np.int32(first), np.int32(max(first, end))
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
 @no_type_check
-def count_tiles(records, order, tiles_x, tiles_y, spans, counts):
+def find_spans(records, radii, tiles_x, tiles_y, spans, first_places):
+    """Which tiles each Gaussian touches.
+
+    Outputs: spans int32 [N, 4] (first tile and end in x, then in y; unset where culled); first_places int64 [N + 1]:
+    how many tiles each Gaussian touches, one element further on.
+    """
+    for i in prange(records.shape[0]):
+        first_places[i + 1] = 0
+        if radii[i, 0] != 0:
+            x0, x1 = _tile_span(records[i, X], records[i, EXTENT_X], tiles_x)
+            y0, y1 = _tile_span(records[i, Y], records[i, EXTENT_Y], tiles_y)
+            spans[i, 0], spans[i, 1], spans[i, 2], spans[i, 3] = x0, x1, y0, y1
+            first_places[i + 1] = (x1 - x0) * (y1 - y0)
+
+
+@njit(error_model="numpy", cache=True)
+@no_type_check
+def number_places(first_places):
+    """Sum up, in place, the numbers of `find_spans` to the first of each Gaussian's places."""
+    first_places[0] = 0
+    for i in range(1, first_places.shape[0]):
+        first_places[i] += first_places[i - 1]
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+@no_type_check
+def count_tiles(order, spans, tiles_x, counts):
     """First pass of the counting sort into tiles, over ``counts.shape[0]`` runs of the depth order.
 
-    Outputs: spans int32 [M, 4] (first and last tile in x, then in y), counts int64 [runs, tiles].
+    Output: counts int64 [runs, tiles], how many Gaussians of each run touch each tile.
     """
     runs = counts.shape[0]
     m = order.shape[0]
     for run in prange(runs):
-        for tile in range(tiles_x * tiles_y):
-            counts[run, tile] = 0
-        for rank in range(m * run // runs, m * (run + 1) // runs):
+        counts[run] = 0
+        end = m * (run + 1) // runs
+        for rank in range(m * run // runs, end):
+            if rank + _AHEAD < end:
+                prefetch(spans, np.int64(order[rank + _AHEAD]) * 4)
             g = order[rank]
-            x0, x1 = _tile_span(records[g, X], records[g, EXTENT_X], tiles_x)
-            y0, y1 = _tile_span(records[g, Y], records[g, EXTENT_Y], tiles_y)
-            spans[rank, 0], spans[rank, 1], spans[rank, 2], spans[rank, 3] = x0, x1, y0, y1
-            for ty in range(y0, y1 + 1):
-                for tx in range(x0, x1 + 1):
+            for ty in range(spans[g, 2], spans[g, 3]):
+                for tx in range(spans[g, 0], spans[g, 1]):
                     counts[run, ty * tiles_x + tx] += 1
 
 
 @njit(error_model="numpy", cache=True)
 @no_type_check
-def offsets_of(counts, spans, tile_offsets, first_slots):
-    """Turn counts into the first slot of each run in each tile, in place; returns the number of slots.
+def number_tiles(counts, tile_offsets):
+    """Turn counts, in place, into the first slot of each run in each tile.
 
-    Outputs: tile_offsets int64 [tiles + 1]; first_slots int64 [M + 1], each Gaussian's first place in `fill_tiles`'s
-    ``slots``.
+    Output: tile_offsets int64 [tiles + 1], the first slot of each tile.
     """
     total = 0
     for tile in range(counts.shape[1]):
@@ -114,35 +141,33 @@ def offsets_of(counts, spans, tile_offsets, first_slots):
             counts[run, tile] = total
             total += here
     tile_offsets[counts.shape[1]] = total
-    place = 0
-    for rank in range(spans.shape[0]):
-        first_slots[rank] = place
-        width = max(0, spans[rank, 1] - spans[rank, 0] + 1)
-        place += width * max(0, spans[rank, 3] - spans[rank, 2] + 1)
-    first_slots[spans.shape[0]] = place
-    return total
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
 @no_type_check
-def fill_tiles(order, spans, counts, first_slots, tiles_x, ids, slots):
+def fill_tiles(order, spans, counts, first_places, tiles_x, ids, places):
     """Second pass: each tile's Gaussians, nearest first.
 
-    Outputs: ids int32 [slots], the Gaussian of each slot; slots int32 [slots], each Gaussian's slots one after another
-    (left alone if empty: only the backward pass needs it).
+    Outputs: ids int32 [slots], the Gaussian of each slot; places int32 [slots], a numbering in which the slots of a
+    Gaussian are neighbours (left alone if empty: only the backward pass needs it).
     """
     runs = counts.shape[0]
     m = order.shape[0]
-    both = slots.shape[0] > 0
+    both = places.shape[0] > 0
     for run in prange(runs):
-        for rank in range(m * run // runs, m * (run + 1) // runs):
-            place = first_slots[rank]
-            for ty in range(spans[rank, 2], spans[rank, 3] + 1):
-                for tx in range(spans[rank, 0], spans[rank, 1] + 1):
+        end = m * (run + 1) // runs
+        for rank in range(m * run // runs, end):
+            if rank + _AHEAD < end:
+                prefetch(spans, np.int64(order[rank + _AHEAD]) * 4)
+                prefetch(first_places, order[rank + _AHEAD])
+            g = order[rank]
+            place = first_places[g]
+            for ty in range(spans[g, 2], spans[g, 3]):
+                for tx in range(spans[g, 0], spans[g, 1]):
                     tile = ty * tiles_x + tx
                     slot = counts[run, tile]
                     counts[run, tile] = slot + 1
-                    ids[slot] = order[rank]
+                    ids[slot] = g
                     if both:
-                        slots[place] = slot
+                        places[slot] = place
                     place += 1

@@ -13,7 +13,8 @@ opacity are one exponent in base 2, which is what the threshold is compared with
 Backward goes front to back too: with P = what the pixel's gradient makes of everything behind (known for the whole
 pixel from the image), dL/dalpha = T (c . v) - P / (1 - alpha) needs no stored transmittances, and follows the same
 recurrence as forward, hence the same pixels. Gradients are summed per slot (Gaussian and tile) as moments of the pixel
-offsets and gathered per Gaussian afterwards: no atomics, and the same sums for any number of threads.
+offsets, left beside those of the Gaussian's other slots and gathered afterwards: no atomics, and the same sums for any
+number of threads.
 
 Three colour channels, with or without depth, have kernels of their own; any other number goes through
 `composite_features`, whose loops over the channels cost more.
@@ -63,7 +64,7 @@ from .simd import (
 )
 
 MOMENTS = 8
-"""Floats per slot for the geometry: sums of g, g u, g dy, g u u, g u dy, g dy dy and of the absolute gradients of the
+"""Floats per place for the geometry: sums of g, g u, g dy, g u u, g u dy, g dy dy and of the absolute gradients of the
 centre's x and y, where g = minus the gradient of half the squared distance."""
 
 
@@ -78,6 +79,8 @@ class Tiles(NamedTuple):
     """[tiles + 1] First slot of each tile."""
     blocks: NDArray[np.uint32]
     """[slots] The set of blocks where the Gaussian counts: written by forward, read by backward."""
+    places: NDArray[np.int32]
+    """[slots] Where backward leaves the sums of each slot; those of a Gaussian are neighbours."""
     tiles_x: int
     """Tiles in a row."""
 
@@ -112,7 +115,7 @@ _TINY = _f4(1e-10)
 """Smallest alpha by which depth is divided."""
 _ALL_BLOCKS = (1 << 32) - 1
 _AHEAD = 6
-"""How many slots ahead a record is fetched into the cache."""
+"""How many slots ahead memory is fetched into the cache."""
 
 _lane = np.arange(256)
 _PIXELS = _HALF + np.concatenate([((_lane >> 3) & 3) * 4 + (_lane & 3), (_lane >> 5) * 2 + ((_lane >> 2) & 1)]).astype(
@@ -323,13 +326,14 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
     origin_x, origin_y = _f4(left), _f4(top)
     for slot in range(first, last):
         todo = _i8(tiles.blocks[slot])
-        to = slot * (MOMENTS + 4)
+        to = _i8(tiles.places[slot]) * (MOMENTS + 4)
         if todo == 0:
             for k in range(MOMENTS + 4):
                 sums[to + k] = _ZERO
             continue
         if slot + _AHEAD < last:
             prefetch(records, _i8(ids[slot + _AHEAD]) * RECORD)
+            prefetch(sums, _i8(tiles.places[slot + _AHEAD]) * (MOMENTS + 4))
         at = _i8(ids[slot]) * RECORD
         shape = _shape(records, at, origin_x, origin_y)
         red, green, blue = splat(records[at + RED]), splat(records[at + RED + 1]), splat(records[at + RED + 2])
@@ -383,10 +387,10 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def composite_backward(workers, tickets, tiles, frame, out, grad, depth, grad_depth, expected, sums):
-    """Gradients per slot from those of what `composite` drew.
+    """Gradients per place from those of what `composite` drew.
 
     ``depth`` and ``grad_depth`` are None where there is no gradient of depth.
-    Output: sums [slots * 12], the moments and the gradients of red, green, blue and depth.
+    Output: sums [places * 12], the moments and the gradients of red, green, blue and depth.
     """
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
@@ -495,7 +499,7 @@ def _composite_features_tile_backward(tile, tiles, frame, features, channels, ou
     sum_channels = np.empty(8 * channels, np.float32)
     for slot in range(first, last):
         todo = _i8(tiles.blocks[slot])
-        to = slot * (MOMENTS + channels)
+        to = _i8(tiles.places[slot]) * (MOMENTS + channels)
         at = _i8(ids[slot]) * RECORD
         feature = _i8(ids[slot]) * channels
         shape = _shape(records, at, origin_x, origin_y)
@@ -541,7 +545,7 @@ def _composite_features_tile_backward(tile, tiles, frame, features, channels, ou
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def composite_features_backward(workers, tickets, tiles, frame, features, channels, out, grad, sums):
-    """`composite_backward` for features; output: sums [slots * (8 + channels)]."""
+    """`composite_backward` for features; output: sums [places * (8 + channels)]."""
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
         tile = take_ticket(tickets)
@@ -553,31 +557,15 @@ def composite_features_backward(workers, tickets, tiles, frame, features, channe
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def _gather_chunk(
-    begin,
-    end,
-    sums,
-    channels,
-    order,
-    slots,
-    first_slots,
-    records,
-    grad_records,
-    grad_means2d,
-    absgrad,
-    grad_colours,
-    column,
+    begin, end, sums, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
 ):
     """Gaussians ``begin`` to ``end`` of `gather_gradients`."""
     width = MOMENTS + channels
     total = np.empty(width + 8, np.float32)
-    places = first_slots[order.shape[0]]
-    for rank in range(begin, end):
+    for i in range(begin, end):
         moments, colours = splat(_ZERO), splat(_ZERO)
         total[:] = _ZERO
-        for place in range(first_slots[rank], first_slots[rank + 1]):
-            if place + _AHEAD < places:
-                prefetch(sums, _i8(slots[place + _AHEAD]) * width)
-            at = _i8(slots[place]) * width
+        for at in range(first_places[i] * width, first_places[i + 1] * width, width):
             moments = moments + load(sums, at)
             if channels == 4:
                 # the last four moments and the channels
@@ -588,7 +576,8 @@ def _gather_chunk(
         if channels == 4:
             store(total, 4, colours)
         store(total, 0, moments)
-        i = order[rank]
+        for k in range(RECORD):
+            grad_records[i, k] = _ZERO
         inverse_var_u, shear = records[i, CONIC], records[i, SHEAR]
         inverse_var_y = records[i, FALLOFF_Y] * (_LN_2 + _LN_2)
         grad_x = inverse_var_u * total[1]
@@ -596,28 +585,27 @@ def _gather_chunk(
         grad_means2d[i, 1] = shear * grad_x + inverse_var_y * total[2]
         absgrad[i, 0] = _LN_2 * total[6]
         absgrad[i, 1] = _LN_2 * total[7]
-        grad_records[i, FALLOFF_U] = -_HALF * total[3]
-        grad_records[i, SHEAR] = -inverse_var_u * total[4]
-        grad_records[i, FALLOFF_Y] = -_HALF * total[5]
-        grad_records[i, OPACITY] = total[0] / records[i, OPACITY]
+        if first_places[i + 1] > first_places[i]:
+            grad_records[i, FALLOFF_U] = -_HALF * total[3]
+            grad_records[i, SHEAR] = -inverse_var_u * total[4]
+            grad_records[i, FALLOFF_Y] = -_HALF * total[5]
+            grad_records[i, OPACITY] = total[0] / records[i, OPACITY]
         for k in range(channels):
             grad_colours[i, column + k] = total[MOMENTS + k]
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def gather_gradients(
-    sums, channels, order, slots, first_slots, records, grad_records, grad_means2d, absgrad, grad_colours, column
-):
-    """Sum the slots of each Gaussian, sums [slots * (8 + channels)], and turn moments into gradients of its record.
+def gather_gradients(sums, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column):
+    """Sum what the backward kernels left for each Gaussian and turn moments into gradients of its record.
 
-    Outputs: falloff and opacity of grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
-    grad_colours [N, any] from ``column`` on, which may be grad_records. Rows of Gaussians that are not in ``order`` are
-    left alone.
+    Inputs: sums [places * (8 + channels)], first_places [N + 1] of `binning`, records [N, 16]. Outputs: grad_records
+    [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into grad_colours [N, any] from ``column`` on, which
+    may be grad_records; zero for Gaussians that touch no tile.
     """
-    m = order.shape[0]
-    for chunk in prange((m + 1023) // 1024):
+    n = records.shape[0]
+    for chunk in prange((n + 1023) // 1024):
         _gather_chunk(
-            chunk * 1024, min(m, (chunk + 1) * 1024), sums, channels, order, slots, first_slots, records, grad_records,
-            grad_means2d, absgrad, grad_colours, column,
+            chunk * 1024, min(n, (chunk + 1) * 1024), sums, channels, first_places, records, grad_records, grad_means2d,
+            absgrad, grad_colours, column,
         )  # fmt: skip
