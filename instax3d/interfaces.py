@@ -35,6 +35,9 @@ class Component(abc.ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         self.config = config
 
+    def warmup(self) -> None:
+        """Do now what the first use would do once per machine, such as compiling; nothing by default."""
+
 
 class ViewGenerator(Component[C]):
     """Turns the input into images of the whole head from cameras that it chooses and states.

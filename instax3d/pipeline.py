@@ -1,6 +1,7 @@
 """The stages from a photo or a capture to a portrait."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from .images import to_uint8
 from .interfaces import LandmarkDetector, MeshPrior, Renderer, Representation, ViewGenerator
 from .manifest import new_manifest
 from .photo import read_photo
+from .photometric import photometric_loss
 from .plugin import Kind
 from .portrait import Orbit, Portrait
 from .progress import Progress, Silent, Stages
@@ -68,6 +70,17 @@ def create(
         return _create(path, kind, config, Stages(display))
     finally:
         display.close()
+
+
+def warm_up(config: RunConfig) -> float:
+    """Let every chosen plugin, and the loss, do once what would slow the first portrait down; returns the seconds."""
+    since = time.perf_counter()
+    config = config.on(resolve_device(config.device))
+    for kind in config.choices:
+        _build(config, kind).warmup()
+    image = torch.rand(1, 3, 16, 16, requires_grad=True)
+    photometric_loss(image, torch.rand(1, 3, 16, 16)).backward()
+    return time.perf_counter() - since
 
 
 def _create(path: Path, kind: Source, config: RunConfig, run: Stages) -> Portrait:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: answers, refusals, exit codes."""
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from instax3d.cli import main
+from instax3d.cli.logs import logged_to
+from instax3d.progress import PlainLines
 
 PYTHON = [sys.executable, "-c", "import sys; from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"]
 
@@ -101,6 +104,19 @@ def test_origins_are_shown(capsys):
 
 def test_all_built_in_plugins_are_in_order(capsys):
     assert main(["plugins", "check"]) == 0, capsys.readouterr().err
+
+
+def test_warmup_leaves_everything_compiled(capsys):
+    assert main(["warmup"]) == 0
+    assert "ready after" in capsys.readouterr().out
+
+
+def test_what_is_logged_is_shown(capsys):
+    with logged_to(PlainLines()):
+        logging.getLogger("instax3d.cpu").info("Compiling")
+        logging.getLogger("elsewhere").info("Chatter")
+    logging.getLogger("instax3d.cpu").info("too late")
+    assert capsys.readouterr().err == "note: Compiling\n"
 
 
 def test_the_module_runs_as_a_program():

@@ -8,6 +8,7 @@ from ..config import load_config, preset_names, source_kind
 from ..manifest import check_output
 from ..progress import for_terminal
 from .interrupts import interruptible
+from .logs import logged_to
 
 
 @click.command()
@@ -36,7 +37,7 @@ def create(
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_output(output)
-    with interruptible(for_terminal(quiet=quiet)) as display:
+    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
         from ..pipeline import create as make
 
         portrait = make(source, config=config, progress=display)
@@ -65,3 +66,14 @@ def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path
 
     written = render_frames(Portrait.load(folder, overrides), cameras, output, transparent=transparent)
     click.echo(f"{len(written)} images in {output}")
+
+
+@click.command()
+def warmup() -> None:
+    """Compile ahead what the first portrait would compile; afterwards it starts at once."""
+    with interruptible(for_terminal(quiet=False)) as display, logged_to(display):
+        from ..pipeline import warm_up
+
+        seconds = warm_up(load_config(source="photo"))
+        display.close()
+    click.echo(f"ready after {seconds:.1f} s")

@@ -32,7 +32,7 @@ def triangulate(cameras: Cameras, pixels: Float[Tensor, "views n 2"], rounds: in
     points = torch.zeros(seen.shape[1], 3, dtype=torch.float64)
     for _ in range(rounds):
         equations = (rows * weights[..., None, None]).permute(1, 0, 2, 3).flatten(1, 2)
-        points = torch.linalg.lstsq(equations[..., :3], -equations[..., 3:]).solution[..., 0]
+        points = _least_squares(equations[..., :3], -equations[..., 3:])[..., 0]
         homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], 1)
         image = torch.einsum("vij,nj->vni", projection, homogeneous)
         error = (image[..., :2] / image[..., 2:] - seen).norm(dim=-1)
@@ -72,7 +72,7 @@ def place_in_view(
     K, viewmat = camera.Ks[0], camera.viewmats[0]
     rays = (pixels - K[:2, 2]) / K.diagonal()[:2]
     centre, goal = points.mean(0), rays.mean(0)
-    affine = torch.linalg.lstsq(points - centre, rays - goal).solution.T
+    affine = _least_squares((points - centre).double(), (rays - goal).double()).float().T
     u, s, vt = torch.linalg.svd(affine, full_matrices=False)
     first_two = u @ vt
     rotation = torch.cat([first_two, torch.linalg.cross(first_two[0], first_two[1])[None]])
@@ -88,3 +88,10 @@ def widest_angle(cameras: Cameras, pixels: Float[Tensor, "views 2"]) -> float:
     rays = torch.linalg.solve(cameras.Ks, homogeneous[..., None])
     world = torch.nn.functional.normalize((cameras.viewmats[:, :3, :3].transpose(1, 2) @ rays)[..., 0], dim=1)
     return float(torch.rad2deg((world @ world.T).clamp(-1, 1).min().acos()))
+
+
+def _least_squares(
+    system: Float[Tensor, "*batch m n"], right: Float[Tensor, "*batch m k"]
+) -> Float[Tensor, "*batch n k"]:
+    """By the normal equations, in double precision. (``torch.linalg.lstsq`` does not always give the same bits.)"""
+    return torch.linalg.solve(system.mT @ system, system.mT @ right)

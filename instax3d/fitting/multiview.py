@@ -18,7 +18,7 @@ from .terms import LandmarkTerm, OutlineTerm, on_head
 from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
-METRE_WORLD = LogNormal(1.0, 0.05)
+METRE_WORLD = LogNormal(1.0, 0.02)
 """Units per metre of generated views: metres, but a generator may miss the head's size a little."""
 UNKNOWN_UNITS = 1.0
 """Standard deviation of the logarithm of a capture's units, about what the landmarks tell."""
@@ -28,8 +28,10 @@ LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
 """In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
-LIKE = 1.3
+LIKE = 1.2
 """Landmarks of a bald head may fit this much worse than those of one that only has to lie inside the outline."""
+SMALL_ERROR = 0.01
+"""In face sizes; smaller errors are all alike."""
 BARE_GAP = 0.03
 """A head is bald if a head can be found whose scalp's outline nearly always comes this close to the person's, in face
 sizes (about 4 mm)."""
@@ -72,7 +74,8 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
     errors = [_landmark_error(model, unknowns.vertices(v), views, seen) for v in (vector, touching)]
     # A head can be blown up to fill smooth hair, but then its face no longer fits.
-    bald = errors[1] < LIKE * errors[0] and _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
+    like = errors[1] < LIKE * max(errors[0], SMALL_ERROR * size)
+    bald = like and _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
     vector = touching if bald else vector
     vertices, units = unknowns.vertices(vector), float(unknowns.scale(vector))
     rim = Rim.of(vertices, model.faces, on_head(model), views.cameras, outlines)
@@ -113,7 +116,7 @@ def _place(
     place = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
     world = place.scale * points @ place.rotation.T + place.translation
     error = (cameras.project(world)[..., :2] - pixels).norm(dim=-1).median(1).values / size
-    agreeing = error < max(WRONG_FACE, float(error.min()))
+    agreeing = error <= max(WRONG_FACE, float(error.min()))
     return place, {view: found[view] for view, agrees in zip(chosen, agreeing, strict=True) if agrees}
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from instax3d.interfaces import Renderer
 from instax3d.types import Cameras, Gaussians, Render
 
+from .ahead_of_time import warmup
 from .api import describe
 from .autograd import DepthMode, Settings, composite, project
 from .config import CpuConfig
@@ -14,6 +15,10 @@ from .config import CpuConfig
 
 class CpuRenderer(Renderer[CpuConfig]):
     """Draws on the CPU with the kernels of this package; the expected depth is differentiable too."""
+
+    def warmup(self) -> None:
+        """Compile the kernels (`instax3d_cpu.warmup`)."""
+        warmup()
 
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, background: Float[Tensor, "3"], absgrad: bool = False
