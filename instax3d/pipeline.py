@@ -52,7 +52,7 @@ def create(
         preset: ``draft``, ``standard`` (the default) or ``paper``.
         config: a YAML file laid over the preset, or a finished `RunConfig`.
         overrides: ``key=value`` items laid over both, such as ``"densifier.grow_grad2d=4.0e-4"``.
-        progress: told what happens; silent by default.
+        progress: told what happens; silent by default. The caller closes it.
 
     Raises:
         Instax3DError: any of its children, with one sentence that says what to do.
@@ -65,11 +65,7 @@ def create(
     device = resolve_device(config.device)
     config = config.on(device)
     check_capabilities(config, source=kind, device=device)
-    display = progress or Silent()
-    try:
-        return _create(path, kind, config, Stages(display))
-    finally:
-        display.close()
+    return _create(path, kind, config, Stages(progress or Silent()))
 
 
 def warm_up(config: RunConfig) -> float:

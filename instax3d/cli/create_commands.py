@@ -6,7 +6,7 @@ import click
 
 from ..config import load_config, preset_names, source_kind
 from ..manifest import check_output
-from ..progress import for_terminal
+from ..progress import Stages, for_terminal
 from .interrupts import interruptible
 from .logs import logged_to
 
@@ -41,7 +41,8 @@ def create(
         from ..pipeline import create as make
 
         portrait = make(source, config=config, progress=display)
-        folder = portrait.save(output)
+        with Stages(display).stage("save"):
+            folder = portrait.save(output)
     if as_json:
         click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not quiet:
@@ -75,5 +76,4 @@ def warmup() -> None:
         from ..pipeline import warm_up
 
         seconds = warm_up(load_config(source="photo"))
-        display.close()
     click.echo(f"ready after {seconds:.1f} s")

@@ -52,7 +52,7 @@ class Interruptible(Progress):
 
 @contextmanager
 def interruptible(display: Progress) -> Iterator[Progress]:
-    """A display under which Ctrl-C ends the run, at the next step or stage at the latest.
+    """A display under which Ctrl-C ends the run, at the next step or stage at the latest; closed in the end.
 
     An interrupt that arrives within a callback from compiled code (numba while it compiles, for one) is printed and
     forgotten by Python.
@@ -63,3 +63,4 @@ def interruptible(display: Progress) -> Iterator[Progress]:
         yield Interruptible(display, asked)
     finally:
         signal.signal(signal.SIGINT, before)
+        display.close()
