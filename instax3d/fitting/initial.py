@@ -94,4 +94,5 @@ def _least_squares(
     system: Float[Tensor, "*batch m n"], right: Float[Tensor, "*batch m k"]
 ) -> Float[Tensor, "*batch n k"]:
     """By the normal equations, in double precision. (``torch.linalg.lstsq`` does not always give the same bits.)"""
-    return torch.linalg.solve(system.mT @ system, system.mT @ right)
+    solution: Tensor = torch.linalg.solve(system.mT @ system, system.mT @ right)
+    return solution

@@ -10,11 +10,12 @@ from torch import Tensor
 from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
 from ..types import HeadMesh, Rig, Views
+from .agreement import Agreement
 from .engine import solve
 from .initial import Placement, place_in_space, place_in_view, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
-from .outline import Rim, SignedDistance, comparison_cameras
-from .terms import LandmarkTerm, OutlineTerm, on_head
+from .outline import SignedDistance, comparison_cameras
+from .terms import LandmarkTerm, OutlineTerm
 from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
@@ -28,13 +29,11 @@ LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
 """In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
-LIKE = 1.2
-"""Landmarks of a bald head may fit this much worse than those of one that only has to lie inside the outline."""
+WORSE, LARGER = 1.2, 1.12
+"""A head can be blown up to fill smooth hair, but then its landmarks fit this much worse or it is this much larger than
+the head that leaves room for hair."""
 SMALL_ERROR = 0.01
-"""In face sizes; smaller errors are all alike."""
-BARE_GAP = 0.03
-"""A head is bald if a head can be found whose scalp's outline nearly always comes this close to the person's, in face
-sizes (about 4 mm)."""
+"""In face sizes; smaller landmark errors are all alike."""
 
 
 @one_thread()
@@ -55,7 +54,7 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     Returns:
         The head in the world of the cameras. ``metrics``: ``landmark_error_px`` (mean distance of brows, nose, eyes
         and mouth), ``landmark_error`` (the same in face sizes), ``outside`` (share of the head's outline that sticks
-        out by more than 2 % of a face), ``views_with_face``, ``views_used``, ``bald``, ``single_view``.
+        out of the person's), ``views_with_face``, ``views_used``, ``bald``, ``single_view``.
 
     Raises:
         FitError: no face was found in any view.
@@ -69,35 +68,33 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     unknowns = Unknowns(model, views.cameras, place, beliefs)
     small = comparison_cameras(views.cameras)
     outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
+    agreement = Agreement(model, views, seen, outlines, size)
+
     landmarks = LandmarkTerm(model, seen, views.trust, worth=LANDMARK_WORTH)
-    vector = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
-    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), vector)
-    errors = [_landmark_error(model, unknowns.vertices(v), views, seen) for v in (vector, touching)]
-    # A head can be blown up to fill smooth hair, but then its face no longer fits.
-    like = errors[1] < LIKE * max(errors[0], SMALL_ERROR * size)
-    bald = like and _fits_closely(model, unknowns.vertices(touching), views, outlines, size)
-    vector = touching if bald else vector
-    vertices, units = unknowns.vertices(vector), float(unknowns.scale(vector))
-    rim = Rim.of(vertices, model.faces, on_head(model), views.cameras, outlines)
-    error = _landmark_error(model, vertices, views, seen)
+    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
+    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), haired)
+    bald = _is_bald(agreement, unknowns, haired, touching)
+    vector = touching if bald else haired
+
+    vertices = unknowns.vertices(vector)
+    error = agreement.landmark_error(vertices)
     metrics = {
-        "landmark_error_px": error,
-        "landmark_error": error / size,
-        "outside": float((rim.distance < -0.02 * size).float().mean()) if len(rim.distance) else 0.0,
+        "landmark_error_px": error * size,
+        "landmark_error": error,
+        "outside": agreement.outside(vertices),
         "views_with_face": float(len(found)),
         "views_used": float(len(seen)),
         "bald": float(bald),
         "single_view": float(len(seen) == 1),
     }
-    rig = _rig(model, unknowns, vector)
     return HeadMesh(
         vertices,
         model.faces,
         landmarks=model.landmarks(vertices),
         regions=model.regions,
-        rig=rig,
+        rig=_rig(model, unknowns, vector),
         axes=unknowns.rotation(vector),
-        units_per_metre=units,
+        units_per_metre=float(unknowns.scale(vector)),
         metrics=metrics,
     )
 
@@ -127,27 +124,13 @@ def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
     return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
 
 
-def _fits_closely(
-    model: HeadModel,
-    vertices: Float[Tensor, "vertices 3"],
-    views: Views,
-    outlines: Mapping[int, SignedDistance],
-    size: float,
-) -> bool:
-    """Whether the person's outline follows the fitted scalp everywhere, so that there is no hair."""
-    rim = Rim.of(vertices, model.faces, model.regions["scalp"], views.cameras, outlines)
-    return len(rim.distance) > 0 and float((rim.distance.abs() < BARE_GAP * size).float().mean()) > 0.9
-
-
-def _landmark_error(
-    model: HeadModel,
-    vertices: Float[Tensor, "vertices 3"],
-    views: Views,
-    seen: Mapping[int, Float[Tensor, "68 2"]],
-) -> float:
-    """Mean distance in pixels of the landmarks that are tied to the skin."""
-    projected = views.cameras[list(seen)].project(model.landmarks(vertices)[INNER])[..., :2]
-    return float((projected - torch.stack([points[INNER] for points in seen.values()])).norm(dim=-1).mean())
+def _is_bald(agreement: Agreement, unknowns: Unknowns, haired: Tensor, touching: Tensor) -> bool:
+    """Whether the head that meets the outline everywhere is as good as the one that leaves room for hair."""
+    error = max(agreement.landmark_error(unknowns.vertices(haired)), SMALL_ERROR)
+    larger = float(unknowns.scale(touching) / unknowns.scale(haired))
+    vertices = unknowns.vertices(touching)
+    alike = agreement.landmark_error(vertices) < WORSE * error and larger < LARGER
+    return alike and agreement.has_bare_scalp(vertices)
 
 
 def _rig(model: HeadModel, unknowns: Unknowns, vector: Float[Tensor, "unknowns"]) -> Rig:
