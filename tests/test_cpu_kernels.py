@@ -1,12 +1,14 @@
 """Compilation: announced, ahead of time, and nothing heavy before it is needed."""
 
 import logging
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import instax3d_cpu
 import pytest
+import torch
 from instax3d_cpu import notice
 from instax3d_cpu.plugin import instax3d_plugins
 
@@ -72,3 +74,26 @@ def test_numba_tells_the_listener(tmp_path):
 def test_torch_keeps_its_number_of_threads(use):
     code = f"import torch; torch.set_num_threads(1); import {use}; assert torch.get_num_threads() == 1"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_a_processor_without_vector_extensions(tmp_path):
+    """Kernels compiled for the plainest processor of this kind draw the same within rounding."""
+    code = (
+        "import sys, torch\n"
+        "from instax3d.testing.toys import toy_cameras, toy_gaussians\n"
+        "from instax3d_cpu.config import CpuConfig\n"
+        "from instax3d_cpu.renderer import CpuRenderer\n"
+        "gaussians = toy_gaussians(200)\n"
+        "gaussians.means.requires_grad_()\n"
+        "render = CpuRenderer(CpuConfig()).render(gaussians, toy_cameras(2, 40), background=torch.ones(3))\n"
+        "render.image.square().sum().backward()\n"
+        "torch.save([render.image.detach(), gaussians.means.grad], sys.argv[1])\n"
+    )
+    plain = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    results = []
+    for name, environment in (("native", dict(os.environ)), ("plain", plain)):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, env=environment)
+        results.append(torch.load(tmp_path / name, weights_only=True))
+    for native, generic in zip(*results, strict=True):
+        assert (native - generic).abs().max() < 1e-5 * native.abs().max()

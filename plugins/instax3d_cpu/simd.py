@@ -95,7 +95,8 @@ def _external(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any
 
 
 def _fma(builder: Any, x: Any, y: Any, z: Any) -> Any:
-    return builder.call(_external(builder, f"llvm.fma.v{LANES}f32", _VECTOR, [_VECTOR] * 3), [x, y, z])
+    # fused where the machine can, a product and a sum where it cannot
+    return builder.call(_external(builder, f"llvm.fmuladd.v{LANES}f32", _VECTOR, [_VECTOR] * 3), [x, y, z])
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any) -> Any:
