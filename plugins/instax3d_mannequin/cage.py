@@ -139,4 +139,4 @@ class Cage:
 def _mirrored_edges(edges: Index, mirror: Index) -> Index:
     """The number of each edge's mirror image."""
     key = edges @ np.array([len(mirror), 1])  # ``edges`` are in lexicographic order, so keys ascend
-    return np.searchsorted(key, np.sort(mirror[edges], axis=1) @ np.array([len(mirror), 1]))
+    return np.asarray(np.searchsorted(key, np.sort(mirror[edges], axis=1) @ np.array([len(mirror), 1])))

@@ -21,6 +21,9 @@ DISC = 0.075
 """Radius of each of the three texture discs below the skin's chart (left eye, right eye, mouth)."""
 DISC_CENTRES = {"eye_left": (0.1, 0.08), "eye_right": (0.3, 0.08), "mouth": (0.5, 0.08)}
 
+Term = tuple[Index | int, float]
+"""A vertex, or one for each new vertex, and its weight."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -59,7 +62,7 @@ class _Builder:
         self.uv: list[Array] = []
         self.count = 0
 
-    def add(self, terms: Sequence[tuple[Index | int, float]], offset: Array) -> Index:
+    def add(self, terms: Sequence[Term], offset: Array) -> Index:
         """New vertices: weighted sums of others (one, or one each) plus offsets [m, 3]. Returns their numbers."""
         rows = len(offset)
         row = np.arange(rows)
@@ -113,7 +116,7 @@ def make_parts(skin: Array, skin_faces: Index, eye_radius: float) -> Parts:
     indices: dict[str, Index] = {}
     for number, side in enumerate(("eye_left", "eye_right")):
         loop = loops[side]
-        terms = [(loop, 1 - RIM_DEPTH), (n + number, RIM_DEPTH)]
+        terms: list[Term] = [(loop, 1 - RIM_DEPTH), (n + number, RIM_DEPTH)]
         indices[f"{side}_rim"] = build.add(terms, np.zeros((len(loop), 3)))
         build.strip(loop, indices[f"{side}_rim"], side, (1.0, 0.85))
     indices["mouth_bag"] = _mouth_bag(build, skin, loops["mouth"])
@@ -146,7 +149,7 @@ def _mouth_bag(build: _Builder, skin: Array, loop: Index) -> Index:
     outer, added = loop, []
     for ring, (shrink, depth, widen) in enumerate(BAG_RINGS):
         offset = np.stack([np.zeros(m), height * (widen - 1), np.full(m, -depth)], 1)
-        terms = [(loop, shrink), (right, (1 - shrink) / 2), (left, (1 - shrink) / 2)]
+        terms: list[Term] = [(loop, shrink), (right, (1 - shrink) / 2), (left, (1 - shrink) / 2)]
         added.append(build.add(terms, offset))
         build.strip(outer, added[-1], "mouth", (1 - ring / 4, 1 - (ring + 1) / 4))
         outer = added[-1]

@@ -77,7 +77,7 @@ def gaze_turns(expressions: Sequence[str]) -> Array:
 
 def mirror_of(vertices: Array, skin_mirror: Index, parts: Mapping[str, Index]) -> Index:
     """The partner of each vertex; that of an added one is the vertex of the same kind at its mirrored place."""
-    mirror = np.r_[skin_mirror, np.zeros(len(vertices) - len(skin_mirror), np.int64)]
+    mirror: Index = np.r_[skin_mirror, np.zeros(len(vertices) - len(skin_mirror), np.int64)]
     for name, here in parts.items():
         partner = _other_side(name)
         there = parts[partner]

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the table to write")
     options = parser.parse_args()
     table = build(options.ict_folder)
-    np.savez_compressed(options.out, **table)
+    np.savez_compressed(options.out, allow_pickle=False, **table)  # type: ignore[arg-type]
     count = sum(array.size for array in table.values())
     print(f"{count} numbers, {options.out.stat().st_size / 1024:.0f} KB: {options.out}")
 

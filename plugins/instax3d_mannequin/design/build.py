@@ -79,8 +79,8 @@ def build(folder: Path) -> Table:
     }
 
 
-def _counts(values: Array, kind: type[np.signedinteger] = np.int16) -> NDArray[np.generic]:
-    return np.round(values).astype(kind)
+def _counts(values: Array | float, kind: type[np.signedinteger] = np.int16) -> NDArray[np.generic]:
+    return np.asarray(np.round(values)).astype(kind)
 
 
 def _mouth_open(half: Half, reference: Reference) -> Half:
@@ -119,4 +119,4 @@ def _ear(half: Half, chart: Array) -> Array:
     x, y, z = half.vertices.T
     outer = chart[(x > 7.9) & (y > -2.3) & (y < 5) & (np.abs(z - 0.4) < 3)]
     covariance = np.cov(outer.T)
-    return np.r_[outer.mean(0), covariance[0, 0], covariance[0, 1], covariance[1, 1]]
+    return np.asarray(np.r_[outer.mean(0), covariance[0, 0], covariance[0, 1], covariance[1, 1]])

@@ -33,7 +33,7 @@ class HalfFit:
 
     def vectors(self, targets: Array) -> Array:
         """[half of the level, 3] for positions or displacements [half, 3]; x is odd, y and z are even."""
-        return np.c_[self._odd(targets[:, :1]), self._even(targets[:, 1:])]
+        return np.asarray(np.c_[self._odd(targets[:, :1]), self._even(targets[:, 1:])])
 
     def scalars(self, targets: Array) -> Array:
         """[half of the level] for numbers [half]."""

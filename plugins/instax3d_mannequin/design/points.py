@@ -51,7 +51,7 @@ class CagePoints:
     @property
     def on_midline(self) -> NDArray[np.bool_]:
         """Which points lie on the plane of symmetry: ridge, front, and the middle of the lower lip between them."""
-        mask = (self.outline == 0) | (self.outline == 2)
+        mask = np.asarray((self.outline == 0) | (self.outline == 2))
         mask[self.on(MOUTH)[-1]] = True
         return mask
 

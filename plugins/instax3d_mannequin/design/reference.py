@@ -75,7 +75,7 @@ class Reference:
     @property
     def landmarks(self) -> Array:
         """[68, 3]."""
-        return self.neutral[LANDMARKS]
+        return np.asarray(self.neutral[LANDMARKS])
 
     @cached_property
     def mirror(self) -> Index:

@@ -50,7 +50,7 @@ def flat_surface(chart: Array, faces: Index) -> Surface:
 
 def lifted(points: Array) -> Array:
     """Points of the plane [n, 2] in space."""
-    return np.c_[points, np.zeros(len(points))]
+    return np.asarray(np.c_[points, np.zeros(len(points))])
 
 
 def face_areas(vertices: Array, faces: Index) -> Array:

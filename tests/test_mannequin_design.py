@@ -1,0 +1,116 @@
+"""The tool that measures the mannequin's table, and the table that it shipped."""
+
+import shutil
+
+import numpy as np
+import pytest
+from instax3d_mannequin.cage import Cage, boundary_loops
+from instax3d_mannequin.design.fits import HalfFit, refinement
+from instax3d_mannequin.design.outline_points import Curve, Feature, Sizes
+from instax3d_mannequin.design.surface import Surface
+from instax3d_mannequin.design.triangles import join
+from instax3d_mannequin.figures import Figures
+
+
+@pytest.fixture(scope="module")
+def cage():
+    figures = Figures.packaged()
+    return Cage(figures.faces, figures.on_midline)
+
+
+@pytest.mark.data
+def test_the_shipped_table_is_the_tools(data_dir):
+    from instax3d_mannequin.design.build import build
+
+    made, shipped = build(data_dir / "ict_facekit"), Figures.packaged()
+    assert set(made) == set(Figures.__dataclass_fields__)
+    for name, values in made.items():
+        expected = getattr(shipped, name)
+        assert values.shape == expected.shape, name
+        if values.dtype.kind == "U":
+            assert values.tolist() == expected.tolist()
+        else:
+            assert np.abs(values.astype(np.int64) - expected).max() <= 1, name
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_published_folder_is_read_like_the_packed_one(data_dir, tmp_path):
+    from instax3d_mannequin.design.reference import UNPAIRED, Reference
+
+    packed = Reference.load(data_dir / "ict_facekit")
+    meshes = data_dir / "ict_facekit" / "FaceXModel"
+    folder = tmp_path / "FaceXModel"
+    shutil.copytree(meshes, folder)
+    for name in UNPAIRED:
+        if not (folder / f"{name}.obj").exists():
+            (folder / f"{name}.obj").symlink_to(meshes / "generic_neutral_mesh.obj")
+    published = Reference.load(tmp_path)
+    np.testing.assert_array_equal(published.neutral, packed.neutral)
+    np.testing.assert_array_equal(published.faces, packed.faces)
+    np.testing.assert_allclose(published.identities, packed.identities[: len(published.identities)], atol=2e-3)
+    np.testing.assert_allclose(published.expression("jawOpen"), packed.expression("jawOpen"), atol=2e-3)
+    assert list(published.expression_names) == sorted(published.expression_names)
+    assert np.abs(published.expression("mouthPucker")).max() == 0  # the stand-in
+
+
+def test_control_points_are_found_again(cage):
+    generator = np.random.default_rng(2)
+    once, fine = cage.levels[1], cage.levels[2]
+    controls = generator.normal(size=(len(once.half), 3))
+    controls[once.mirror[once.half] == once.half, 0] = 0
+    targets = cage.refine(once.whole(controls), 1)[fine.half]
+    np.testing.assert_allclose(HalfFit(cage, 1, 0.0).vectors(targets), controls, atol=1e-3)
+    rough = HalfFit(cage, 1, 10.0).vectors(targets)
+    assert np.square(rough).sum() < 0.8 * np.square(controls).sum()
+
+
+def test_subdivision_keeps_what_is_straight(cage):
+    refine = refinement(cage, 0)
+    np.testing.assert_allclose(np.asarray(refine.sum(1)).ravel(), 1)
+    level = cage.levels[2]
+    assert refine.shape == (len(level.mirror), len(cage.levels[0].mirror))
+    np.testing.assert_array_equal(level.mirror[level.mirror], np.arange(len(level.mirror)))
+    np.testing.assert_allclose(refine @ np.ones((refine.shape[1], 3)), 1)
+
+
+def test_the_mirror_of_a_subdivided_cage_mirrors_its_faces(cage):
+    for level in cage.levels:
+        mirrored = {tuple(np.roll(face, -face.argmin())) for face in level.mirror[level.faces][:, ::-1]}
+        assert mirrored == {tuple(np.roll(face, -face.argmin())) for face in level.faces}
+
+
+def test_boundary_loops_follow_the_faces():
+    ring = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
+    (loop,) = boundary_loops(ring)
+    assert loop.tolist() == [0, 1, 2, 3]
+
+
+def test_closest_points_on_a_surface():
+    surface = Surface(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+    points = np.array([[0.3, 0.1, 2.0], [2.0, 0.5, 0.0], [0.25, 0.75, -1.0]])
+    closest, distance, face = surface.closest(points)
+    np.testing.assert_allclose(closest, [[0.3, 0.1, 0], [1, 0.5, 0], [0.25, 0.75, 0]], atol=1e-12)
+    np.testing.assert_allclose(distance, [2, 1, 1])
+    assert face.tolist() == [0, 0, 1]
+    values = np.array([0.0, 1, 3, 2])  # x + 2 y
+    np.testing.assert_allclose(surface.interpolation(points) @ values, [0.5, 2.0, 1.75])
+
+
+def test_points_on_a_curve_keep_to_the_wanted_sizes():
+    vertices = np.stack([np.linspace(0, 10, 11), np.zeros(11), np.zeros(11)], 1)
+    curve = Curve.along(vertices, np.arange(11), closed=False)
+    sizes = Sizes((Feature(np.array([[0.0, 0, 0]]), 0.2, 0.1),), 1.0)
+    steps = np.diff(curve.spaced(vertices, sizes, 2))
+    assert steps[0] == pytest.approx(0.2, abs=0.05)
+    assert steps[-1] == pytest.approx(1.1, abs=0.2)
+    assert bool((np.diff(steps) > 0).all())
+
+
+def test_a_fan_with_a_hole_is_joined():
+    angle = np.arange(12) * np.pi / 6
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    chart = np.vstack([3 * circle, circle, 2 * circle])
+    faces = join(chart, np.arange(12), 12 + np.arange(12), np.c_[chart, np.zeros(36)])
+    assert len(faces) == 48
+    assert sorted(len(loop) for loop in boundary_loops(faces)) == [12, 12]
