@@ -123,8 +123,7 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
         spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
         sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
     found = np.array(sections)
-    # at the height of the chin the ring is the jaw's: there the neck is as further down
-    found[0, :3] = found[1, :3]
+    found[0, 2] = found[1, 2]  # at the height of the chin the jaw is in front of the neck
     return drops, found
 
 

@@ -13,6 +13,8 @@ from .scene import HAIR_PART, Scene
 _DIRECTIONS = 40
 _IMAGE = 200
 """Pixels of the depth images that occlusion is counted with."""
+_FRONT_LIGHT = 0.1
+"""Share of the light that comes from the photo's direction."""
 _FAR = 20.0
 """Metres: far enough for parallel rays."""
 
@@ -57,14 +59,18 @@ def _smoothed(values: Float[ndarray, "n"], faces: Int[ndarray, "f 3"], rounds: i
 
 
 def shading(
-    scene: Scene, exposed: Float[ndarray, "n"], colour: Float[ndarray, "n 3"], weight: Float[ndarray, "n"]
+    scene: Scene,
+    exposed: Float[ndarray, "n"],
+    facing: Float[ndarray, "n"],
+    colour: Float[ndarray, "n 3"],
+    weight: Float[ndarray, "n"],
 ) -> Float[ndarray, "n"]:
     """Brightness of a white surface at each vertex: occlusion times a light from the side and from above.
 
-    The light's direction is fitted to the seen colours of hair and of the rest. Its front-to-back part is left out:
-    nothing tells how bright it is behind.
+    The light's direction is fitted to the seen colours of hair and of the rest, but for its front-to-back part: nothing
+    tells how bright it is behind, and photographers light the front.
     """
-    light = 0.6 + 0.4 * exposed
+    light = (0.6 + 0.4 * exposed) * (1 - _FRONT_LIGHT + _FRONT_LIGHT * facing)
     brightness = colour.mean(1)
     for which in (scene.part == HAIR_PART, scene.part != HAIR_PART):
         w = weight * which

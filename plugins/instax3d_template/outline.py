@@ -44,11 +44,16 @@ def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid
     person, part = signed_distance(alpha > 0.5), labels.part
     if not valid.all():
         nearest = ndimage.distance_transform_edt(~erode(valid, 2), return_distances=False, return_indices=True)
-        # what the edge cuts goes on beyond it
-        person = signed_distance((alpha > 0.5) | ~valid)[nearest[0], nearest[1]]
-        part = part[nearest[0], nearest[1]]
+        y, x = nearest
+        # what the edge cuts goes on beyond it; below the photo shoulders may widen, unless a bust ends within it
+        rows = np.arange(len(valid))[:, None]
+        lowest = np.flatnonzero(valid.any(1))[-1]
+        beneath = (rows > lowest) & (alpha[lowest - 2] > 0.5).any()
+        going_on = signed_distance((alpha > 0.5) | ~valid)[y, x]
+        person = np.where((alpha[y, x] > 0.5) | beneath, going_on, person[y, x])
+        part = part[y, x]
         if not labels.bald:
-            above = np.arange(len(valid)) < np.flatnonzero(valid.any(1))[0] + 2
-            part = np.where(above[:, None] & (part > 0), HAIR, part).astype(np.uint8)
+            above = rows < np.flatnonzero(valid.any(1))[0] + 2
+            part = np.where(above & (part > 0), HAIR, part).astype(np.uint8)
     scale = head.metres_per_pixel
     return Outline((person * scale).astype(np.float32), part, valid, scale)

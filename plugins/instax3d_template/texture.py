@@ -90,7 +90,7 @@ def paint(
     weight = seen * smoothstep(facing, 0.25, 0.6) * compatible
     colour = sample(blurred, at).astype(np.float64)
 
-    light = shading(scene, exposure(scene), colour, weight)
+    light = shading(scene, exposure(scene), facing, colour, weight)
     albedo = colour / light[:, None]
     base = _spread_albedo(scene, square, labels, core, blurred, albedo, weight, facing) * light[:, None]
 
