@@ -18,7 +18,7 @@ from instax3d.fitting.initial import place_in_view, similarity, triangulate, wid
 from instax3d.fitting.layout import Block, Layout
 from instax3d.fitting.outline import SignedDistance
 from instax3d.fitting.solver import minimise, soft_l1
-from instax3d.headmodel import rotation_matrices
+from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.mesh_raster import rasterise
 from instax3d.types import Cameras, Face, Views
 
@@ -408,3 +408,34 @@ def test_the_rig_moves_the_head_in_the_world(model):
     opened["pose"][1, 0] = 0.3
     drop = model.landmarks(mesh.rig.vertices(opened)) - mesh.landmarks
     assert float(drop[8, 1]) < -0.02
+
+
+class Wooden(HeadModel):
+    """A head without expressions, whose mouth opens by the jaw's joint alone, as FLAME's does."""
+
+    def __init__(self, model):
+        self.carved = model
+        for name in ("faces", "landmark_faces", "landmark_weights", "joint_names", "regions", "mirror"):
+            setattr(self, name, getattr(model, name))
+        self.name, self.shape_components = "wooden", 10
+        self.expression_names, self.expression_bounds = (), (-3.0, 3.0)
+
+    def __call__(self, parameters):
+        rest = self.carved.neutral()
+        shape = torch.cat([parameters.shape, rest.shape[10:]])
+        return self.carved(HeadParameters(shape, rest.expression, parameters.pose))
+
+
+def test_any_head_model_is_fitted_with_its_jaw(model):
+    wooden = Wooden(model)
+    pose = torch.zeros(4, 3)
+    pose[1, 0] = 0.25
+    truth = wooden(replace(wooden.neutral(), pose=pose))
+    camera = camera_at(10.0)
+    found = fit_photo(wooden, seen_landmarks(wooden, truth, camera)[0], SIZE, SIZE, focal=1.8 * SIZE)
+    assert float(found.parameters.pose[1, 0]) > 0.12
+    assert found.landmark_error < 0.015
+    assert found.parameters.expression.shape == (0,)
+    mesh = fit_head(wooden, views_of(wooden, truth, orbit([-20, 0, 20, 180]), with_faces={0, 1, 2}))
+    assert mesh.rig.model == "wooden"
+    assert float((mesh.vertices - truth)[mesh.regions["face"]].norm(dim=1).mean()) < 0.006

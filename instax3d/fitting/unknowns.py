@@ -58,7 +58,8 @@ class Unknowns:
     def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Beliefs) -> None:
         self.model, self._cameras, self._start, self._beliefs = model, cameras, start, beliefs
         low, high = model.expression_bounds
-        fitted = torch.tensor([not name.startswith(NOT_IN_LANDMARKS) for name in model.expression_names])
+        named = [not name.startswith(NOT_IN_LANDMARKS) for name in model.expression_names]
+        fitted = torch.tensor(named, dtype=torch.bool)
         self._spread = torch.eye(len(fitted))[:, fitted]
         blocks = {
             "shape": Block(torch.zeros(beliefs.shape_components), SHAPE_SIGMA, (-SHAPE_BOUND, SHAPE_BOUND)),
