@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from instax3d_cpu import autograd
+from instax3d_cpu.autograd import _check_shapes
 from instax3d_cpu.config import CpuConfig
 from instax3d_cpu.renderer import CpuRenderer
 
@@ -75,3 +77,22 @@ def test_tensors_elsewhere_are_refused():
     moved = Gaussians(there, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
     with pytest.raises(RenderError, match="move it to the CPU"):
         CpuRenderer(CpuConfig()).render(moved, _cameras(), background=torch.ones(3))
+
+
+def test_too_high_a_degree_is_refused():
+    with pytest.raises(RenderError, match="degree at most 3"):
+        CpuRenderer(CpuConfig()).render(_gaussians(bands=25), _cameras(), background=torch.ones(3))
+
+
+def test_lengths_that_differ_are_refused():
+    """Without type checks, as users run it."""
+    gaussians, cameras = _gaussians(), _cameras()
+    tensors = [gaussians.means, gaussians.quats[:-1], gaussians.scales, gaussians.opacities, gaussians.sh]
+    with pytest.raises(RenderError, match=r"but was given \[30, 3\], \[29, 4\]"):
+        _check_shapes([*tensors, cameras.viewmats, cameras.Ks], 1)
+
+
+def test_sums_beyond_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(autograd, "_physical_memory", lambda: 1000.0)
+    with pytest.raises(RenderError, match="which takes 0 GiB: use fewer or smaller"):
+        CpuRenderer(CpuConfig()).render(_gaussians(), _cameras(), background=torch.ones(3))

@@ -10,9 +10,8 @@ from instax3d.errors import RenderError
 
 from .autograd import DepthMode, Projected, Settings, composite, composite_features, project
 from .binning import TILE
-from .projection import CONIC, DEPTH, NO_COLOURS, OPACITY, PLAIN_COLOURS
+from .projection import CONIC, DEPTH, MAX_DEGREE, NO_COLOURS, OPACITY, PLAIN_COLOURS
 
-MAX_SH_DEGREE = 3
 _MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 
 
@@ -177,8 +176,8 @@ def rasterization(
         _expect("colors", colors, (n, -1), (cameras, n, -1))
         channels = colors.shape[-1]
     else:
-        if not 0 <= sh_degree <= MAX_SH_DEGREE:
-            raise RenderError(f"sh_degree must be from 0 to {MAX_SH_DEGREE}, but is {sh_degree}")
+        if not 0 <= sh_degree <= MAX_DEGREE:
+            raise RenderError(f"sh_degree must be from 0 to {MAX_DEGREE}, but is {sh_degree}")
         _expect("colors", colors, (n, -1, 3), (cameras, n, -1, 3))
         if colors.shape[-2] < (sh_degree + 1) ** 2:
             raise RenderError(

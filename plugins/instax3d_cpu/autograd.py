@@ -5,6 +5,9 @@ be asked for their gradient, as gsplat's densification strategies do.
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import functools
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -28,6 +31,10 @@ announce_compilation()
 start_numba_threads()
 
 _MAX_SLOTS = 2**31 - 1
+_FORWARD_BYTES = 8
+"""Memory per slot: its Gaussian and its set of blocks."""
+_BACKWARD_BYTES = _FORWARD_BYTES + 4 + 4 * (compositing.MOMENTS + 4)
+"""Also its place and its sums."""
 
 
 class DepthMode(IntEnum):
@@ -110,6 +117,15 @@ def _flat(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().numpy().reshape(-1)
 
 
+@functools.cache
+def _physical_memory() -> float:
+    """Bytes of memory of this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Settings, *, for_backward: bool) -> Bins:
     """Sort one camera's records by depth and deal them out to the tiles."""
     tiles_x, tiles_y = settings.tiles
@@ -118,9 +134,10 @@ def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Setti
     binning.find_spans(records, radii, tiles_x, tiles_y, spans, first_places)
     binning.number_places(first_places)
     total = int(first_places[-1])
-    if total > _MAX_SLOTS:
+    needed = total * (_BACKWARD_BYTES if for_backward else _FORWARD_BYTES)
+    if total > _MAX_SLOTS or needed > _physical_memory():
         raise RenderError(
-            f"The Gaussians touch {total:,} tiles of 16x16 pixels, more than can be drawn: "
+            f"The Gaussians touch {total:,} tiles of 16x16 pixels, which takes {needed / 2**30:.0f} GiB: "
             "use fewer or smaller Gaussians, or a smaller image"
         )
     order = binning.sort_by_depth(records, radii)
@@ -376,6 +393,26 @@ def _float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32).contiguous()
 
 
+def _check_shapes(tensors: Sequence[Tensor], degree: int) -> None:
+    """Kernels do not check bounds, so this does.
+
+    Raises:
+        RenderError: a tensor has a shape that does not go with the others, or with the degree.
+    """
+    n, views = len(tensors[0]), len(tensors[5])
+    wanted = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
+    colours = tensors[4]
+    bands = 1 if degree == projection.PLAIN_COLOURS else 0 if degree == projection.NO_COLOURS else (degree + 1) ** 2
+    fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, wanted))
+    fits &= tuple(colours.shape[:-2]) in ((n,), (views, n)) and colours.shape[-2] >= bands and colours.shape[-1] == 3
+    if not fits or degree > projection.MAX_DEGREE:
+        raise RenderError(
+            f"The cpu renderer draws means [N, 3], quats [N, 4], scales [N, 3], opacities [N] and colours [N, K, 3] of "
+            f"degree at most {projection.MAX_DEGREE} into viewmats [C, 4, 4] and Ks [C, 3, 3], but was given "
+            f"{', '.join(str(list(t.shape)) for t in tensors)}"
+        )
+
+
 def project(
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
@@ -392,8 +429,9 @@ def project(
     NO_COLOURS. Any floating dtype and memory layout is taken.
 
     Raises:
-        RenderError: a tensor is not on the CPU, or the Gaussians touch too many tiles.
+        RenderError: a tensor is not on the CPU, shapes do not fit, or the Gaussians touch too many tiles.
     """
+    _check_shapes((means, quats, scales, opacities, colours, viewmats, Ks), settings.degree)
     inputs = [_float32(t) for t in (means, quats, scales, opacities, colours, viewmats)]
     view = inputs[5]
     # only spherical harmonics above degree 0 look at the camera's centre

@@ -38,6 +38,8 @@ CONIC = 12
 OPACITY = 15
 """Opacity after the antialiasing compensation."""
 
+MAX_DEGREE = 3
+"""Of the spherical harmonics."""
 PLAIN_COLOURS, NO_COLOURS = -1, -2
 """Values of ``degree`` besides the degree of the spherical harmonics."""
 

@@ -26,7 +26,8 @@ class CpuRenderer(Renderer[CpuConfig]):
         """See `Renderer.render`. The absolute gradients cost next to nothing and are left with or without ``absgrad``.
 
         Raises:
-            RenderError: a tensor is not on the CPU, or the Gaussians touch too many tiles.
+            RenderError: a tensor is not on the CPU, shapes do not fit, spherical harmonics above degree 3, or the
+                Gaussians touch too many tiles.
         """
         settings = Settings(
             cameras.width, cameras.height, degree=gaussians.sh_degree, antialiased=self.config.antialiased
