@@ -1,5 +1,8 @@
-"""gsplat's densification strategies work on what the CPU rasteriser returns."""
+"""What is written for gsplat runs on the CPU rasteriser: its arguments, and its densification strategies."""
 
+import inspect
+
+import gsplat
 import pytest
 import torch
 from gsplat import DefaultStrategy
@@ -17,6 +20,15 @@ def splats(count=80):
             "sh0": torch.randn(count, 1, 3, generator=generator),
         }
     )
+
+
+def test_the_signature_is_that_of_gsplat():
+    ours, theirs = (inspect.signature(function).parameters for function in (rasterization, gsplat.rasterization))
+    # a later gsplat may have added to the end
+    assert list(ours) == list(theirs)[: len(ours)]
+    for name, parameter in ours.items():
+        if name not in ("packed", "rolling_shutter"):
+            assert parameter.default == theirs[name].default, name
 
 
 @pytest.mark.parametrize("absgrad", [False, True])
