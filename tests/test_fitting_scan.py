@@ -66,7 +66,7 @@ def test_scan_surface(data_dir, fitted):
         samples = cKDTree(surface_samples(truth["vertices"].astype(float), truth["faces"]))
     distance = samples.query(fitted.vertices.numpy())[0] / fitted.units_per_metre * 1000
     face, scalp = (fitted.regions[name].numpy() for name in ("face", "scalp"))
-    face &= ~fitted.regions["nostrils"].numpy()
+    face = face & ~fitted.regions["nostrils"].numpy()
     assert distance[face].mean() < 1.8  # millimetres of a head at life size
     assert np.percentile(distance[face], 95) < 4.5
     assert distance[scalp].mean() < 2.0
