@@ -20,13 +20,19 @@ def mean_psnr(images: Float[Tensor, "views 3 h w"], targets: Float[Tensor, "view
     return float(psnr(images, targets).mean())
 
 
-def identity_distance(detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]) -> float | None:
-    """Distance of the detector's descriptors of the photo's and the image's face; None where the image shows none."""
-    faces = detector.detect(to_uint8(image))
-    if not faces:
-        return None
+def identity_distances(
+    detector: LandmarkDetector[Any], photo: Photo, images: Mapping[str, Float[Tensor, "3 h w"]]
+) -> dict[str, float]:
+    """Distances of the detector's descriptors of the photo's and each image's face, by name; images that show no face
+    are left out."""
     reference = detector.descriptor(to_uint8(photo.image), photo.face)
-    return float((reference - detector.descriptor(to_uint8(image), faces[0])).norm())
+    found = {}
+    for name, image in images.items():
+        pixels = to_uint8(image)
+        faces = detector.detect(pixels)
+        if faces:
+            found[name] = float((reference - detector.descriptor(pixels, faces[0])).norm())
+    return found
 
 
 def evaluate(
@@ -46,15 +52,9 @@ def evaluate(
             shown, _ = portrait.render(given.test_cameras)
             found["psnr_test"] = mean_psnr(shown, truth)
         return found
+    faces = {}
     if views.photo_index is not None:
         found["psnr_photo"] = mean_psnr(*(part[[views.photo_index]] for part in (rendered, views.images)))
-        found |= _distance("identity_photo", detector, given, rendered[views.photo_index])
+        faces["identity_photo"] = rendered[views.photo_index]
     front, _ = portrait.render(portrait.orbit.cameras([0.0]))
-    return found | _distance("identity_front", detector, given, front[0])
-
-
-def _distance(
-    name: str, detector: LandmarkDetector[Any], photo: Photo, image: Float[Tensor, "3 h w"]
-) -> dict[str, float]:
-    distance = identity_distance(detector, photo, image)
-    return {} if distance is None else {name: distance}
+    return found | identity_distances(detector, given, {**faces, "identity_front": front[0]})

@@ -12,6 +12,7 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 from torch.nn import functional
 
+from .geometry import barycentric_samples
 from .types import Cameras, Views
 
 
@@ -100,9 +101,7 @@ def hull_surface(
     # Half a cell apart is as fine as the hull is known.
     count = min(limit, int(area.sum() / 2 / (0.5 * cell) ** 2))
     chosen = torch.multinomial(area, count, replacement=True, generator=generator)
-    u, v = torch.rand(2, count, generator=generator)
-    root = u.sqrt()
-    weights = torch.stack([1 - root, root * (1 - v), root * v], -1)
+    weights = barycentric_samples(count, 1, generator)
     positions = (triangles[chosen] * weights[..., None]).sum(1)
     normals = functional.normalize(cross[chosen], dim=-1)
     return SurfacePoints(positions, _outwards(normals, positions, hull, centre, half, cell))

@@ -39,9 +39,7 @@ def bind(
         binding: the triangle of each Gaussian.
         means, quats, scales: residuals dmu, dR (wxyz) and ds (positive), in the units of the triangle.
     """
-    centres, rotations, sizes = triangle_frames(vertices, faces)
-    frames = TriangleFrames(centres[binding], rotations[binding], matrix_to_quat(rotations)[binding], sizes[binding])
-    return frames.place(means, quats, scales)
+    return TriangleFrames.of(vertices, faces, binding).place(means, quats, scales)
 
 
 class TriangleFrames:
@@ -56,6 +54,14 @@ class TriangleFrames:
     ) -> None:
         self.centres, self.quats, self.sizes = centres, quats, sizes[:, None]
         self.axes = sizes[:, None, None] * rotations
+
+    @classmethod
+    def of(
+        cls, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], binding: Int[Tensor, "n"]
+    ) -> "TriangleFrames":
+        """Those of Gaussians tied to the triangles ``binding``."""
+        centres, rotations, sizes = triangle_frames(vertices, faces)
+        return cls(centres[binding], rotations[binding], matrix_to_quat(rotations)[binding], sizes[binding])
 
     def place(
         self, means: Float[Tensor, "n 3"], quats: Float[Tensor, "n 4"], scales: Float[Tensor, "n 3"]
@@ -145,9 +151,7 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         """Frames on the unmoved mesh, kept until the binding or the device changes."""
         binding = self.splats["binding"]
         if self._rest is None or self._rest[0] is not binding or self._rest[1].centres.device != binding.device:
-            centres, rotations, sizes = triangle_frames(self.vertices, self.faces)
-            quats = matrix_to_quat(rotations)
-            self._rest = binding, TriangleFrames(centres[binding], rotations[binding], quats[binding], sizes[binding])
+            self._rest = binding, TriangleFrames.of(self.vertices, self.faces, binding)
         return self._rest[1]
 
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
