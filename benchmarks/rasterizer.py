@@ -248,7 +248,8 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     frame = compositing.Frame(size, size, size * size, 1)
     out = compositing.Image(np.zeros(3 * size * size, np.float32), np.zeros(size * size, np.float32))
     out_grad = compositing.Image(weights.reshape(-1), np.zeros(0, np.float32))
-    ones, sums = np.ones(3, np.float32), np.zeros(len(bins.ids) * 12, np.float32)
+    ones = np.ones(3, np.float32)
+    sums = torch.zeros(len(bins.ids) * compositing.COLOUR_PLACE).numpy()
 
     def tickets() -> tuple[int, Any]:
         return numba.get_num_threads(), np.zeros(1, np.int64)

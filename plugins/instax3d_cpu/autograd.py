@@ -33,7 +33,7 @@ start_numba_threads()
 _MAX_SLOTS = 2**31 - 1
 _FORWARD_BYTES = 8
 """Memory per slot: its Gaussian and its set of blocks."""
-_BACKWARD_BYTES = _FORWARD_BYTES + 4 + 4 * (compositing.MOMENTS + 4)
+_BACKWARD_BYTES = _FORWARD_BYTES + 4 + 4 * compositing.COLOUR_PLACE
 """Also its place and its sums."""
 
 
@@ -250,11 +250,10 @@ class _Backward:
         self.grad_records = torch.empty_like(records)
         self.grad_means2d, self.absgrad = torch.empty_like(means2d), torch.empty_like(means2d)
 
-    def gather(
-        self, camera: int, bins: Bins, sums: NDArray[np.float32], channels: int, grad_colours: Tensor, column: int
-    ) -> None:
+    def gather(self, camera: int, bins: Bins, sums: Tensor, channels: int, grad_colours: Tensor, column: int) -> None:
         compositing.gather_gradients(
-            sums,
+            _flat(sums),
+            sums.shape[1],
             channels,
             bins.first_places,
             *(_array(t[camera]) for t in (self.records, self.grad_records, self.grad_means2d, self.absgrad)),
@@ -302,7 +301,7 @@ class _Composite(torch.autograd.Function):
         grad_alpha, grad_depth = _contiguous(grad_alpha), _contiguous(grad_depth)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
-            sums = np.empty(len(bins.ids) * (compositing.MOMENTS + 4), np.float32)
+            sums = torch.empty(len(bins.ids), compositing.COLOUR_PLACE)
             compositing.composite_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
@@ -313,7 +312,7 @@ class _Composite(torch.autograd.Function):
                 _plane(c, None if grad_depth is None else depth),
                 _plane(c, grad_depth),
                 ctx.mode is DepthMode.EXPECTED,
-                sums,
+                _flat(sums),
             )
             # red, green, blue and depth are neighbours in a record
             result.gather(c, bins, sums, 4, result.grad_records, projection.RED)
@@ -362,7 +361,7 @@ class _CompositeFeatures(torch.autograd.Function):
         grad_features = torch.empty_like(features)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
-            sums = np.empty(len(bins.ids) * (compositing.MOMENTS + channels), np.float32)
+            sums = torch.empty(len(bins.ids), compositing.MOMENTS + channels)
             compositing.composite_features_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
@@ -372,7 +371,7 @@ class _CompositeFeatures(torch.autograd.Function):
                 channels,
                 _image(c, image, alpha),
                 _image(c, grad_image, grad_alpha),
-                sums,
+                _flat(sums),
             )
             result.gather(c, bins, sums, channels, grad_features, 0)
         means2d.absgrad = result.absgrad

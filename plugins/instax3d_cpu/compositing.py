@@ -66,6 +66,9 @@ from .simd import (
 MOMENTS = 8
 """Floats per place for the geometry: sums of g, g u, g dy, g u u, g u dy, g dy dy and of the absolute gradients of the
 centre's x and y, where g = minus the gradient of half the squared distance."""
+COLOUR_PLACE = 16
+"""Floats per place that `composite_backward` writes: the moments, the gradients of red, green, blue and depth, and four
+zeros, so that a place is a cache line: threads that write neighbouring places do not take it from each other."""
 
 
 class Tiles(NamedTuple):
@@ -326,14 +329,14 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
     origin_x, origin_y = _f4(left), _f4(top)
     for slot in range(first, last):
         todo = _i8(tiles.blocks[slot])
-        to = _i8(tiles.places[slot]) * (MOMENTS + 4)
+        to = _i8(tiles.places[slot]) * COLOUR_PLACE
         if todo == 0:
-            for k in range(MOMENTS + 4):
-                sums[to + k] = _ZERO
+            store(sums, to, zero)
+            store(sums, to + 8, zero)
             continue
         if slot + _AHEAD < last:
             prefetch(records, _i8(ids[slot + _AHEAD]) * RECORD)
-            prefetch(sums, _i8(tiles.places[slot + _AHEAD]) * (MOMENTS + 4))
+            prefetch(sums, _i8(tiles.places[slot + _AHEAD]) * COLOUR_PLACE)
         at = _i8(ids[slot]) * RECORD
         shape = _shape(records, at, origin_x, origin_y)
         red, green, blue = splat(records[at + RED]), splat(records[at + RED + 1]), splat(records[at + RED + 2])
@@ -378,10 +381,7 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
             abs_x = abs_x + absolute(grad_x)
             abs_y = abs_y + absolute(fma(shear, grad_x, slope_y * gy))
         store(sums, to, sums_of_eight(sum_1, sum_u, sum_y, sum_uu, sum_uy, sum_yy, abs_x, abs_y))
-        sums[to + 8] = sum_lanes(sum_r)
-        sums[to + 9] = sum_lanes(sum_g)
-        sums[to + 10] = sum_lanes(sum_b)
-        sums[to + 11] = sum_lanes(sum_z)
+        store(sums, to + 8, sums_of_eight(sum_r, sum_g, sum_b, sum_z, zero, zero, zero, zero))
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
@@ -390,7 +390,7 @@ def composite_backward(workers, tickets, tiles, frame, out, grad, depth, grad_de
     """Gradients per place from those of what `composite` drew.
 
     ``depth`` and ``grad_depth`` are None where there is no gradient of depth.
-    Output: sums [places * 12], the moments and the gradients of red, green, blue and depth.
+    Output: sums [places * COLOUR_PLACE].
     """
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
@@ -557,24 +557,23 @@ def composite_features_backward(workers, tickets, tiles, frame, features, channe
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def _gather_chunk(
-    begin, end, sums, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
+    begin, end, sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
 ):
     """Gaussians ``begin`` to ``end`` of `gather_gradients`."""
-    width = MOMENTS + channels
-    total = np.empty(width + 8, np.float32)
+    one_vector = width == MOMENTS + 8
+    total = np.empty(MOMENTS + max(channels, 8), np.float32)
     for i in range(begin, end):
         moments, colours = splat(_ZERO), splat(_ZERO)
         total[:] = _ZERO
         for at in range(first_places[i] * width, first_places[i + 1] * width, width):
             moments = moments + load(sums, at)
-            if channels == 4:
-                # the last four moments and the channels
-                colours = colours + load(sums, at + 4)
+            if one_vector:
+                colours = colours + load(sums, at + MOMENTS)
             else:
                 for k in range(MOMENTS, width):
                     total[k] += sums[at + k]
-        if channels == 4:
-            store(total, 4, colours)
+        if one_vector:
+            store(total, MOMENTS, colours)
         store(total, 0, moments)
         for k in range(RECORD):
             grad_records[i, k] = _ZERO
@@ -596,16 +595,18 @@ def _gather_chunk(
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
-def gather_gradients(sums, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column):
+def gather_gradients(
+    sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
+):
     """Sum what the backward kernels left for each Gaussian and turn moments into gradients of its record.
 
-    Inputs: sums [places * (8 + channels)], first_places [N + 1] of `binning`, records [N, 16]. Outputs: grad_records
-    [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into grad_colours [N, any] from ``column`` on, which
-    may be grad_records; zero for Gaussians that touch no tile.
+    Inputs: sums [places * width], the moments and at least ``channels`` more; first_places [N + 1] of `binning`,
+    records [N, 16]. Outputs: grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
+    grad_colours [N, any] from ``column`` on, which may be grad_records; zero for Gaussians that touch no tile.
     """
     n = records.shape[0]
     for chunk in prange((n + 1023) // 1024):
         _gather_chunk(
-            chunk * 1024, min(n, (chunk + 1) * 1024), sums, channels, first_places, records, grad_records, grad_means2d,
-            absgrad, grad_colours, column,
+            chunk * 1024, min(n, (chunk + 1) * 1024), sums, width, channels, first_places, records, grad_records,
+            grad_means2d, absgrad, grad_colours, column,
         )  # fmt: skip
