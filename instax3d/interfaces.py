@@ -49,7 +49,8 @@ class ViewGenerator(Component[C]):
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         """Images in [0, 1] on white with alpha and cameras, the same for the same seed.
 
-        One of the views may be the photo itself (``photo_index``). ``trust`` says how far each view may be believed.
+        One of the views may be the photo itself (``photo_index``). ``trust`` says how far each pixel may be
+        believed, ``provenance`` where it came from, if the generator knows.
         ``faces`` may stay empty: the pipeline fills it in.
         """
 

@@ -13,6 +13,10 @@ from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 from numpy import ndarray
 
+from .threads import start_numba_threads
+
+start_numba_threads()
+
 _NEAR = 1e-4
 """Smallest depth that is drawn, in world units."""
 _BAND = 16

@@ -194,7 +194,14 @@ class Portrait:
         names = [f"{index:03d}.png" for index in range(len(self.views))]
         for name, image, alpha in zip(names, self.views.images, self.views.alpha):
             write_png(folder / name, image, alpha)
-        extra = [{"trust": round(float(trust), 4)} for trust in self.views.trust]
+        extra = [{"trust": round(float(trust), 4)} for trust in self.views.view_trust]
+        if self.views.provenance is not None:
+            (folder / "provenance").mkdir()
+            for name, entry, shares in zip(names, extra, self.views.provenance):
+                entry["provenance_path"] = f"provenance/{name}"
+                write_png(folder / "provenance" / name, shares)
+            tinted = 0.5 * (self.views.images.mean(1, keepdim=True) + self.views.provenance)
+            write_contact_sheet(folder / "provenance.png", 1 + self.views.alpha * (tinted - 1))
         write_transforms(folder / "transforms.json", self.views.cameras, names, extra)
 
     @classmethod

@@ -145,9 +145,9 @@ def colours_from_views(points: SurfacePoints, views: Views, fallback: float = 0.
         pixels = camera.project(points.positions)
         towards = functional.normalize(camera.centres - points.positions, dim=-1)
         cosine = (points.normals * towards).sum(-1).clamp_min(0)
-        samples = torch.cat([views.images[index], views.alpha[index]])[None]
+        samples = torch.cat([views.images[index], views.alpha[index], views.trust[index]])[None]
         colour = sample_images(samples, pixels[..., :2])[0].T
-        weight = (cosine**4 * colour[:, 3] ** 2 * _inside(pixels, camera)[0] * views.trust[index])[:, None]
+        weight = (cosine**4 * colour[:, 3] ** 2 * _inside(pixels, camera)[0] * colour[:, 4])[:, None]
         total += weight * colour[:, :3]
         weight_sum += weight
     return torch.where(weight_sum > 1e-4, total / weight_sum.clamp_min(1e-4), fallback).clamp(0, 1)

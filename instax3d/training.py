@@ -32,7 +32,12 @@ class TrainingView:
     image: Float[Tensor, "1 3 h w"]
     alpha: Float[Tensor, "1 1 h w"]
     camera: Cameras
-    trust: float
+    trust: Float[Tensor, "1 1 h w"] | None
+    """None where every pixel is fully trusted."""
+
+    def to(self, device: torch.device) -> "TrainingView":
+        trust = None if self.trust is None else self.trust.to(device)
+        return TrainingView(self.image.to(device), self.alpha.to(device), self.camera.to(device), trust)
 
 
 def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:
@@ -42,9 +47,11 @@ def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:
     same = size == tuple(views.images.shape[2:])
     found = []
     for index in range(len(views)):
-        pair = views.images[index : index + 1], views.alpha[index : index + 1]
-        image, alpha = pair if same else (functional.interpolate(part, size, mode="area") for part in pair)
-        found.append(TrainingView(image.contiguous(), alpha.contiguous(), cameras[index], float(views.trust[index])))
+        parts = [full[index : index + 1] for full in (views.images, views.alpha, views.trust)]
+        if not same:
+            parts = [functional.interpolate(part, size, mode="area") for part in parts]
+        image, alpha, trust = (part.contiguous() for part in parts)
+        found.append(TrainingView(image, alpha, cameras[index], None if bool((trust == 1).all()) else trust))
     return found
 
 
@@ -91,7 +98,7 @@ class PortraitModule(lightning.LightningModule):
 
     Optimisation is manual: one Adam (0.9, 0.999) per parameter, whose rates decay exponentially, the means' to
     ``position_decay`` and the others' to ``rate_decay`` of their start. Each step renders one view:
-    loss = trust * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularisation.
+    loss = mean over pixels of trust * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularisation.
     """
 
     def __init__(
@@ -130,12 +137,7 @@ class PortraitModule(lightning.LightningModule):
         ]
 
     def on_fit_start(self) -> None:
-        def moved(view: TrainingView) -> TrainingView:
-            return TrainingView(
-                view.image.to(self.device), view.alpha.to(self.device), view.camera.to(self.device), view.trust
-            )
-
-        self.full, self.reduced = ([moved(view) for view in level] for level in (self.full, self.reduced))
+        self.full, self.reduced = ([view.to(self.device) for view in level] for level in (self.full, self.reduced))
 
     def training_step(self, batch: int) -> None:
         config = self.training_config
@@ -148,10 +150,13 @@ class PortraitModule(lightning.LightningModule):
         render = self.renderer.render(
             gaussians, view.camera, background=torch.ones(3, device=self.device), absgrad=self.densifier.absgrad
         )
-        losses = {"photometric": photometric_loss(render.image, view.image, ssim_weight=config.ssim_weight)}
+        losses = {
+            "photometric": photometric_loss(render.image, view.image, ssim_weight=config.ssim_weight, weight=view.trust)
+        }
         if config.alpha_weight:
-            losses["alpha"] = config.alpha_weight * functional.l1_loss(render.alpha, view.alpha)
-        losses = {name: view.trust * loss for name, loss in losses.items()} | dict(self.representation.regularisation())
+            wrong = (render.alpha - view.alpha).abs()
+            losses["alpha"] = config.alpha_weight * (wrong if view.trust is None else view.trust * wrong).mean()
+        losses |= self.representation.regularisation()
         total = torch.stack(list(losses.values())).sum()
         step = DensifyStep(
             step=self.step_count,

@@ -113,15 +113,25 @@ class Views:
     """sRGB in [0, 1] on white."""
     alpha: Float[Tensor, "views 1 h w"]
     cameras: Cameras
-    trust: Float[Tensor, "views"]
-    """How far each view may be believed, in [0, 1]: 1 for a photograph, less for what was generated."""
+    trust: Float[Tensor, "views 1 h w"]
+    """How far each pixel, background included, may be believed, in [0, 1]: 1 in a photograph, less where generated.
+    Construction multiplies each pixel's loss by it."""
     photo_index: int | None = None
     """The view that is the photo; None in a capture, where every view is one."""
     faces: tuple[Face | None, ...] = ()
     """The face found in each view, filled in by the pipeline before a prior is fitted."""
+    provenance: Float[Tensor, "views 3 h w"] | None = None
+    """Which share of each pixel the photo showed, which was mirrored from its other side and which was guessed; they
+    sum to 1. None where the generator does not tell."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    @property
+    def view_trust(self) -> Float[Tensor, "views"]:
+        """The mean trust over the person in each view; over the whole view where nobody is."""
+        share = self.alpha + 1e-6
+        return (self.trust * share).sum((1, 2, 3)) / share.sum((1, 2, 3))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def views_of(model, vertices, cameras, *, with_faces, alpha=None, photo_index=No
     faces = tuple(face if view in with_faces else None for view, face in enumerate(found))
     alpha = silhouettes(vertices, model.faces, cameras) if alpha is None else alpha
     images = torch.ones(len(cameras), 3, SIZE, SIZE)
-    return Views(images, alpha, cameras, torch.ones(len(cameras)), photo_index, faces)
+    return Views(images, alpha, cameras, torch.ones_like(alpha), photo_index, faces)
 
 
 def moved(cameras, rotation, translation, scale):
@@ -363,7 +363,8 @@ def test_a_mistrusted_view_counts_less(model):
     views = replace(views, faces=(shifted, *views.faces[1:]))
 
     def error(trust):
-        mesh = fit_head(model, replace(views, trust=torch.tensor([trust, 1.0, 1.0])))
+        trusts = torch.tensor([trust, 1.0, 1.0])[:, None, None, None].expand_as(views.alpha)
+        mesh = fit_head(model, replace(views, trust=trusts))
         return float((mesh.landmarks - model.landmarks(truth))[17:].norm(dim=1).mean())
 
     assert error(0.05) < 0.7 * error(1.0)

@@ -92,11 +92,24 @@ def test_all_but_the_photo_stand_on_the_level_orbit(views):
 def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views):
     assert views.photo_index == 0
     assert azimuths(views)[0] == pytest.approx(AZIMUTH, abs=3)
-    trust = views.trust.numpy()
-    assert trust[0] == 1
-    assert trust.argmin() == VIEWS // 2
+    trust = views.view_trust.numpy()
+    assert trust.argmax() == 0
     assert trust[1] < 0.95
-    assert trust.min() >= 0.25
+    assert min(trust[1], trust[-1]) > max(trust[2:-1])
+    assert views.trust.min() >= 0.25
+
+
+def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
+    seen, mirrored, guessed = ((views.provenance * views.alpha).sum((2, 3)) / views.alpha.sum((2, 3))).T
+    assert torch.allclose(views.provenance.sum(1), torch.ones(1), atol=1e-5)
+    assert seen[0] > 0.5
+    assert seen[0] > seen[1] > seen[2]
+    assert seen[VIEWS // 2] < 0.1
+    assert guessed[VIEWS // 2] > 0.7
+    # a photo of a head that is turned shows one cheek only: the other one is its mirror image
+    assert mirrored.max() > 0.05
+    # what the photo showed is trusted most, what was guessed least
+    assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
 
 
 def test_the_photo_view_is_the_photo(toy, views):

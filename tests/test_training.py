@@ -47,7 +47,7 @@ def test_rates_decay_to_their_stated_share():
 
 def test_a_view_without_trust_teaches_nothing():
     views = toy_views()
-    blind = type(views)(views.images, views.alpha, views.cameras, torch.zeros(len(views)))
+    blind = type(views)(views.images, views.alpha, views.cameras, torch.zeros_like(views.alpha))
     blobs = BlobGaussians()
     blobs.initialise(toy_mesh(), views, seed=0)
     before = blobs.gaussians().detach()

@@ -70,9 +70,9 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
     agreement = Agreement(model, views, seen, outlines, size)
 
-    landmarks = LandmarkTerm(model, seen, views.trust, worth=LANDMARK_WORTH)
-    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=False))
-    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.trust, size, bald=True), haired)
+    landmarks = LandmarkTerm(model, seen, views.view_trust, worth=LANDMARK_WORTH)
+    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=False))
+    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=True), haired)
     bald = _is_bald(agreement, unknowns, haired, touching)
     vector = touching if bald else haired
 
@@ -108,7 +108,7 @@ def _place(
     cameras = views.cameras[chosen]
     pixels = torch.stack([found[view][INNER] for view in chosen])
     if widest_angle(cameras, pixels.mean(1)) < LEAST_ANGLE:
-        best = max(chosen, key=lambda view: (float(views.trust[view]), face_size(found[view])))
+        best = max(chosen, key=lambda view: (float(views.view_trust[view]), face_size(found[view])))
         return place_in_view(points, views.cameras[best], found[best][INNER]), {best: found[best]}
     place = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
     world = place.scale * points @ place.rotation.T + place.translation

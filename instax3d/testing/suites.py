@@ -44,7 +44,8 @@ class ViewGeneratorSuite(_Suite):
         return plugin.generate(source, seed=7)
 
     def test_each_image_has_a_camera_a_coverage_and_a_trust(self, views: Views) -> None:
-        assert len(views) == len(views.cameras) == len(views.alpha) == len(views.trust) > 0
+        assert len(views) == len(views.cameras) == len(views.alpha) > 0
+        assert views.trust.shape == views.alpha.shape
         assert tuple(views.images.shape[2:]) == (views.cameras.height, views.cameras.width)
 
     def test_values_are_in_the_unit_range(self, views: Views) -> None:
@@ -52,6 +53,11 @@ class ViewGeneratorSuite(_Suite):
             assert values.isfinite().all()
             assert float(values.min()) >= 0
             assert float(values.max()) <= 1
+
+    def test_provenance_is_told_of_every_pixel_or_of_none(self, views: Views) -> None:
+        if views.provenance is not None:
+            torch.testing.assert_close(views.provenance.sum(1, keepdim=True), torch.ones_like(views.alpha))
+            assert float(views.provenance.min()) >= 0
 
     def test_nothing_is_seen_but_white_where_nothing_is_covered(self, views: Views) -> None:
         bare = (views.alpha == 0).expand_as(views.images)
@@ -87,7 +93,7 @@ def views_of_model(model: HeadModel, count: int = 5, size: int = 256) -> Views:
         box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
         faces.append(Face(box, 1.0, points.detach()))
     alpha = torch.ones(count, 1, size, size)
-    return Views(torch.full((count, 3, size, size), 0.5), alpha, cameras, torch.ones(count), faces=tuple(faces))
+    return Views(torch.full((count, 3, size, size), 0.5), alpha, cameras, torch.ones_like(alpha), faces=tuple(faces))
 
 
 class MeshPriorSuite(_Suite):

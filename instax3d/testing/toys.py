@@ -85,7 +85,8 @@ def toy_views(count: int = 4, size: int = 32) -> Views:
         colours = torch.where(hit[:, None], _ball_colours(points / _RADIUS), 1.0)
         images.append(colours.T.reshape(3, size, size).clamp(0, 1))
         alphas.append(hit.float().reshape(1, size, size))
-    return Views(torch.stack(images), torch.stack(alphas), cameras, torch.ones(count), photo_index=0)
+    alpha = torch.stack(alphas)
+    return Views(torch.stack(images), alpha, cameras, torch.ones_like(alpha), photo_index=0)
 
 
 def toy_photo() -> Photo:

@@ -23,8 +23,9 @@ from .labels import Labels, label_parts
 from .matting import cut_out, erode
 from .noise import make_noise
 from .outline import make_outline
+from .provenance import SEEN, trust
 from .scene import Scene, build_scene
-from .shading import Painter
+from .shading import Drawing, Painter
 from .texture import edge_fade, paint, person_colours
 from .volume import smoothstep
 
@@ -82,19 +83,27 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         crop = photo_crop(person, centre, size)
         viewmats[index], Ks[index] = camera.viewmat, crop.intrinsics(_photo_intrinsics(person))
         drawn = [painter.draw(viewmat, K, size) for viewmat, K in zip(viewmats, Ks, strict=True)]
-        drawn[index] = place_photo(person, crop, *drawn[index])
+        trusts = [trust(view.provenance) for view in drawn]
+        drawn[index], shown = place_photo(person, crop, drawn[index])
+        trusts[index] = shown + (1 - shown) * trusts[index]
 
         return Views(
-            images=torch.from_numpy(np.stack([image for image, _ in drawn])).permute(0, 3, 1, 2).contiguous(),
-            alpha=torch.from_numpy(np.stack([alpha for _, alpha in drawn])[:, None]),
+            images=_planes([view.image for view in drawn]),
+            alpha=_planes([view.alpha[..., None] for view in drawn]),
             cameras=Cameras(_float(np.stack(viewmats)), _float(np.stack(Ks)), size, size),
-            trust=_float(view_trust(azimuths, index)),
+            trust=_planes([trust[..., None] for trust in trusts]),
             photo_index=index,
+            provenance=_planes([view.provenance for view in drawn]),
         )
 
 
 def _float(values: ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+
+def _planes(images: list[ndarray]) -> torch.Tensor:
+    """[views, channels, h, w] from images with their channels last."""
+    return _float(np.stack(images).transpose(0, 3, 1, 2))
 
 
 def _analyse(photo: Photo, model: HeadModel) -> _Person:
@@ -153,14 +162,6 @@ def orbit_viewmat(azimuth: float, centre: Float[ndarray, "3"]) -> Float[ndarray,
     return viewmat
 
 
-def view_trust(azimuths: Float[ndarray, "k"], photo: int) -> Float[ndarray, "k"]:
-    """1 for the photo; from 0.9 beside it down to 0.3 behind, where all is guessed."""
-    turned = np.radians(azimuths - azimuths[photo])
-    trust: ndarray = 0.3 + 0.6 * ((1 + np.cos(turned)) / 2) ** 1.5
-    trust[photo] = 1.0
-    return trust
-
-
 def photo_crop(person: _Person, centre: Float[ndarray, "3"], size: int) -> Crop:
     """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
     camera = person.head.camera
@@ -172,10 +173,8 @@ def photo_crop(person: _Person, centre: Float[ndarray, "3"], size: int) -> Crop:
     return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
 
 
-def place_photo(
-    person: _Person, crop: Crop, drawn: Float[ndarray, "s s 3"], drawn_alpha: Float[ndarray, "s s"]
-) -> tuple[Float[ndarray, "s s 3"], Float[ndarray, "s s"]]:
-    """The photo's own pixels, cut out on white; what lies beyond its edges is drawn."""
+def place_photo(person: _Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Float[ndarray, "s s"]]:
+    """The photo's own pixels, cut out on white, and their share; what lies beyond its edges is drawn."""
     square = person.square
     relative = crop.scale / square.crop.scale
     offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
@@ -189,5 +188,7 @@ def place_photo(
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
     cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
     inside = edge_fade(cut_valid(person.source, crop), 6)
-    image = inside[..., None] * cut + (1 - inside[..., None]) * drawn
-    return image.astype(np.float32), (inside * alpha + (1 - inside) * drawn_alpha).astype(np.float32)
+    shown = inside[..., None]
+    image = shown * cut + (1 - shown) * drawn.image
+    provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance
+    return Drawing(image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance), inside

@@ -1,6 +1,7 @@
 """Draws the scene from a camera: deferred shading that samples the photo at full resolution."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from dataclasses import dataclass
 from typing import Any, no_type_check
 
 import cv2
@@ -13,6 +14,7 @@ from instax3d.mesh_raster import rasterise
 
 from .head import PhotoCamera
 from .noise import SIZE, Noise
+from .provenance import GUESSED, MIRRORED, SEEN, complete
 from .scene import HAIR_PART, Scene
 from .texture import Appearance
 from .volume import smoothstep
@@ -20,6 +22,17 @@ from .volume import smoothstep
 _SUPERSAMPLING = 2
 _CROWN_BELOW_TOP = 0.09
 """The strands' lines of longitude meet on an axis through this point of the head, metres."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One view."""
+
+    image: Float[ndarray, "s s 3"]
+    """In [0, 1] on white."""
+    alpha: Float[ndarray, "s s"]
+    provenance: Float[ndarray, "s s 3"]
+    """Shares of what was seen, mirrored and guessed."""
 
 
 class Painter:
@@ -43,10 +56,8 @@ class Painter:
         self._textures = (look.photo, look.detail, look.depth, look.usable, noise.strands, noise.grain)
         self._crown = np.array([0.0, scene.top - _CROWN_BELOW_TOP, -0.01])
 
-    def draw(
-        self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int
-    ) -> tuple[Float[ndarray, "s s 3"], Float[ndarray, "s s"]]:
-        """Image on white in [0, 1] and its alpha."""
+    def draw(self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int) -> Drawing:
+        """The scene from a camera."""
         scene = self._scene
         raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size, supersample=_SUPERSAMPLING)
         values = raster.interpolate(self._attributes, scene.faces)
@@ -58,10 +69,13 @@ class Painter:
         to_photo = self._camera.K @ self._camera.viewmat[:3]
         mask = raster.mask
         image = np.ones((*mask.shape, 3), np.float32)
-        image[mask] = _colours(values, to_photo, near, self._crown, *self._textures)
-        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-        return small, alpha
+        shares = np.zeros_like(image)
+        image[mask], shares[mask] = _colours(values, to_photo, near, self._crown, *self._textures)
+        small, alpha, shares = (
+            cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+            for part in (image, mask.astype(np.float32), shares)
+        )
+        return Drawing(small, alpha, complete(shares, alpha))
 
 
 @njit(inline="always")
@@ -101,11 +115,14 @@ def _colours(
     strands: Any,
     grain: Any,
 ) -> Any:
-    """Colour of each pixel from its interpolated attributes; ``near`` is 1 in the photo's own direction."""
+    """Colour and provenance of each pixel from its interpolated attributes.
+
+    ``near`` is 1 in the photo's own direction.
+    """
     size = len(photo)
     low = 0.30 - 0.28 * near
     high = low + 0.3 - 0.15 * near
-    out = np.empty((len(values), 3), np.float32)
+    out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
     for i in prange(len(values)):
         x, y, z = values[i, 0], values[i, 1], values[i, 2]
         away = to_photo[2, 0] * x + to_photo[2, 1] * y + to_photo[2, 2] * z + to_photo[2, 3]
@@ -129,4 +146,7 @@ def _colours(
             guess = values[i, 3 + k] + mirror_weight * mirrored + (1 - mirror_weight) * made_up
             colour = weight * _bilinear(photo[:, :, k], column, row, u, v) + (1 - weight) * guess
             out[i, k] = min(max(colour, 0.0), 1.0)
-    return out
+        shares[i, SEEN] = weight
+        shares[i, MIRRORED] = (1 - weight) * mirror_weight
+        shares[i, GUESSED] = (1 - weight) * (1 - mirror_weight)
+    return out, shares
