@@ -194,7 +194,7 @@ class Portrait:
         names = [f"{index:03d}.png" for index in range(len(self.views))]
         for name, image, alpha in zip(names, self.views.images, self.views.alpha):
             write_png(folder / name, image, alpha)
-        extra = [{"trust": round(float(trust), 4)} for trust in self.views.view_trust]
+        extra: list[dict[str, Any]] = [{"trust": round(float(trust), 4)} for trust in self.views.view_trust]
         if self.views.provenance is not None:
             (folder / "provenance").mkdir()
             for name, entry, shares in zip(names, extra, self.views.provenance):
