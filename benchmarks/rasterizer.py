@@ -2,6 +2,7 @@
 
     python benchmarks/rasterizer.py                 # all cases, some minutes; tables, JSON and plot into docs/
     python benchmarks/rasterizer.py --repeat 3      # the same on a shared machine: of each case the least disturbed run
+    python benchmarks/rasterizer.py --threads       # one thread and all, interleaved, beside a loop of pure arithmetic
     python benchmarks/rasterizer.py --sketch DIR    # side by side with a prototype of base.py, raster.py and train.py
 
 Every case runs in a process of its own, so that its peak memory is its own. Times are medians over a few seconds;
@@ -199,6 +200,59 @@ def run(case: Case) -> dict[str, Any]:
     return {**asdict(case), **json.loads(done.stdout.splitlines()[-1])}
 
 
+def thread_gain() -> dict[str, dict[str, float]]:
+    """How many times faster all threads are than one: of a step, of inference, and of a loop that only calculates.
+
+    The loop says what this machine has to give. One thread and all take turns; "gain" is the median of the turns.
+    """
+    import numba
+    import numpy as np
+    import torch
+
+    @numba.njit(parallel=True)  # type: ignore[untyped-decorator]
+    def calculate(out: Any) -> None:
+        for i in numba.prange(len(out)):
+            x = 1.0
+            for _ in range(2000):
+                x = x * 1.0000001 + 0.5
+            out[i] = x
+
+    draw, _ = drawer(Case())
+    scene = {name: t.requires_grad_() for name, t in head_scene(40_000, 0).items()}
+    weights, out = torch.randn(1, 512, 512, 3), np.zeros(6000)
+
+    def infer() -> None:
+        with torch.no_grad():
+            draw(scene)
+
+    timed: dict[str, Callable[[], object]] = {
+        "step": lambda: draw(scene).backward(weights),
+        "inference": infer,
+        "arithmetic": lambda: calculate(out),
+    }
+    most = numba.get_num_threads()
+    times: dict[tuple[str, int], list[float]] = {(name, threads): [] for name in timed for threads in (1, most)}
+    for round_ in range(100):
+        for threads in (1, most):
+            numba.set_num_threads(threads)
+            torch.set_num_threads(threads)
+            for name, function in timed.items():
+                start = time.perf_counter()
+                function()
+                if round_ > 4:
+                    times[name, threads].append(1000 * (time.perf_counter() - start))
+    return {
+        name: {
+            "threads": most,
+            "one, ms": statistics.median(times[name, 1]),
+            "all, ms": statistics.median(times[name, most]),
+            "gain": statistics.median(a / b for a, b in zip(times[name, 1], times[name, most])),
+            "gain of smallest": min(times[name, 1]) / min(times[name, most]),
+        }
+        for name in timed
+    }
+
+
 def side_by_side(folder: Path) -> dict[str, Any]:
     """Our kernels and whole step against a prototype's, interleaved in one process on the prototype's own scene."""
     import numba
@@ -339,10 +393,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DOCS, help="folder for rasterizer_benchmark.{md,json,png}")
     parser.add_argument("--repeat", type=int, default=1, help="how often to go through all cases; the fastest counts")
     parser.add_argument("--sketch", type=Path, help="folder of a prototype to compare with")
+    parser.add_argument("--threads", action="store_true", help="measure what more threads bring")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(measure(Case(**json.loads(arguments.case)))))
+        return
+    if arguments.threads:
+        print(json.dumps(thread_gain(), indent=1))
         return
     if arguments.sketch:
         print(json.dumps(side_by_side(arguments.sketch), indent=1))
