@@ -38,7 +38,7 @@ _HEADROOM = 0.175
 
 
 @dataclass(frozen=True)
-class _Person:
+class Person:
     """What was found out about the photo."""
 
     source: Picture
@@ -65,21 +65,15 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         if not isinstance(source, Photo):
             raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
         model = registry.build(Kind.MESH_PRIOR, self.config.head).head_model()
-        person = _analyse(source, model)
+        person, scene, painter = reconstruct(source, model, seed)
         camera = person.head.camera
-        outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
-        scene = build_scene(person.head, outline, person.labels)
-        look = paint(scene, camera, person.square, person.alpha, person.labels)
-        painter = Painter(scene, look, camera, make_noise(seed))
-
         count, size = self.config.views, self.config.size
         azimuths = np.arange(count) * 360.0 / count
         index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
         azimuths[index] = camera.azimuth
         centre = turntable_centre(scene)
         viewmats = [orbit_viewmat(azimuth, centre) for azimuth in azimuths]
-        focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
-        Ks = [np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])] * count
+        Ks = [view_intrinsics(size)] * count
         crop = photo_crop(person, centre, size)
         viewmats[index], Ks[index] = camera.viewmat, crop.intrinsics(_photo_intrinsics(person))
         drawn = [painter.draw(viewmat, K, size) for viewmat, K in zip(viewmats, Ks, strict=True)]
@@ -97,6 +91,19 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         )
 
 
+def reconstruct(photo: Photo, model: HeadModel, seed: int) -> tuple[Person, Scene, Painter]:
+    """What the photo tells, the shape made from it, and what draws that shape from any camera.
+
+    Raises:
+        FitError: the landmarks are no face.
+    """
+    person = _analyse(photo, model)
+    outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
+    scene = build_scene(person.head, outline, person.labels)
+    look = paint(scene, person.head.camera, person.square, person.alpha, person.labels)
+    return person, scene, Painter(scene, look, person.head.camera, make_noise(seed))
+
+
 def _float(values: ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))
 
@@ -106,7 +113,7 @@ def _planes(images: list[ndarray]) -> torch.Tensor:
     return _float(np.stack(images).transpose(0, 3, 1, 2))
 
 
-def _analyse(photo: Photo, model: HeadModel) -> _Person:
+def _analyse(photo: Photo, model: HeadModel) -> Person:
     """Head, cut-out and labels; the head is fitted again once the outline is known."""
     source = picture(photo)
     square = working_square(source)
@@ -136,10 +143,10 @@ def _analyse(photo: Photo, model: HeadModel) -> _Person:
     # beyond the photo the outline is unknown: the head may reach there
     head = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
     head = fill_mouth(snap(head, square.landmarks, alpha, square.valid, labels.bald))
-    return _Person(source, square, alpha, labels, head)
+    return Person(source, square, alpha, labels, head)
 
 
-def _photo_intrinsics(person: _Person) -> Float[ndarray, "3 3"]:
+def _photo_intrinsics(person: Person) -> Float[ndarray, "3 3"]:
     """The photo's own camera matrix in photo pixels, from that of the working square."""
     crop = person.square.crop
     inverse = Crop(1 / crop.scale, (-crop.offset[0] / crop.scale, -crop.offset[1] / crop.scale), 0)
@@ -162,7 +169,13 @@ def orbit_viewmat(azimuth: float, centre: Float[ndarray, "3"]) -> Float[ndarray,
     return viewmat
 
 
-def photo_crop(person: _Person, centre: Float[ndarray, "3"], size: int) -> Crop:
+def view_intrinsics(size: int) -> Float[ndarray, "3 3"]:
+    """Intrinsics of a view of the orbit."""
+    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    return np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+
+
+def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:
     """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
     camera = person.head.camera
     x, y, depth = camera.project(centre[None])[0]
@@ -173,7 +186,7 @@ def photo_crop(person: _Person, centre: Float[ndarray, "3"], size: int) -> Crop:
     return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
 
 
-def place_photo(person: _Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Float[ndarray, "s s"]]:
+def place_photo(person: Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Float[ndarray, "s s"]]:
     """The photo's own pixels, cut out on white, and their share; what lies beyond its edges is drawn."""
     square = person.square
     relative = crop.scale / square.crop.scale
