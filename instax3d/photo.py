@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
 from .errors import PhotoError
+from .faces import Person, find_people, sharpen
 from .images import over_white, to_float, to_uint8
 from .interfaces import LandmarkDetector
 from .photo_file import read_photo_file
@@ -26,8 +27,12 @@ PROFILE_DEG = 45.0
 """Yaw above which half of the face is hidden; the landmarks do not reach much further."""
 
 _SMALLEST_SIDE = 64
+_FAINT = 0.3
+"""Faces of less than this share of the best support are no people."""
 _FLAT = 16
 """Levels (of 255) by which a padding border may differ from pure black or white."""
+_BLENDED = 4
+"""Lines that resampling may blend with a border, at most."""
 _NOSE_TO_YAW = 1.6
 """Outer eye corners' distance over the nose tip's distance before their line, in a frontal view; measured on the views
 of a head scan with known azimuths, where it is right to 2 degrees up to 35."""
@@ -83,25 +88,23 @@ def face_yaw(landmarks: Float[Tensor, "68 2"]) -> float:
 def _choose(path: Path, image: Float[Tensor, "3 h w"], detector: LandmarkDetector[Any], notes: list[str]) -> Face:
     """The face of the portrait's person."""
     pixels = to_uint8(image)
-    faces = detector.detect(pixels)
-    if not faces:
-        raise PhotoError(f"{path}: {_no_face(pixels, detector)}")
     # Patterns that look a little like a face score far below a real one.
-    surest = max(face.score for face in faces)
-    people = [face for face in faces if face.score >= 0.25 * surest]
+    found = find_people(pixels, detector)
+    likely = [person for person in found if person.support >= _FAINT * found[0].support]
+    people = [(person, face) for person in likely if (face := sharpen(pixels, detector, person))]
+    if not people:
+        raise PhotoError(f"{path}: {_no_face(pixels, detector)}")
     height, width = image.shape[1:]
 
-    def weight(face: Face) -> float:
-        left, top, right, bottom = face.box
+    def weight(person: tuple[Person, Face]) -> float:
+        left, top, right, bottom = person[1].box
         off = math.hypot((left + right) / width - 1, (top + bottom) / height - 1)
-        return (right - left) * (bottom - top) * math.exp(-off)
+        return person[0].support * (right - left) * (bottom - top) * math.exp(-off)
 
-    chosen = max(people, key=weight)
-    others = sum(not _overlap(chosen, face) for face in people)
-    if others:
-        people_found = f"{others + 1} faces were found"
+    if len(people) > 1:
+        people_found = f"{len(people)} faces were found"
         notes.append(f"{people_found}; the largest and most central one is used. Crop the photo to choose another.")
-    return chosen
+    return max(people, key=weight)[1]
 
 
 def _no_face(pixels: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) -> str:
@@ -112,17 +115,6 @@ def _no_face(pixels: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) ->
         "no face was found; use a sharp, well-lit photo in which the person is turned towards the camera, "
         "with both eyes in view"
     )
-
-
-def _overlap(first: Face, second: Face) -> bool:
-    """Whether the middle of either box lies in the other: two finds of one face."""
-
-    def holds(outer: Face, inner: Face) -> bool:
-        left, top, right, bottom = outer.box
-        x, y = (inner.box[0] + inner.box[2]) / 2, (inner.box[1] + inner.box[3]) / 2
-        return left <= x <= right and top <= y <= bottom
-
-    return holds(first, second) or holds(second, first)
 
 
 def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[str]) -> None:
@@ -163,11 +155,9 @@ def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
     while trimmed:  # trimming the sides can show that the top is a bar, and the other way round
         trimmed = False
         for colour in (0, 255):
-            inside = rgb[top:bottom, left:right].astype(np.int16)
-            differs = np.asarray((np.abs(inside - colour) > _FLAT).any(-1))
-            rows, columns = differs.mean(1), differs.mean(0)
-            above, below = _bar(rows), _bar(rows[::-1])
-            before, after = _bar(columns), _bar(columns[::-1])
+            away = np.abs(rgb[top:bottom, left:right].astype(np.int16) - colour).max(-1)
+            above, below = _bar(away), _bar(away[::-1])
+            before, after = _bar(away.T), _bar(away.T[::-1])
             # One direction at a time, since the other was measured with these bars.
             if above or below:
                 top, bottom, trimmed = top + above, bottom - below, True
@@ -176,14 +166,18 @@ def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _bar(differing: Float[np.ndarray, "lines"]) -> int:
-    """Lines of a bar at the start, by the share of each line's pixels that are not of the bar's colour.
+def _bar(away: Int16[np.ndarray, "lines n"]) -> int:
+    """Lines of a bar at the start, by how far each pixel is from the bar's colour.
 
-    They are flat up to the ripples of one JPEG block before the edge; the picture begins where most pixels differ.
+    They are flat up to the ripples of one JPEG block before the edge; the picture begins where most pixels differ, and
+    after the few lines that resampling has blended with the bar.
     """
+    differing = (away > _FLAT).mean(1)
     picture = differing > 0.5
     start = int(picture.argmax()) if picture.any() else 0
     flat = max(min(start, 2), start - 8)
     if not start or start >= len(differing) / 2 or (differing[:flat] >= 0.02).any():
         return 0
-    return start + 1  # resampling blends the first line with the bar
+    level = away[start : start + _BLENDED + 1].mean(1)
+    rising = level[:-1] < 0.9 * level[1:]
+    return start + max(1, int(np.argmin(np.r_[rising, False])))
