@@ -6,7 +6,7 @@ in gsplat. Quaternions are wxyz. Colours are sRGB in [0, 1].
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from .headmodel import HeadModel, HeadParameters
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,21 @@ class Views:
 
 @dataclass(frozen=True)
 class Rig:
-    """What makes a head mesh move: the fitted parameters and the function from parameters to vertices."""
+    """What makes a head mesh move: the head model, its fitted parameters, and the head's place in the world."""
 
-    model: str
-    """Name of the head model; parameters do not transfer between models."""
-    parameters: Mapping[str, Tensor]
-    vertices: Callable[[Mapping[str, Tensor]], Float[Tensor, "vertices 3"]]
-    """World-space vertices for changed parameters."""
+    head: HeadModel
+    parameters: HeadParameters
+    """Of this model; they do not transfer to others."""
+    rotation: Float[Tensor, "3 3"]
+    """From the head's axes to the world's."""
+    translation: Float[Tensor, "3"]
+    """Where the head's origin is in the world."""
+    scale: float
+    """World units per metre."""
+
+    def vertices(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
+        """World-space vertices for changed parameters. Differentiable."""
+        return self.scale * self.head(parameters) @ self.rotation.T + self.translation
 
 
 @dataclass(frozen=True)

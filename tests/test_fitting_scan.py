@@ -57,7 +57,7 @@ def test_scan_landmarks_and_outline(fitted):
     assert fitted.metrics["landmark_error"] < 0.035
     assert fitted.metrics["outside"] < 0.03
     assert fitted.metrics["bald"] == 1
-    assert float(fitted.rig.parameters["shape"].abs().max()) < 2.5
+    assert float(fitted.rig.parameters.shape.abs().max()) < 2.5
     torch.testing.assert_close(fitted.axes, torch.eye(3), atol=0.1, rtol=0)  # the capture's head stands upright
 
 

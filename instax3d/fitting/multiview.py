@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import FitError
-from ..headmodel import HeadModel, HeadParameters
+from ..headmodel import HeadModel
 from ..types import HeadMesh, Rig, Views
 from .agreement import Agreement
 from .engine import solve
@@ -134,12 +134,10 @@ def _is_bald(agreement: Agreement, unknowns: Unknowns, haired: Tensor, touching:
 
 
 def _rig(model: HeadModel, unknowns: Unknowns, vector: Float[Tensor, "unknowns"]) -> Rig:
-    """The fitted parameters, and the head's place kept for others."""
-    fitted = unknowns.parameters(vector)
-
-    def vertices(parameters: Mapping[str, Tensor]) -> Float[Tensor, "vertices 3"]:
-        changed = HeadParameters(parameters["shape"], parameters["expression"], parameters["pose"])
-        return unknowns.place(vector, model(changed))
-
-    named = {"shape": fitted.shape, "expression": fitted.expression, "pose": fitted.pose}
-    return Rig(model.name, named, vertices)
+    return Rig(
+        model,
+        unknowns.parameters(vector),
+        unknowns.rotation(vector),
+        unknowns.translation(vector),
+        float(unknowns.scale(vector)),
+    )
