@@ -1,6 +1,9 @@
 """Runs the whole suite under jaxtyping + beartype, and finds the folders of reference data."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,10 @@ from jaxtyping import install_import_hook
 
 import instax3d  # noqa: F401 - before torch, for its OpenMP setting
 
+# Nothing that tests keep, or find, shall lie in the user's own cache.
+os.environ["INSTAX3D_CACHE"] = tempfile.mkdtemp(prefix="instax3d-tests-")
+atexit.register(shutil.rmtree, os.environ["INSTAX3D_CACHE"], ignore_errors=True)
+
 # Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.
 CHECKED = [
     "instax3d",
@@ -16,8 +23,11 @@ CHECKED = [
     "instax3d_cpu",
     "instax3d_dlib",
     "instax3d_frames",
+    "instax3d_gof",
     "instax3d_gsplat",
     "instax3d_mannequin",
+    "instax3d_mcmc",
+    "instax3d_plain",
     "instax3d_template",
     "instax3d_triangles",
 ]

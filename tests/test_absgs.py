@@ -26,13 +26,15 @@ def scene():
     return blobs, {name: torch.optim.Adam([blobs.splats[name]]) for name in blobs.learning_rates()}
 
 
-def refine(densifier: AbsGS, scene, gradients: torch.Tensor, steps: int = 11):
+def refine(densifier: AbsGS, scene, absolute: torch.Tensor, signed: torch.Tensor | None = None, steps: int = 11):
     blobs, optimizers = scene
     report = None
     for index in range(steps):
         step = densify_step(blobs, optimizers, index, total=steps)
         densifier.before_backward(step)
-        step.render.info["means2d"].absgrad = gradients[None, :, None].expand(1, -1, 2)
+        means2d = step.render.info["means2d"]
+        means2d.absgrad = absolute[None, :, None].expand(1, -1, 2)
+        means2d.grad = torch.zeros_like(means2d) if signed is None else signed[None, :, None].expand(1, -1, 2)
         with torch.no_grad():
             report = densifier.after_backward(step)
     return report
@@ -79,12 +81,17 @@ def test_faint_and_huge_ones_are_removed(scene):
 
 def test_opposite_pulls_do_not_cancel(scene):
     """The reason for AbsGS: what counts is ``absgrad``, not ``grad``."""
-    blobs, optimizers = scene
-    densifier = AbsGS(AbsGSConfig(**OPTIONS))
-    step = densify_step(blobs, optimizers, 0, total=10)
-    densifier.before_backward(step)
-    step.render.info["means2d"].grad = torch.zeros_like(step.render.info["means2d"])
-    step.render.info["means2d"].absgrad = torch.ones_like(step.render.info["means2d"])
+    blobs, _ = scene
+    count = len(blobs.splats["means"])
+    assert refine(AbsGS(AbsGSConfig(**OPTIONS)), scene, torch.ones(count), torch.zeros(count)).born == count
+
+
+def test_with_a_threshold_of_their_own_clones_go_by_the_gradient_that_cancels(scene):
+    blobs, _ = scene
+    count = len(blobs.splats["means"])
     with torch.no_grad():
-        densifier.after_backward(step)
-    assert float(densifier.state_dict()["gradients"].min()) > 0
+        blobs.splats["scales"][:10] = -9.0
+    absolute, signed = torch.ones(count), torch.zeros(count)
+    signed[:4] = 1.0
+    densifier = AbsGS(AbsGSConfig(clone_grad2d=2e-4, **OPTIONS))
+    assert refine(densifier, scene, absolute, signed).born == 4 + count - 10

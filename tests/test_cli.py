@@ -88,7 +88,8 @@ def test_machines_get_json(capsys):
         plugin["name"] for plugin in listed["plugins"]
     }
     assert main(["plugins", "show", "absgs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["options"][0]["name"] == "grow_grad2d"
+    options = json.loads(capsys.readouterr().out)[0]["options"]
+    assert "grow_grad2d" in {option["name"] for option in options}
     assert main(["config", "show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["densifier"]["plugin"] == "absgs"
     assert main(["config", "schema"]) == 0

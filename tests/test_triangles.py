@@ -86,6 +86,20 @@ def test_the_geometry_constraint_pulls_only_beyond_its_thresholds():
     assert float(losses["scale"].detach()) > 0.1
 
 
+def test_gaussians_of_the_hull_may_let_go():
+    mesh, views = toy_mesh(), toy_views(8, 64)
+    small = type(mesh)(mesh.vertices * 0.5, mesh.faces)
+    pulls = []
+    for hold in (True, False):
+        representation = TriangleGaussians(TrianglesConfig(hold_hull=hold))
+        representation.initialise(small, views, seed=0)
+        with torch.no_grad():
+            representation.splats["means"][4 * len(small.faces) :] += 5
+        pulls.append(float(representation.regularisation()["position"].detach()))
+    assert pulls[0] > 0.01
+    assert pulls[1] == 0
+
+
 def test_colours_come_from_the_views():
     representation = ready(hull_points=0)
     gaussians = representation.gaussians().detach()

@@ -5,24 +5,15 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from scipy.spatial import cKDTree
+from torch import Tensor
 from torch.nn import functional
 
-from instax3d.geometry import (
-    barycentric_samples,
-    matrix_to_quat,
-    quat_multiply,
-    rgb_to_sh,
-    triangle_frames,
-)
-from instax3d.interfaces import Representation
-from instax3d.sampling import SurfacePoints, colours_from_views, hull_surface, nearest_spacing
-from instax3d.types import Gaussians, HeadMesh, Views
+from instax3d.geometry import matrix_to_quat, quat_multiply, triangle_frames
+from instax3d.start.surface import SurfaceRepresentation, SurfaceStart, from_y_axis
+from instax3d.types import Gaussians, HeadMesh
 
 from .config import TrianglesConfig
-
-# A start Gaussian reaches about to its neighbours and is thin along the normal, so that it lies on the surface.
-_SPREAD, _THICKNESS = 0.75, 0.25
 
 
 def bind(
@@ -71,16 +62,18 @@ class TriangleFrames:
         return world, quat_multiply(self.quats, functional.normalize(quats, dim=-1)), self.sizes * scales
 
 
-class TriangleGaussians(Representation[TrianglesConfig]):
+class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
     """The paper's representation (Sec. 3.3). ``splats`` holds residuals in local units, and besides gsplat's keys:
 
-    ``binding`` [n] the triangle, ``anchors`` [n, 3] the start residual that the geometry constraint holds on to (the
-    triangle's centre for points on the mesh), ``limits`` [n] the size that is free of it. Being entries of ``splats``
-    without an optimizer, all three follow clones, splits and removals.
+    ``binding`` [n] the triangle, ``anchors`` [n, 3] the residual that the geometry constraint holds on to, ``reaches``
+    [n] how far from it is free of the constraint, ``limits`` [n] the size that is. Being entries of ``splats`` without
+    an optimizer, all four follow clones, splits, removals and relocations.
 
-    Hair, clothes and shoulders, which a head mesh lacks, start as points on the visual hull of the views, tied to
-    their nearest triangle with a large anchor (``hull_points``).
+    Points on the mesh are anchored to the triangle's centre. Hair, clothes and shoulders, which a head mesh lacks,
+    start as points on the visual hull of the views, tied to their nearest triangle and anchored where they start.
     """
+
+    fixed = frozenset({"binding", "anchors", "reaches", "limits"})
 
     def __init__(self, config: TrianglesConfig) -> None:
         super().__init__(config)
@@ -88,64 +81,32 @@ class TriangleGaussians(Representation[TrianglesConfig]):
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.int64))
         self._rest: tuple[Tensor, TriangleFrames] | None = None
 
-    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self.vertices, self.faces = mesh.vertices.clone(), mesh.faces.clone()
-        on_mesh, binding = self._mesh_points(generator)
-        points = on_mesh
-        if self.config.hull_points:
-            hull = hull_surface(views, mesh.vertices, limit=self.config.hull_points, generator=generator)
-            points = on_mesh.joined(hull)
-            binding = torch.cat([binding, self._nearest_faces(hull.positions)])
-        colours = colours_from_views(points, views)
-        self._set_splats(points, binding, len(on_mesh.positions), colours)
-
-    def _mesh_points(self, generator: torch.Generator) -> tuple[SurfacePoints, Int[Tensor, "n"]]:
-        count, per_face = len(self.faces), self.config.points_per_face
-        weights = barycentric_samples(count, per_face, generator)
-        binding = torch.arange(count).repeat_interleave(per_face)
-        positions = (self.vertices[self.faces[binding]] * weights[..., None]).sum(1)
-        normals = triangle_frames(self.vertices, self.faces)[1][:, :, 1]
-        return SurfacePoints(positions, normals[binding]), binding
-
-    def _nearest_faces(self, positions: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
-        from scipy.spatial import cKDTree
-
-        centres = triangle_frames(self.vertices, self.faces)[0]
-        return torch.from_numpy(cKDTree(centres.numpy()).query(positions.numpy(), workers=-1)[1])
-
-    def _set_splats(
-        self, points: SurfacePoints, binding: Int[Tensor, "n"], on_mesh: int, colours: Float[Tensor, "n 3"]
-    ) -> None:
+        self._rest = None
+        config, points, on_mesh = self.config, start.points, len(start.faces)
+        binding = torch.cat([start.faces, self._nearest_faces(points.positions[on_mesh:])])
         centres, rotations, sizes = (part[binding] for part in triangle_frames(self.vertices, self.faces))
-        sizes = sizes.clamp_min(1e-6)
-        residual = torch.einsum("nji,nj->ni", rotations, points.positions - centres) / sizes[:, None]
-        world = nearest_spacing(points.positions)[:, None] * _SPREAD * torch.tensor([1.0, _THICKNESS, 1.0])
-        local_normals = torch.einsum("nji,nj->ni", rotations, points.normals)
-        count, bands = len(binding), (self.config.sh_degree + 1) ** 2
-        scales = world / sizes[:, None]
-        anchors = residual.clone()
+        sizes = sizes.clamp_min(1e-6)[:, None]
+        means = torch.einsum("nji,nj->ni", rotations, points.positions - centres) / sizes
+        scales = start.scales / sizes
+        anchors, reaches = means.clone(), torch.full((len(means),), config.position_threshold)
         anchors[:on_mesh] = 0.0
-        parameters = {
-            "means": residual,
-            "quats": _from_y_axis(local_normals),
+        if not config.hold_hull:
+            reaches[on_mesh:] = torch.inf
+        return {
+            "means": means,
+            "quats": from_y_axis(torch.einsum("nji,nj->ni", rotations, points.normals)),
             "scales": scales.log(),
-            "opacities": torch.full((count,), self.config.initial_opacity).logit(),
-            "sh0": rgb_to_sh(colours)[:, None],
-            "shN": torch.zeros(count, bands - 1, 3),
-        }
-        for name, value in parameters.items():
-            self.splats[name] = nn.Parameter(value.contiguous())
-        fixed = {
             "binding": binding,
             "anchors": anchors,
-            "limits": scales.amax(1).clamp_min(self.config.scale_threshold),
+            "reaches": reaches,
+            "limits": scales.amax(1).clamp_min(config.scale_threshold),
         }
-        for name, value in fixed.items():
-            self.splats[name] = nn.Parameter(value, requires_grad=False)
-        if bands == 1:
-            self.splats["shN"].requires_grad_(False)
-        self._rest = None
+
+    def _nearest_faces(self, positions: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
+        centres = triangle_frames(self.vertices, self.faces)[0]
+        return torch.from_numpy(cKDTree(centres.numpy()).query(positions.numpy(), workers=-1)[1])
 
     def _frames(self) -> TriangleFrames:
         """Frames on the unmoved mesh, kept until the binding or the device changes."""
@@ -161,35 +122,17 @@ class TriangleGaussians(Representation[TrianglesConfig]):
             means, quats, scales = self._frames().place(*residuals)
         else:
             means, quats, scales = bind(vertices, self.faces, splats["binding"], *residuals)
-        sh = torch.cat([splats["sh0"], splats["shN"]], 1) if splats["shN"].shape[1] else splats["sh0"]
-        return Gaussians(means, quats, scales, splats["opacities"].sigmoid(), sh)
+        return Gaussians(means, quats, scales, splats["opacities"].sigmoid(), self.harmonics())
 
-    def learning_rates(self) -> Mapping[str, float]:
-        config = self.config
-        rates = {
-            "means": config.means_rate,
-            "quats": config.quats_rate,
-            "scales": config.scales_rate,
-            "opacities": config.opacities_rate,
-            "sh0": config.sh_rate,
-            "shN": config.sh_rate / 20,
-        }
-        return {name: rate for name, rate in rates.items() if self.splats[name].requires_grad}
+    def means_rate(self) -> float:
+        return self.config.means_rate
 
     def regularisation(self) -> Mapping[str, Float[Tensor, ""]]:
         """The geometry constraint: mean over Gaussians of the excess of |dmu - anchor| and of the largest ds."""
         splats, config = self.splats, self.config
-        drift = (splats["means"] - splats["anchors"]).norm(dim=-1) - config.position_threshold
+        drift = (splats["means"] - splats["anchors"]).norm(dim=-1) - splats["reaches"]
         excess = splats["scales"].amax(1).exp() - splats["limits"]
         return {
             "position": config.position_weight * drift.relu().mean(),
             "scale": config.scale_weight * excess.relu().mean(),
         }
-
-
-def _from_y_axis(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
-    """Shortest rotations that take the y axis (a triangle frame's normal) to unit directions, as wxyz quaternions."""
-    y = directions[:, 1]
-    quats = torch.stack([1 + y, directions[:, 2], torch.zeros_like(y), -directions[:, 0]], -1)
-    half_turn = torch.tensor([0.0, 1.0, 0.0, 0.0])
-    return torch.where((y < -0.9999)[:, None], half_turn, functional.normalize(quats, dim=-1))

@@ -1,0 +1,31 @@
+"""Options that adaptive density control has whatever it goes by. Never imports torch."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from instax3d.plugin import PluginConfig
+
+
+class DensityOptions(PluginConfig):
+    """Sizes are shares of the scene's extent, gradients are per unit of images that reach from -1 to 1 (3DGS)."""
+
+    grow_by: Literal["threshold", "budget"] = "threshold"
+    """What grows: whatever exceeds the thresholds; or the strongest, whatever the thresholds, so many at each
+    refinement that `max_gaussians` is reached at the last one (for short runs, in which little exceeds a threshold)."""
+    grow_scale3d: PositiveFloat = 0.01
+    """Size above which a Gaussian is split rather than cloned."""
+    prune_opacity: float = Field(0.005, ge=0, lt=1)
+    """Opacity below which a Gaussian is removed."""
+    prune_scale3d: PositiveFloat = 0.1
+    """Size above which a Gaussian is removed."""
+    refine_every: PositiveInt = 100
+    """Steps between refinements."""
+    refine_start: float = Field(0.05, ge=0, le=1)
+    """Share of the run before the first refinement."""
+    refine_stop: float = Field(0.6, ge=0, le=1)
+    """Share of the run after the last refinement."""
+    reset_every: NonNegativeInt = 3000
+    """Steps between resets of the opacities, as long as refinement lasts; 0 never resets."""
+    max_gaussians: PositiveInt = 120_000
+    """Growth stops here; the strongest come first."""
