@@ -16,6 +16,7 @@ from instax3d.interfaces import ViewGenerator
 from instax3d.plugin import Kind
 from instax3d.types import Cameras, Capture, Photo, Views
 
+from .closed_form import foreground_colours
 from .config import TemplateConfig
 from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from .head import Head, PhotoCamera, fill_mouth, make_head, snap
@@ -26,7 +27,7 @@ from .outline import make_outline
 from .provenance import SEEN, trust
 from .scene import Scene, build_scene
 from .shading import Drawing, Painter
-from .texture import edge_fade, paint, person_colours
+from .texture import edge_fade, paint
 from .volume import smoothstep
 
 FIELD_OF_VIEW = 33.8
@@ -192,12 +193,12 @@ def place_photo(person: Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Fl
     relative = crop.scale / square.crop.scale
     offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
     from_square = Crop(relative, offset, crop.size)
-    colours, _ = person_colours(square, person.alpha)
+    colours = foreground_colours(square.rgb, person.alpha)
     # the matte ends with the photo; continue it, so that it does not fade there
     nearest = ndimage.distance_transform_edt(~erode(square.valid, 2), return_distances=False, return_indices=True)
     alpha, colours = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colours)
     rgb = crop.cut(person.source.rgb)
-    # at the soft rim the photo's pixels hold background: there the continued colours of the person
+    # at the soft rim the photo's pixels hold background: there the person's own colours
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
     cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
     inside = edge_fade(cut_valid(person.source, crop), 6)

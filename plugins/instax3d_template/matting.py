@@ -1,4 +1,4 @@
-"""Cutting the person out: GrabCut seeded by the fitted head, refined to a soft matte by a guided filter.
+"""Cutting the person out: GrabCut seeded by the fitted head, refined to a soft matte in closed form.
 
 GrabCut: Rother et al., SIGGRAPH 2004. Guided filter: He et al., PAMI 2013, eq. 14-16 (colour guide).
 """
@@ -9,14 +9,23 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
+from .closed_form import matte
 from .framing import WorkingSquare
 
 _HAIR_ELLIPSES = (1.2, 1.7)
 """Half widths of the hair ellipses that are tried, in half face widths: close-cropped and voluminous hair."""
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
-_DARK = 0.25
-"""Photos of a lower median value are lifted before they are segmented."""
+_LAB_LEVELS = np.array([[2.0, 2.5, 2.5], [0, 128, 128]], np.float32)
+"""Levels per unit of L*, a* and b*, and at zero, in what GrabCut gets: hue parts dark hair from a dark ground."""
+_STEP_AT_RIM = 20.0
+"""What counts as the outline's contrast where the photo's edge cuts the person."""
+_OUTWARDS, _INWARDS = 10, 5
+"""Pixels about the outline in which the matte is soft: loose hair stands out further than skin shines through."""
+_HELD = 0.02
+"""Weight of the outline found by GrabCut where the colours tell nothing."""
+_CERTAIN = 0.06
+"""A matte this near to 0 or 1 is taken to be that."""
 _BACKGROUND, _FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
 _PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 
@@ -55,13 +64,16 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
     if square.alpha is not None:
         return np.asarray(square.alpha * square.valid)
     if _on_white(square):
-        return _solve(square, _white_seeds(square))
-    candidates = [_solve(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
-    # contrast alone would take the face without its hair: the cut-out must also hold the head
-    above_chin = head & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
-    held = np.array([(alpha[above_chin] > 0.5).mean() for alpha in candidates])
-    contrast = np.array([_outline_contrast(square, alpha > 0.5) for alpha in candidates])
-    return candidates[int(np.where(held > held.max() - 0.03, contrast, -1).argmax())]
+        return _soften(square, _segment(square, _white_seeds(square)))
+    candidates = [_segment(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
+    return _soften(square, max(candidates, key=lambda person: _quality(square, head, person)))
+
+
+def _quality(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
+    """The better of two cut-outs has the sharper outline, and holds the head: contrast alone would drop its hair."""
+    above_chin = head & square.valid & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
+    held = float(person[above_chin].mean()) if above_chin.any() else 1.0
+    return _outline_contrast(square, person) * held**10
 
 
 def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -127,24 +139,21 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     return seeds
 
 
-def _solve(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Float[ndarray, "s s"]:
-    """GrabCut at half resolution on the valid part, then the refined matte of the piece that holds the nose."""
+def _segment(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """GrabCut at half resolution on the valid part: the piece that holds the nose."""
     rows, columns = np.nonzero(square.valid)
     part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    rgb = square.rgb[part]
-    if np.median(rgb) < _DARK:  # dark hair on a dark ground differs by little: the square root lifts it
-        rgb = np.sqrt(rgb)
-    image = np.ascontiguousarray((rgb * 255).astype(np.uint8))
+    levels = square.lab[part] * _LAB_LEVELS[0] + _LAB_LEVELS[1]
     half = np.ascontiguousarray(seeds[part][::2, ::2])
     # GrabCut fails where one side has no seed: then the seeds are the answer
     if np.isin(half, (_BACKGROUND, _PROBABLY_BACKGROUND)).any():
-        small = cv2.resize(image, half.shape[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.resize(levels.clip(0, 255).astype(np.uint8), half.shape[::-1], interpolation=cv2.INTER_AREA)
         cv2.setRNGSeed(0)
         cv2.grabCut(small, half, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     person = np.isin(half, (_FOREGROUND, _PROBABLY_FOREGROUND)).astype(np.float32)
     full = np.zeros(seeds.shape, np.uint8)
-    full[part] = cv2.resize(person, image.shape[1::-1]) > 0.5
-    return np.asarray(_soften(square.rgb, _one_piece(full, square)) * square.valid)
+    full[part] = cv2.GaussianBlur(cv2.resize(person, levels.shape[1::-1]), (0, 0), 2) > 0.5
+    return np.asarray(_one_piece(full, square) & square.valid)
 
 
 def _one_piece(person: UInt8[ndarray, "s s"], square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -162,11 +171,14 @@ def _one_piece(person: UInt8[ndarray, "s s"], square: WorkingSquare) -> Bool[nda
     return np.asarray(piece)
 
 
-def _soften(rgb: Float[ndarray, "s s 3"], person: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
-    """The matte follows the picture's edges within a few pixels of the outline."""
-    soft = np.clip((guided_filter(rgb, person.astype(np.float32), 5, 1e-4) - 0.1) / 0.8, 0, 1)
-    band = dilate(person, 5) & ~erode(person, 5)
-    return np.where(band, soft, person).astype(np.float32)
+def _soften(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
+    """The matte follows the picture's edges and hairs within a few pixels of the outline."""
+    band = dilate(person, _OUTWARDS) & ~erode(person | ~square.valid, _INWARDS) & square.valid
+    guess = person.astype(np.float32)
+    guess = np.where(band, cv2.GaussianBlur(guess, (0, 0), 2), guess)
+    alpha = matte(square.rgb, guess, band, _HELD)
+    clear = np.clip((alpha - _CERTAIN) / (1 - 2 * _CERTAIN), 0, 1)
+    return np.asarray(clear * square.valid, np.float32)
 
 
 def guided_filter(
@@ -193,9 +205,12 @@ def _outline_contrast(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> fl
     outline = np.concatenate(contours)[:, 0]
     inside = erode(square.valid, 6)
     inside[:8] = inside[:, :8] = inside[:, -8:] = False
-    outline = outline[inside[outline[:, 1], outline[:, 0]] & (outline[:, 1] < square.landmarks[8, 1])]
+    outline = outline[outline[:, 1] < square.landmarks[8, 1]]
     if len(outline) <= 20:
         return 0.0
+    within = inside[outline[:, 1], outline[:, 0]]
+    at_rim = int((~within).sum())
+    outline = outline[within]
     distance = cv2.GaussianBlur(signed_distance(person), (0, 0), 2)
     dy, dx = (slope[outline[:, 1], outline[:, 0]] for slope in np.gradient(distance))
     normal = np.stack([dx, dy], 1) / np.maximum(np.hypot(dx, dy), 1e-6)[:, None]
@@ -206,4 +221,4 @@ def _outline_contrast(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> fl
         return np.asarray(lab[y, x])
 
     step = np.linalg.norm(at(outline + 4 * normal) - at(outline - 4 * normal), axis=1)
-    return float(np.minimum(step, 40).mean())
+    return float((np.minimum(step, 40).sum() + _STEP_AT_RIM * at_rim) / (len(step) + at_rim))

@@ -1,0 +1,115 @@
+"""Soft mattes at hair's fineness, and the person's own colours at soft pixels.
+
+Closed-form matting: Levin, Lischinski and Weiss, PAMI 2008, eq. 12. Foreground colours: Germer et al., "Fast
+Multi-Level Foreground Estimation", ICPR 2020, eq. 4. (pymatting has both, but compiles for most of a minute at its
+first import; a band along the outline needs no compiled code.)
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import sparse
+from scipy.sparse.linalg import cg
+
+_EPSILON = 1e-6
+"""Regularises the colours' covariance in a window of 3x3 pixels; sRGB in [0, 1] squared."""
+_TOLERANCE, _STEPS = 1e-3, 300
+"""Of the conjugate gradients."""
+_SMOOTHNESS = 1e-5
+"""Weight of equal colours of neighbours where the matte is flat (Germer et al.)."""
+
+
+def matte(
+    rgb: Float[ndarray, "h w 3"],
+    guess: Float[ndarray, "h w"],
+    unknown: Bool[ndarray, "h w"],
+    held: float,
+) -> Float[ndarray, "h w"]:
+    """Opacity that varies with the colours alone within any small window, where it is unknown.
+
+    Args:
+        rgb: the picture.
+        guess: opacity; exact where it is not unknown.
+        unknown: where to solve; must leave some pixels known.
+        held: weight of the guess where it is unknown. Levin's windows weigh about 1.
+    """
+    number = np.full(unknown.shape, -1)
+    number[unknown] = np.arange(unknown.sum())
+    centres = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3)))[1:-1, 1:-1] > 0
+    colours = sliding_window_view(rgb, (3, 3), (0, 1))[centres].reshape(-1, 3, 9).transpose(0, 2, 1).astype(np.float64)
+    index = sliding_window_view(number, (3, 3))[centres].reshape(-1, 9)
+    values = sliding_window_view(guess, (3, 3))[centres].reshape(-1, 9).astype(np.float64)
+
+    offset = colours - colours.mean(1, keepdims=True)
+    covariance = offset.transpose(0, 2, 1) @ offset / 9 + _EPSILON / 9 * np.eye(3)
+    affinity = (1 + offset @ np.linalg.solve(covariance, offset.transpose(0, 2, 1))) / 9
+    laplacian = np.eye(9) - affinity
+
+    free = index >= 0
+    between = free[:, :, None] & free[:, None, :]
+    rows, columns = (np.broadcast_to(i, between.shape)[between] for i in (index[:, :, None], index[:, None, :]))
+    count = int(unknown.sum())
+    system = sparse.csr_matrix((laplacian[between], (rows, columns)), (count, count)) + held * sparse.eye(count)
+    pull = -(laplacian @ np.where(free, 0, values)[..., None])[..., 0]
+    right = np.bincount(index[free], pull[free], count) + held * guess[unknown]
+    solved, _ = cg(
+        system,
+        right,
+        guess[unknown].astype(np.float64),
+        rtol=_TOLERANCE,
+        maxiter=_STEPS,
+        M=sparse.diags(1 / system.diagonal()),
+    )
+    result = guess.copy()
+    result[unknown] = np.clip(solved, 0, 1)
+    return result
+
+
+def foreground_colours(rgb: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
+    """The person's colours without the background that soft pixels hold; beyond the matte they are continued."""
+    height, width = alpha.shape
+    levels = int(np.ceil(np.log2(max(height, width))))
+    front, back = (np.tile(_mean(rgb, weight), (1, 1, 1)) for weight in (alpha > 0.9, alpha < 0.1))
+    for level in range(levels + 1):
+        size = (max(1, round(width ** (level / levels))), max(1, round(height ** (level / levels))))
+        image = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        share = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]
+        front, back = (
+            cv2.resize(c, size, interpolation=cv2.INTER_NEAREST).reshape(*share.shape[:2], 3) for c in (front, back)
+        )
+        for _ in range(10 if max(size) <= 32 else 2):
+            front, back = _balanced(image.reshape(front.shape), share, front, back)
+    return front
+
+
+def _mean(rgb: Float[ndarray, "h w 3"], chosen: Bool[ndarray, "h w"]) -> Float[ndarray, "3"]:
+    return np.asarray(rgb[chosen].mean(0) if chosen.any() else rgb.mean((0, 1)))
+
+
+def _balanced(
+    image: Float[ndarray, "h w 3"],
+    share: Float[ndarray, "h w 1"],
+    front: Float[ndarray, "h w 3"],
+    back: Float[ndarray, "h w 3"],
+) -> tuple[Float[ndarray, "h w 3"], Float[ndarray, "h w 3"]]:
+    """One Jacobi step: each pixel's two colours in the least squares for its neighbours' present ones."""
+    total = np.zeros_like(share)
+    near_front, near_back = np.zeros_like(front), np.zeros_like(back)
+    padded = [np.pad(a, ((1, 1), (1, 1), (0, 0)), mode="edge") for a in (share, front, back)]
+    height, width = share.shape[:2]
+    for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        other, f, b = (a[dy : dy + height, dx : dx + width] for a in padded)
+        weight = _SMOOTHNESS + np.abs(share - other)
+        total += weight
+        near_front += weight * f
+        near_back += weight * b
+    # the two colours of a pixel solve [[a a + t, a b], [a b, b b + t]] (F, B) = (a I + sum F, b I + sum B), b = 1 - a
+    a, b = share, 1 - share
+    right_front, right_back = a * image + near_front, b * image + near_back
+    determinant = total * (a * a + b * b + total)
+    solved_front = ((b * b + total) * right_front - a * b * right_back) / determinant
+    solved_back = ((a * a + total) * right_back - a * b * right_front) / determinant
+    return np.clip(solved_front, 0, 1), np.clip(solved_back, 0, 1)
