@@ -105,7 +105,9 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     sides = _measured_sides(head, outline, axes, origin, drop, generic)
     to_left, to_right = (side * margin for side in sides)
     wider = np.maximum(1, (to_left + to_right) / 2 / generic) ** 0.7  # a wide collar is deep as well
-    return Bust(axes, origin, drop, to_left, to_right, ahead * margin * wider, behind * margin * wider)
+    # nobody gets thinner below the shoulders
+    to_front, to_back = (np.maximum.accumulate(depth * margin * wider) for depth in (ahead, behind))
+    return Bust(axes, origin, drop, to_left, to_right, to_front, to_back)
 
 
 def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:

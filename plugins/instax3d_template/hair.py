@@ -35,6 +35,10 @@ _SHEET = 0.012
 """Hair lying on the back or on the chest, metres."""
 _HANGING = -0.02
 """Hair that reaches this far below the chin (here: above it) hangs down also behind, metres."""
+_BESIDE_FACE = 0.004
+"""Hair this far inside the head's outline lies on the face rather than beside it, metres."""
+_EAR_SURELY_HIDDEN = 0.85
+"""Share of hair over one ear above which it is hidden although the other one shows."""
 _LONGEST = 0.22
 """Long hair ends at most this far below the chin, metres."""
 
@@ -51,20 +55,23 @@ def hidden_ears(head: Head, outline: Outline) -> Bool[ndarray, "n"]:
     # negative: nothing to be seen of this ear
     shown = [ear & lower & seen for ear in sides]
     shares = [float(on_hair[ear].mean()) if ear.sum() >= 15 else -1.0 for ear in shown]
-    hidden = [(share if share >= 0 else max(shares)) > 0.5 for share in shares]
+    told = [share for share in shares if share >= 0]
+    # most heads show both ears or none
+    both = bool(told) and float(np.mean(told)) > 0.5
+    hidden = [both or share > _EAR_SURELY_HIDDEN for share in shares]
     covered: ndarray = np.logical_or.reduce([ear & hide for ear, hide in zip(sides, hidden, strict=True)])
     return covered
 
 
 def mesh_hair(
-    head: Head, bust: Bust, outline: Outline, body_depth: Float[ndarray, "s s"]
+    head: Head, covered_ears: Bool[ndarray, "v"], bust: Bust, outline: Outline, body_depth: Float[ndarray, "s s"]
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Float[ndarray, "n 3"]]:
     """Closed surface of the hair: vertices, faces, normals; empty where there is none.
 
-    ``head`` comes without the ears that hair covers; ``body_depth`` is the depth at which the photo sees head and
+    In ``head`` the ears that hair covers are flat; ``body_depth`` is the depth at which the photo sees head and
     bust, infinite elsewhere.
     """
-    thickness, covered = hair_thickness(head, outline)
+    thickness, covered = hair_thickness(head, covered_ears, outline)
     fall = _measure_fall(head, bust, outline)
     skin = head.vertices[head.skin]
     margin = float(np.clip(thickness.max(), 0.01, _THICKEST)) + 0.015
@@ -99,7 +106,9 @@ def _seen(head: Head, outline: Outline, at: Float[ndarray, "n 3"], facing: float
     return seen
 
 
-def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
+def hair_thickness(
+    head: Head, covered_ears: Bool[ndarray, "n"], outline: Outline
+) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
     """Thickness of the hair over each vertex of the head in metres, negative where there is none; and where the photo
     shows hair lying on the head.
 
@@ -120,7 +129,7 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     bare = seen & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
     # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
     turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
-    at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < 0.015
+    at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < _BESIDE_FACE
     grazing = (
         region["face"]
         & (head.vertices[:, 1] < head.landmarks[19, 1])
@@ -144,15 +153,14 @@ def hair_thickness(head: Head, outline: Outline) -> tuple[Float[ndarray, "n"], B
     tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
     tell(rim[cut], np.maximum(measured[cut] + 0.005, 0.7 * typical), 0.3)
-    bare_ears = region["ears"] & np.isin(np.arange(count), head.faces)
-    tell(bare_ears, _ABSENT, 2.0)
+    tell(region["ears"] & ~covered_ears, _ABSENT, 2.0)
 
     edges, _ = unique_edges(head.faces)
     links = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
     links = (links + links.T).tocsr()
     laplacian = sp.diags(np.asarray(links.sum(1)).ravel()) - links
 
-    hairy = covered | scalp & ~seen & ~np.isin(np.arange(count), rim)
+    hairy = covered | (scalp | covered_ears) & ~seen & ~np.isin(np.arange(count), rim)
 
     def solve() -> ndarray:
         solved = spsolve((sp.diags(weight + 1e-6) + 0.08 * laplacian).tocsc(), weight * value)
@@ -332,6 +340,54 @@ def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[
     return out
 
 
+@dataclass(frozen=True)
+class _Front:
+    """How far forward the hair beside the face reaches."""
+
+    heights: Float[ndarray, "rows"]
+    left: Float[ndarray, "rows"]
+    right: Float[ndarray, "rows"]
+    """World z, metres."""
+
+    def room(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+        """Metres from each point forward to the hair's front edge, negative ahead of it."""
+        on_left = smoothstep(points[:, 0], -0.02, 0.02)
+        sides = (np.interp(points[:, 1], self.heights, side) for side in (self.left, self.right))
+        left, right = sides
+        return np.asarray(on_left * left + (1 - on_left) * right - points[:, 2])
+
+
+def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
+    """A usual hairline, moved forward to where the photo shows hair on temples and cheeks."""
+    ears = head.vertices[head.regions["ears"]]
+    ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[19, 1])
+    top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[8, 1])
+    step = 0.004
+    heights = np.arange(chin - 0.02, top + step, step)
+    knots = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
+    usual = ear_z + np.interp(heights, knots, np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + 0.015 * hangs)
+    most = ear_z + np.interp(heights, knots, [0.06, 0.065, 0.075, 0.09, 0.12, 0.30])
+
+    at = head.camera.project(head.vertices)
+    inside = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel > _BESIDE_FACE
+    on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
+    shown = on_hair & inside & _seen(head, outline, at, 0.1) & ~head.regions["ears"]
+    row = np.clip(((head.vertices[:, 1] - heights[0]) / step).round().astype(int), 0, len(heights) - 1)
+    sides = []
+    for sign in (1, -1):
+        found = np.full(len(heights), -1.0)
+        here = shown & (head.vertices[:, 0] * sign > 0)
+        np.maximum.at(found, row[here], head.vertices[here, 2])
+        found = ndimage.median_filter(ndimage.maximum_filter1d(found, 3), 5)
+        sides.append(ndimage.gaussian_filter1d(np.clip(found, usual, np.maximum(usual, most)), 2.0))
+    return _Front(heights, *sides)
+
+
+def _edge_thickness(room: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """Most that hair stands off the head so far behind its front edge, metres: a rounded edge."""
+    return np.where(room > 0, 0.003 + np.sqrt(0.03 * np.maximum(room, 0)), 0.003 + 0.6 * room)
+
+
 def _carve(
     field: Float[ndarray, "n"],
     distance: Float[ndarray, "n"],
@@ -352,13 +408,9 @@ def _carve(
     shown = sample(outline.hair, at) + 0.001
     field = np.minimum(field, np.maximum(shown, behind))
 
-    # how far forward hair may stand beside the face; more only as a thin sheet where the photo shows it on the head
-    ears = head.vertices[head.regions["ears"]]
-    ear_z = float(np.median(ears[:, 2]))
-    brow, top, chin = head.landmarks[19, 1], head.vertices[:, 1].max(), head.landmarks[8, 1]
-    heights = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
-    limits = np.array([0.02, 0.02, 0.04, 0.06, 0.10, 0.30]) + (0.015 if fall.hangs else 0.0)
-    ahead = ear_z + np.interp(points[:, 1], heights, limits) - points[:, 2]
+    # beside the face hair may stand so far forward, thinning out; more only as a sheet where the photo shows it
+    ahead = _front(head, outline, fall.hangs).room(points)
+    field = np.minimum(field, _edge_thickness(ahead) - distance)
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (on_skin - 0.5))
     chest = np.full(len(points), -0.05)
     if fall.hangs:

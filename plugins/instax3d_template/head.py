@@ -7,12 +7,14 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.mesh import vertex_normals
+from instax3d.mesh import unique_edges, vertex_normals
 from instax3d.mesh_raster import MeshRaster, project, rasterise
 
 from .matting import signed_distance
@@ -96,9 +98,21 @@ class Head:
         """What the photo sees of the head."""
         return self.camera.rasterise(self.vertices, self.faces)
 
-    def without(self, hidden: Bool[ndarray, "n"]) -> "Head":
-        """The head without the triangles that touch the given vertices."""
-        return replace(self, faces=self.faces[~hidden[self.faces].any(1)])
+    def flattened(self, hidden: Bool[ndarray, "n"]) -> "Head":
+        """The head with some vertices laid on a smooth patch (a membrane) spanned by their surroundings."""
+        if not hidden.any():
+            return self
+        edges, _ = unique_edges(self.skin_faces)
+        count = len(self.vertices)
+        links = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+        links = (links + links.T).tocsr()
+        moving = np.flatnonzero(hidden & (np.asarray(links.sum(1)).ravel() > 0))
+        laplacian = (sp.diags(np.asarray(links.sum(1)).ravel()) - links).tocsr()[moving]
+        known = np.ones(count, bool)
+        known[moving] = False
+        vertices = self.vertices.copy()
+        vertices[moving] = spsolve(laplacian[:, moving].tocsc(), -laplacian[:, known] @ self.vertices[known])
+        return replace(self, vertices=vertices)
 
     def above(self, height: float) -> Int[ndarray, "g 3"]:
         """The triangles that lie wholly above a height: without the shoulders that some models have."""

@@ -49,17 +49,19 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
     """Shape the bust and, unless the head is bald, the hair."""
     bust = fit_bust(head, outline)
     head = replace(head, vertices=np.where(head.skin[:, None], bust.swallow(head.vertices), head.vertices))
+    covered_ears = np.zeros(len(head.vertices), bool)
     if not labels.bald:
-        head = head.without(hidden_ears(head, outline))
+        covered_ears = hidden_ears(head, outline)
+        head = head.flattened(covered_ears)
     kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
     plain = head.regions["face"] & ~head.regions["lips"] & ~head.regions["eyeballs"]
-    marks = np.stack([head.regions["scalp"], head.regions["ears"], plain], 1)
+    marks = np.stack([head.regions["scalp"], head.regions["ears"] & ~covered_ears, plain], 1)
     carried = np.concatenate([head.vertices, head.neutral, marks], 1)
     dense, head_faces = subdivide(carried, kept)
     pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
     if not labels.bald:
         vertices, faces = _joined([piece[:2] for piece in pieces])
-        pieces.append(mesh_hair(head, bust, outline, head.camera.rasterise(vertices, faces).depth))
+        pieces.append(mesh_hair(head, covered_ears, bust, outline, head.camera.rasterise(vertices, faces).depth))
     vertices, faces = _joined([piece[:2] for piece in pieces])
     part = np.repeat(np.arange(len(pieces), dtype=np.uint8), [len(piece[0]) for piece in pieces])
     # the head by its neutral shape, the rest by place
