@@ -17,9 +17,18 @@ class Spreader:
     Solved directly on cells of vertices, then refined on the vertices by conjugate gradients, all channels at once.
     """
 
-    def __init__(self, vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], group: Int[ndarray, "n"]) -> None:
+    def __init__(
+        self,
+        vertices: Float[ndarray, "n 3"],
+        faces: Int[ndarray, "f 3"],
+        group: Int[ndarray, "n"],
+        bridges: Int[ndarray, "m 2"] | None = None,
+    ) -> None:
+        """``bridges`` are further edges, where parts touch that are not connected."""
         count = len(vertices)
-        pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+        pairs = np.concatenate(
+            [faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]], *([] if bridges is None else [bridges])]
+        )
         links = sp.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count)).tocsr()
         links = links.maximum(links.T)
         self._laplacian = (sp.diags(np.asarray(links.sum(1)).ravel()) - links).tocsr()

@@ -26,4 +26,4 @@ def complete(shares: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> F
 
 def trust(shares: Float[ndarray, "*size 3"]) -> Float[ndarray, "*size"]:
     """The weight of each pixel in construction."""
-    return shares @ _TRUST
+    return np.asarray(shares @ _TRUST)

@@ -13,15 +13,20 @@ from numpy import ndarray
 from instax3d.mesh_raster import rasterise
 
 from .head import PhotoCamera
-from .noise import SIZE, Noise
+from .noise import PIXEL, SIZE, Noise
 from .provenance import GUESSED, MIRRORED, SEEN, complete
-from .scene import HAIR_PART, Scene
+from .scene import BUST, HAIR_PART, HEAD, Scene
 from .texture import Appearance
 from .volume import smoothstep
 
 _SUPERSAMPLING = 2
-_CROWN_BELOW_TOP = 0.09
-"""The strands' lines of longitude meet on an axis through this point of the head, metres."""
+_CROWN_Z, _AXIS_Z = -0.04, 0.0
+"""The crown, from which the hair grows outwards, and the axis around which it hangs lie so far in front, metres."""
+_SCALP = 3
+"""Kind of the head's surface where hair grows; the other kinds are the scene's parts."""
+# columns of the interpolated attributes
+_POSITION, _BASE, _COVER, _BORDER, _MIRROR_AT, _MIRROR_WEIGHT, _MIRROR_SHARE = 0, 3, 6, 9, 10, 12, 13
+_FACING, _MIRROR_FACING, _GRAIN, _PLANES = 14, 15, 16, 17
 
 
 @dataclass(frozen=True)
@@ -41,20 +46,37 @@ class Painter:
     def __init__(self, scene: Scene, appearance: Appearance, camera: PhotoCamera, noise: Noise) -> None:
         self._scene, self._camera = scene, camera
         look = appearance
-        spread = np.where((scene.part == HAIR_PART)[:, None], look.hair_spread, 0.0)
-        columns = [
-            scene.vertices,
-            look.base,
-            look.mirror_at,
-            look.mirror_weight[:, None],
-            look.facing[:, None],
-            look.compatible[:, None],
-            spread,
-            look.grain[:, None],
-        ]
-        self._attributes = np.concatenate(columns, axis=1).astype(np.float32)
-        self._textures = (look.photo, look.detail, look.depth, look.usable, noise.strands, noise.grain)
-        self._crown = np.array([0.0, scene.top - _CROWN_BELOW_TOP, -0.01])
+        planes = scene.normals**4 + 1e-6
+        columns = {
+            _POSITION: scene.vertices,
+            _BASE: look.base,
+            _COVER: look.cover,
+            _BORDER: look.border[:, None],
+            _MIRROR_AT: look.mirror_at,
+            _MIRROR_WEIGHT: look.mirror_weight[:, None],
+            _MIRROR_SHARE: look.mirror_share[:, None],
+            _FACING: look.facing[:, None],
+            _MIRROR_FACING: look.mirror_facing[:, None],
+            _GRAIN: look.grain[:, None],
+            _PLANES: planes / planes.sum(1, keepdims=True),
+        }
+        assert list(columns) == sorted(columns)
+        self._attributes = np.concatenate(list(columns.values()), axis=1).astype(np.float32)
+        kind = np.where((scene.part == HEAD) & look.hairy, _SCALP, scene.part)
+        self._kind = kind[scene.faces[:, 0]].astype(np.uint8)
+        cloth = np.zeros((1, 1, 3), np.float32) if look.cloth is None else noise.like(look.cloth)
+        self._textures = (
+            look.photo,
+            look.detail,
+            look.depth,
+            look.usable,
+            look.fits,
+            noise.strands,
+            noise.grain,
+            cloth,
+        )
+        self._hair_bands = look.hair_bands.astype(np.float32)
+        self._scale = np.array([scene.top, look.pixel])
 
     def draw(self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int) -> Drawing:
         """The scene from a camera."""
@@ -68,9 +90,12 @@ class Painter:
         near = 1 - float(smoothstep(np.array(turned), 8, 35))
         to_photo = self._camera.K @ self._camera.viewmat[:3]
         mask = raster.mask
+        kind = self._kind[raster.face[mask]]
         image = np.ones((*mask.shape, 3), np.float32)
         shares = np.zeros_like(image)
-        image[mask], shares[mask] = _colours(values, to_photo, near, self._crown, *self._textures)
+        image[mask], shares[mask] = _colours(
+            values, kind, to_photo, near, self._scale, self._hair_bands, *self._textures
+        )
         small, alpha, shares = (
             cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
             for part in (image, mask.astype(np.float32), shares)
@@ -101,52 +126,138 @@ def _step(x: float, low: float, high: float) -> float:
     return t * t * (3 - 2 * t)
 
 
+@njit(inline="always")
+@no_type_check
+def _wrapped(tile: Any, x: float, y: float, channel: int) -> Any:
+    """Bilinear value of a tile that goes on for ever; its side is a power of 2."""
+    last = len(tile) - 1
+    left, upper = np.floor(x), np.floor(y)
+    u, v = x - left, y - upper
+    c0, r0 = int(left) & last, int(upper) & last
+    c1, r1 = (c0 + 1) & last, (r0 + 1) & last
+    above = tile[r0, c0, channel] * (1 - u) + tile[r0, c1, channel] * u
+    below = tile[r1, c0, channel] * (1 - u) + tile[r1, c1, channel] * u
+    return above * (1 - v) + below * v
+
+
+@njit(inline="always")
+@no_type_check
+def _strands(x: float, y: float, z: float, top: float, strands: Any, out: Any) -> None:
+    """Layers of strands at a place: they run from the crown over the head and then straight down.
+
+    They keep their width where they fan out: two octaves of the texture are mixed by the distance from the crown.
+    """
+    below = top - y
+    behind = z - (_CROWN_Z + (_AXIS_Z - _CROWN_Z) * _step(below, 0.0, 0.12))
+    radius = np.hypot(x, behind)
+    # cut in front, where hair is parted
+    turn = np.arctan2(-x, -behind) / (2 * np.pi)
+    along = (radius + max(below, 0.0)) / (2 * PIXEL)
+    octave = max(np.log2(max(radius, 1e-3) * (2 * np.pi / PIXEL / SIZE)), -4.0)
+    whole = np.floor(octave)
+    part = octave - whole
+    even = 1 / np.sqrt(part * part + (1 - part) * (1 - part))
+    finer = turn * SIZE * 2.0**whole
+    for band in range(3):
+        out[band] = even * (
+            (1 - part) * _wrapped(strands, finer, along + 311 * whole, band)
+            + part * _wrapped(strands, 2 * finer, along + 311 * (whole + 1), band)
+        )
+
+
+@njit(inline="always")
+@no_type_check
+def _cloth(x: float, y: float, z: float, value: Any, pixel: float, cloth: Any, channel: int, plain: float) -> float:
+    """Made-up cloth, laid on from the three sides; plain grain where the photo tells nothing of it."""
+    if len(cloth) == 1:
+        return plain
+    side, above, front = value[_PLANES], value[_PLANES + 1], value[_PLANES + 2]
+    even = 1 / np.sqrt(side * side + above * above + front * front)
+    x, y, z = x / pixel, y / pixel, z / pixel
+    return even * (
+        side * _wrapped(cloth, z, y, channel)
+        + above * _wrapped(cloth, x, z, channel)
+        + front * _wrapped(cloth, x, y, channel)
+    )
+
+
 @njit(cache=True, parallel=True)
 @no_type_check
 def _colours(
     values: Any,
+    kinds: Any,
     to_photo: Any,
     near: float,
-    crown: Any,
+    scale: Any,
+    hair_bands: Any,
     photo: Any,
     detail: Any,
     depth: Any,
     usable: Any,
+    fits: Any,
     strands: Any,
     grain: Any,
+    cloth: Any,
 ) -> Any:
-    """Colour and provenance of each pixel from its interpolated attributes.
+    """Colour and provenance of each pixel from its interpolated attributes and its kind.
 
-    ``near`` is 1 in the photo's own direction.
+    ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top and the photo's pixel size.
     """
     size = len(photo)
     low = 0.30 - 0.28 * near
     high = low + 0.3 - 0.15 * near
+    top, pixel = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
     for i in prange(len(values)):
-        x, y, z = values[i, 0], values[i, 1], values[i, 2]
+        value, kind = values[i], kinds[i]
+        x, y, z = value[0], value[1], value[2]
         away = to_photo[2, 0] * x + to_photo[2, 1] * y + to_photo[2, 2] * z + to_photo[2, 3]
         px = (to_photo[0, 0] * x + to_photo[0, 1] * y + to_photo[0, 2] * z + to_photo[0, 3]) / away
         py = (to_photo[1, 0] * x + to_photo[1, 1] * y + to_photo[1, 2] * z + to_photo[1, 3]) / away
         column, row, u, v = _corners(px, py, size)
-        mirrored_column, mirrored_row, mirrored_u, mirrored_v = _corners(values[i, 6], values[i, 7], size)
-        mirror_weight, facing, compatible = values[i, 8], values[i, 9], values[i, 10]
+        mirrored_column, mirrored_row, mirrored_u, mirrored_v = _corners(value[_MIRROR_AT], value[_MIRROR_AT + 1], size)
+        facing, mirror_weight = value[_FACING], value[_MIRROR_WEIGHT]
+        fitting, mirror_fitting = 1.0, 1.0
+        if kind != _SCALP:
+            fitting = _bilinear(fits[:, :, kind], column, row, u, v)
+            mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
         weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
-        weight *= _bilinear(usable, column, row, u, v) * _step(facing, low, high) * max(compatible, near)
+        weight *= _bilinear(usable, column, row, u, v) * _step(facing, low, high) * max(fitting, near)
+        mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
+        weight *= 1 - (1 - near) * mirror_weight * mirror_better
+        mirror_weight *= mirror_fitting
 
-        # strands run down from the crown, straight down below it; axis (0, 0.88, -0.47) leans backwards
-        sideways, up, ahead = x - crown[0], y - crown[1], z - crown[2]
-        along = 0.47 * up + 0.88 * ahead
-        polar = np.arctan2(np.hypot(sideways, along), 0.88 * up - 0.47 * ahead) * 10 + 60 * max(-up, 0.0)
-        strand = strands[int(polar * 24) % SIZE, int(np.arctan2(sideways, along) / (2 * np.pi) * SIZE) % SIZE]
-        spot = grain[int(y * 1400) % SIZE, int(np.arctan2(x, z) * 126) % SIZE] * values[i, 14]
+        strand = np.zeros(3)
+        second = 0.0  # share of the second material
+        shadow = 1.0
+        border = value[_BORDER]
+        if kind >= HAIR_PART or (kind == HEAD and border > 0):
+            _strands(x, y, z, top, strands, strand)
+        if kind == HEAD:
+            second = _step(border + 0.12 * strand[0] + 0.08 * strand[1], 0.5, 1.0) if border > 0 else 0.0
+        elif kind == BUST:
+            second = _step(border, -0.0008, 0.0008)
+            shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))
+        spot = grain[int(y * 1400) % SIZE, int(np.arctan2(x, z) * 126) % SIZE] * value[_GRAIN]
         for k in range(3):
-            made_up = strand * values[i, 11 + k] + spot
+            tress = strand[0] * hair_bands[0, k] + strand[1] * hair_bands[1, k] + strand[2] * hair_bands[2, k]
+            first, over = value[_BASE + k], value[_COVER + k]
+            if kind >= HAIR_PART:
+                made_up = tress
+            else:
+                made_up = (1 - second) * spot
+                first *= shadow
+                if kind == HEAD:
+                    made_up += second * tress
+                elif second > 0:
+                    made_up += second * _cloth(x, y, z, value, pixel, cloth, k, spot)
+            guess = (1 - second) * first + second * over
             mirrored = _bilinear(detail[:, :, k], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
-            guess = values[i, 3 + k] + mirror_weight * mirrored + (1 - mirror_weight) * made_up
+            guess += mirror_weight * mirrored + (1 - mirror_weight) * made_up
             colour = weight * _bilinear(photo[:, :, k], column, row, u, v) + (1 - weight) * guess
             out[i, k] = min(max(colour, 0.0), 1.0)
+        mirror_share = (1 - second) * value[_MIRROR_SHARE]
         shares[i, SEEN] = weight
-        shares[i, MIRRORED] = (1 - weight) * mirror_weight
-        shares[i, GUESSED] = (1 - weight) * (1 - mirror_weight)
+        shares[i, MIRRORED] = (1 - weight) * mirror_share
+        shares[i, GUESSED] = (1 - weight) * (1 - mirror_share)
     return out, shares

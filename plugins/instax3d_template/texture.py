@@ -17,12 +17,19 @@ from .framing import WorkingSquare
 from .head import PhotoCamera, sample
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import exposure, shading
+from .materials import border, bridges, cloth_patch, hair_bands, hairline
 from .matting import erode, polygon_mask
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
 
 _DEPTH_TOLERANCE = 0.004
 """Metres by which a point may lie behind the seen surface and still count as seen."""
+_SMOOTHNESS = 0.05
+"""Of the spread colours; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
+_LENT = 0.25
+"""Weight of a mirrored colour, that of a seen one being 1."""
+_DRESSED = 0.08
+"""A person is dressed if at least this share of the body that the photo shows is cloth."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +44,33 @@ class Appearance:
     """Depth of the scene in the photo, 0 where there is none."""
     usable: Float[ndarray, "s s"]
     """1 inside the photo, falling to 0 at its edges."""
+    fits: Float[ndarray, "s s 3"]
+    """For HEAD, BUST and HAIR_PART: 1 where the photo's label fits the part, 0 where something else covers it."""
     base: Float[ndarray, "n 3"]
+    """Low frequencies of the part's first material: skin or hair."""
+    cover: Float[ndarray, "n 3"]
+    """Those of the second: clothes on the bust, hair on the head."""
+    border: Float[ndarray, "n"]
+    """Bust: distance to the edge of the clothes in metres, positive on them. Head: nearness of the hair, 0 to 1."""
+    hairy: Bool[ndarray, "n"]
+    """Hair and what lies under it."""
     facing: Float[ndarray, "n"]
     """Cosine between normal and the direction to the photo's camera."""
-    compatible: Float[ndarray, "n"]
-    """1 where the photo's label fits the part, 0 where something else covers it."""
+    mirror_facing: Float[ndarray, "n"]
+    """That of the mirrored vertex where the photo sees it, else -1."""
     mirror_weight: Float[ndarray, "n"]
+    mirror_share: Float[ndarray, "n"]
+    """Which share of an unseen place's colour is its mirror image's."""
     mirror_at: Float[ndarray, "n 2"]
     """Where the photo sees the mirrored vertex."""
-    hair_spread: Float[ndarray, "3"]
-    """Colour direction and size of the hair's own variation."""
+    hair_bands: Float[ndarray, "3 3"]
+    """Colour of a standard deviation of each layer of `noise.Noise.strands`."""
+    cloth: Float[ndarray, "a b 3"] | None
+    """What cloth looks like, where that is known."""
+    pixel: float
+    """Size of the working square's pixels on the person, metres."""
     grain: Float[ndarray, "n"]
-    """Size of the fine variation of skin and cloth; 0 on hair."""
+    """Size of the fine variation of skin and plain cloth; 0 on hair."""
 
 
 def person_colours(
@@ -72,6 +94,23 @@ def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s
     return np.clip((distance - 1.5) / pixels, 0, 1).astype(np.float32)
 
 
+def better_mirrored(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
+    """How far the mirror image is to be preferred to what grazes the surface, by the cosines of both."""
+    return np.asarray(smoothstep(mirrored - facing, 0.2, 0.45) * (1 - smoothstep(facing, 0.45, 0.75)))
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the photo tells about each vertex."""
+
+    albedo: Float[ndarray, "n 3"]
+    weight: Float[ndarray, "n"]
+    mirror_weight: Float[ndarray, "n"]
+    facing: Float[ndarray, "n"]
+    cloth: Float[ndarray, "n"]
+    """Share of cloth where it projects to."""
+
+
 def paint(
     scene: Scene, camera: PhotoCamera, square: WorkingSquare, alpha: Float[ndarray, "s s"], labels: Labels
 ) -> Appearance:
@@ -85,120 +124,155 @@ def paint(
     at = camera.project(scene.vertices)
     well_inside = erode(core, 2).astype(np.float32)
     seen = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (sample(well_inside, at) > 0.95)
-    facing = camera.facing(scene.vertices, scene.normals)
-    compatible = _compatible(scene, square, labels, at, facing)
-    weight = seen * smoothstep(facing, 0.25, 0.6) * compatible
+    # what grazes an ear is mostly something else
+    facing = camera.facing(scene.vertices, scene.normals) - 0.1 * scene.ears
+    fits = _fits(square, labels)
+    fitting = sample(fits, at)[np.arange(len(at)), scene.part]
+    hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
+    fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
+    own = seen * smoothstep(facing, 0.25, 0.6) * fitting
+    paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
+    mirror_weight = own[scene.mirror] * paired
+    mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
+    weight = own * (1 - better_mirrored(facing, mirror_facing) * mirror_weight)
     colour = sample(blurred, at).astype(np.float64)
 
-    light = shading(scene, exposure(scene), facing, colour, weight)
-    albedo = colour / light[:, None]
-    base = _spread_albedo(scene, square, labels, core, blurred, albedo, weight, facing) * light[:, None]
+    exposed = exposure(scene)
+    light = shading(scene, exposed, facing, colour, weight)[:, None]
+    dressed = _dressed(square, labels, core)
+    cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.0), at)
+    evidence = _Evidence(colour / light, weight, mirror_weight, facing, cloth)
+    complexion, hair = _complexion(scene, evidence), _mean_hair(scene, evidence)
+    base, mirror_share = _base(scene, hairy, evidence, complexion, hair)
+    cover = base.copy() if hair is None else np.broadcast_to(hair, base.shape).copy()
+    edge, patch = hairline(scene, exposed), None
+    bust = scene.part == BUST
+    edge[bust] = -1.0
+    if dressed:
+        cover[bust], edge[bust], usual = _clothes(scene, evidence, complexion)
+        patch = cloth_patch(photo, labels.of(CLOTH) & core, usual)
 
-    hair = labels.of(HAIR) & core
-    spread = np.zeros(3)
-    if hair.sum() > 100:
-        values, directions = np.linalg.eigh(np.cov(detail[hair].T))
-        spread = 0.75 * directions[:, 2] * np.sign(directions[:, 2].sum()) * np.sqrt(values[2])
-    skin, cloth = labels.of(SKIN) & core, labels.of(CLOTH) & core
+    skin = labels.of(SKIN) & core
     skin_grain = 0.5 * min(0.012, float(detail[skin].std())) if skin.any() else 0.003
-    cloth_grain = min(0.012, 0.5 * float(detail[cloth].std())) if cloth.sum() > 200 else skin_grain
-    mirror_weight = weight[scene.mirror] * scene.has_mirror * (scene.part == scene.part[scene.mirror])
+    pixel = float(camera.project(scene.chin[None])[0, 2] / camera.K[0, 0])
     return Appearance(
         photo=photo,
         detail=detail.astype(np.float32),
         depth=depth,
         usable=edge_fade(square.valid, 8),
-        base=np.clip(base, 0, 1),
+        fits=fits,
+        base=np.clip(base * light, 0, 1),
+        cover=np.clip(cover * light, 0, 1),
+        border=edge,
+        hairy=hairy,
         facing=facing,
-        compatible=compatible,
+        mirror_facing=mirror_facing,
         mirror_weight=mirror_weight,
+        mirror_share=mirror_share,
         mirror_at=at[scene.mirror, :2],
-        hair_spread=spread,
-        grain=np.select(
-            [scene.part == HAIR_PART, scene.part == BUST],
-            [
-                0.0,
-                skin_grain + (cloth_grain - skin_grain) * smoothstep(scene.chin[1] - scene.vertices[:, 1], 0.04, 0.08),
-            ],
-            skin_grain,
-        ),
+        hair_bands=hair_bands(photo, labels.of(HAIR) & core, pixel),
+        cloth=patch,
+        pixel=pixel,
+        grain=np.where(hairy, 0.0, skin_grain),
     )
 
 
-def _compatible(
-    scene: Scene, square: WorkingSquare, labels: Labels, at: Float[ndarray, "n 3"], facing: Float[ndarray, "n"]
-) -> Float[ndarray, "n"]:
-    """How far the photo's label agrees with the part: hair must not colour skin or clothes, nor the other way round."""
+def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
+    """How far the photo's label agrees with each part: hair must not colour skin or clothes, nor they the hair."""
     hair = labels.of(HAIR).astype(np.float32)
-    near_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
-    soft_hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
-    cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
+    beside_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
+    on_hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
+    on_cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
     # the hull without the sides of the jaw, which hair may cover
     inner = np.concatenate([square.landmarks[17:], square.landmarks[6:11]])
-    face = erode(polygon_mask(inner, square.crop.size), 2).astype(np.float32)
-    on_hair, beside_hair, on_cloth = (sample(image, at) for image in (soft_hair, near_hair, cloth))
+    face = erode(polygon_mask(inner, square.crop.size), 2)
     skin = (1 - smoothstep(beside_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
-    skin *= np.where(scene.ears, smoothstep(facing, 0.25, 0.5), 1)  # what grazes an ear is mostly something else
-    head = np.where(scene.skull | (sample(face, at) > 0.5), 1.0, skin)
-    choice = {HEAD: head, BUST: 1 - smoothstep(beside_hair, 0.1, 0.5), HAIR_PART: smoothstep(on_hair, 0.3, 0.7)}
-    return np.select([scene.part == part for part in choice], list(choice.values()))
+    fits = np.empty((*hair.shape, 3), np.float32)
+    fits[..., HEAD] = np.where(face, 1.0, skin)
+    fits[..., BUST] = 1 - smoothstep(beside_hair, 0.1, 0.5)
+    fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
+    return fits
 
 
-def _spread_albedo(
+def _dressed(square: WorkingSquare, labels: Labels, core: Bool[ndarray, "s s"]) -> bool:
+    """Whether the photo shows clothes rather than specks that were taken for them."""
+    clothes, body = labels.of(CLOTH) & core, (labels.of(SKIN) | labels.of(CLOTH)) & core
+    body &= np.arange(len(core))[:, None] > square.landmarks[8, 1]
+    return bool(clothes.sum() > max(_DRESSED * body.sum(), 300))
+
+
+def _complexion(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None:
+    """Albedo of the face without highlights and shadows."""
+    skin = scene.plain_skin & (evidence.weight > 0.5) & (scene.vertices[:, 1] > scene.chin[1])
+    if skin.sum() <= 100:
+        return None
+    tone = evidence.albedo[skin].mean(1)
+    low, high = np.percentile(tone, [25, 60])
+    return np.asarray(np.median(evidence.albedo[skin][(tone >= low) & (tone <= high)], 0))
+
+
+def _mean_hair(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None:
+    """Mean albedo of the hair that is seen, if any."""
+    weight = evidence.weight * (scene.part == HAIR_PART)
+    return np.asarray((weight[:, None] * evidence.albedo).sum(0) / weight.sum()) if weight.sum() > 5 else None
+
+
+def _base(
     scene: Scene,
-    square: WorkingSquare,
-    labels: Labels,
-    core: Bool[ndarray, "s s"],
-    blurred: Float[ndarray, "s s 3"],
-    albedo: Float[ndarray, "n 3"],
-    weight: Float[ndarray, "n"],
-    facing: Float[ndarray, "n"],
-) -> Float[ndarray, "n 3"]:
-    """Seen colours, mirrored ones matched to them, and priors for what nothing tells about, spread smoothly."""
-    spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64))
-    albedo, prior = albedo.copy(), np.zeros(len(weight))
-    chin_row = square.landmarks[8, 1]
-    y = np.arange(len(core))[:, None]
-    drop = scene.chin[1] - scene.vertices[:, 1]
-    unseen_bust = (scene.part == BUST) & (weight < 0.1)
+    hairy: Bool[ndarray, "n"],
+    evidence: _Evidence,
+    complexion: Float[ndarray, "3"] | None,
+    hair: Float[ndarray, "3"] | None,
+) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n"]]:
+    """Albedo of skin and hair everywhere, and which share of an unseen one is the mirror's.
 
-    around_neck = np.hypot(*(scene.vertices - scene.neck)[:, [0, 2]].T) < 0.08
-    skin = scene.plain_skin & (weight > 0.5) & (drop < 0)
-    if skin.sum() > 100:
-        # neither highlights nor shadows: the sides and the back get less of the light that falls on the face
-        tone = albedo[skin].mean(1)
-        low, high = np.percentile(tone, [20, 50])
-        complexion = np.median(albedo[skin][(tone >= low) & (tone <= high)], 0)
-        unseen_head = (scene.part == HEAD) & (weight < 0.1)
-        albedo[unseen_head], prior[unseen_head] = complexion, 0.01
-        neck = unseen_bust & (drop < 0.035) & around_neck
-        albedo[neck], prior[neck] = complexion, 0.1
-    hair = cv2.dilate(labels.of(HAIR).astype(np.uint8), np.ones((15, 15))) > 0
-    body = core & (y > chin_row) & (labels.of(SKIN) | labels.of(CLOTH)) & ~hair
-    if body.sum() > 100:
-        lowest = np.flatnonzero(body.any(1)).max()
-        lower = body & (y > 0.7 * lowest + 0.3 * chin_row)
-        clothes = body & labels.of(CLOTH)
-        dressed = clothes.sum() > 0.15 * body.sum()
-        covered = unseen_bust & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
-        albedo[covered] = np.median(
-            blurred[(clothes & lower if (clothes & lower).any() else clothes) if dressed else lower], 0
-        )
-        # in front, below the photo, what it last showed goes on
-        prior[covered] = np.where(facing[covered] > 0, 0.004, 0.03)
-    hair_vertices = scene.part == HAIR_PART
-    if (weight * hair_vertices).sum() > 5:
-        mean = (weight[hair_vertices, None] * albedo[hair_vertices]).sum(0) / weight[hair_vertices].sum()
-        unseen_hair = hair_vertices & (weight < 0.1)
-        albedo[unseen_hair], prior[unseen_hair] = mean, 0.05
-
-    known = weight + prior
-    mirrored = albedo[scene.mirror]
-    mirror_weight = weight[scene.mirror] * scene.has_mirror * (scene.part == scene.part[scene.mirror])
+    Seen colours, mirrored ones matched to them, and weak priors for what nothing tells about, spread smoothly.
+    """
+    weight, mirror_weight, bust = evidence.weight, evidence.mirror_weight, scene.part == BUST
+    bare = np.where(bust, 1 - evidence.cloth, 1)
+    albedo, prior = evidence.albedo.copy(), np.zeros(len(weight))
+    for colour, which, how_sure in ((complexion, ~hairy, 0.0004), (hair, hairy, 0.004)):
+        if colour is not None:
+            unseen = which & (weight * bare < 0.1)
+            albedo[unseen], prior[unseen] = colour, how_sure
+    spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64), bridges(scene))
+    mirrored = evidence.albedo[scene.mirror]
     both = weight * mirror_weight
     if both.sum() > 20:  # the other side is lit differently: learn by how much where both are seen
-        mirrored = mirrored + spreader.spread(albedo - mirrored, both, 0.3)
-    lent = 0.25 * mirror_weight * (1 - weight)
+        mirrored = np.clip(mirrored + spreader.spread(evidence.albedo - mirrored, both, 0.3), 0, 2)
+    known = weight * bare + prior
+    lent = _LENT * mirror_weight * (1 - weight) * bare[scene.mirror]
     total = known + lent
-    values = (known[:, None] * albedo + lent[:, None] * np.clip(mirrored, 0, 2)) / np.maximum(total, 1e-6)[:, None]
-    return spreader.spread(values, total, 0.05)
+    values = (known[:, None] * albedo + lent[:, None] * mirrored) / np.maximum(total, 1e-6)[:, None]
+    return spreader.spread(values, total, _SMOOTHNESS), lent / (total + 0.02)
+
+
+def _clothes(
+    scene: Scene, evidence: _Evidence, complexion: Float[ndarray, "3"] | None
+) -> tuple[Float[ndarray, "b 3"], Float[ndarray, "b"], Float[ndarray, "3"]]:
+    """Albedo of the clothes and distance to their edge for the bust's vertices, and their usual albedo."""
+    which = np.flatnonzero(scene.part == BUST)
+    inside = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - which[0]
+    places, albedo, cloth, facing = (
+        values[which] for values in (scene.vertices, evidence.albedo, evidence.cloth, evidence.facing)
+    )
+    weight = evidence.weight[which]
+    drop = scene.chin[1] - places[:, 1]
+    around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
+    unseen = weight < 0.1
+    neck = unseen & (drop < 0.035) & around_neck
+    covered = unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
+    shown = np.flatnonzero(weight * cloth > 0.8)
+    lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
+    usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
+    if complexion is not None:  # bare arms are easily taken for cloth
+        to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
+        cloth = np.where(to_skin < 0.4 * to_cloth, 0.0, cloth)
+    # in front, below the photo, what it last showed goes on
+    prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
+    spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
+    values = np.where(covered[:, None], usual, albedo)
+    colours = spreader.spread(values, weight * smoothstep(cloth, 0.6, 0.95) + prior, _SMOOTHNESS)
+    share = np.where(covered, 1.0, np.where(neck, 0.0, cloth))
+    smooth_share = spreader.spread(share[:, None], np.where(neck, 0.1, weight + prior), _SMOOTHNESS)[:, 0]
+    return colours, border(places, inside, smooth_share), usual

@@ -1,0 +1,96 @@
+"""Where one material ends and the next begins where the photo does not show it, and what the materials are like.
+
+Each part has a first material, skin or hair, and a second one over some of it: clothes on the bust, hair on the head.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.spatial import cKDTree
+
+from .noise import STRAND_BANDS
+from .scene import BUST, HAIR_PART, HEAD, Scene
+
+_STEEPEST = 0.02
+"""Least slope of the share of cloth across its border, per metre: flatter fields have no border there."""
+_PATCHES = (96, 72, 48, 32, 20)
+"""Sides of the patches that tell what cloth looks like, pixels, best first."""
+_BOLDEST_CLOTH = 0.05
+"""Largest standard deviation of made-up cloth."""
+_JOINT = 0.006
+"""Largest distance of touching surfaces, metres."""
+_HAIRLINE = 0.007
+"""Distance over which hair thins out on the skin, metres."""
+
+
+def hair_bands(
+    photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"], metres_per_pixel: float
+) -> Float[ndarray, "3 3"]:
+    """For each of `noise.STRAND_BANDS` the colour direction and size of a standard deviation of visible hair."""
+    bands = np.zeros((3, 3))
+    if hair.sum() > 100:
+        finer = photo
+        for k, width in enumerate(STRAND_BANDS):
+            coarser = cv2.GaussianBlur(photo, (0, 0), max(0.7 * width / metres_per_pixel, 0.6))
+            values, directions = np.linalg.eigh(np.cov((finer - coarser)[hair].T))
+            main = directions[:, 2] * np.sign(directions[:, 2].sum())
+            bands[k] = main * np.sqrt(max(values[2], 0))
+            finer = coarser
+    return bands
+
+
+def cloth_patch(
+    photo: Float[ndarray, "s s 3"], cloth: Bool[ndarray, "s s"], colour: Float[ndarray, "3"]
+) -> Float[ndarray, "a b 3"] | None:
+    """Of the largest squares of nothing but cloth the one most like ``colour``; None where there is none."""
+    whole = cv2.integral(cloth.astype(np.uint8))
+    unlike = np.abs(photo - colour).sum(2)
+    for side in _PATCHES:
+        corners = whole[side:, side:] - whole[:-side, side:] - whole[side:, :-side] + whole[:-side, :-side]
+        full = corners == side * side
+        if full.any():
+            cost = cv2.integral(unlike.astype(np.float32))
+            sums = cost[side:, side:] - cost[:-side, side:] - cost[side:, :-side] + cost[:-side, :-side]
+            y, x = np.unravel_index(np.where(full, sums, np.inf).argmin(), full.shape)
+            patch = photo[y : y + side, x : x + side]
+            return np.asarray(patch.mean((0, 1)) + (patch - patch.mean((0, 1))) * min(1, _BOLDEST_CLOTH / patch.std()))
+    return None
+
+
+def border(
+    vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], share: Float[ndarray, "n"]
+) -> Float[ndarray, "n"]:
+    """About the distance to the line where a smooth share is one half, metres, positive where it is more."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    area = np.maximum((normal**2).sum(1, keepdims=True), 1e-16)
+    gradient = sum(
+        share[faces[:, k], None] * np.cross(normal, edge) / area for k, edge in enumerate((c - b, a - c, b - a))
+    )
+    slope = np.linalg.norm(gradient, axis=1)
+    count = np.maximum(np.bincount(faces.ravel(), minlength=len(vertices)), 1)
+    steep = np.bincount(faces.ravel(), np.repeat(slope, 3), len(vertices)) / count
+    return np.asarray((share - 0.5) / np.maximum(steep, _STEEPEST))
+
+
+def bridges(scene: Scene) -> Int[ndarray, "m 2"]:
+    """Pairs of vertices of head and bust where the neck passes from one to the other."""
+    head, bust = (np.flatnonzero(scene.part == part) for part in (HEAD, BUST))
+    head = head[scene.vertices[head, 1] < scene.chin[1]]
+    if not len(head):
+        return np.zeros((0, 2), np.int64)
+    distance, nearest = cKDTree(scene.vertices[head]).query(scene.vertices[bust], distance_upper_bound=_JOINT)
+    joined = np.isfinite(distance)
+    return np.stack([bust[joined], head[nearest[joined]]], 1)
+
+
+def hairline(scene: Scene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """How near visible hair each vertex lies: 1 under it, 0 away from it."""
+    hair = (scene.part == HAIR_PART) & (exposed > 0.15)
+    near = np.zeros(len(scene.vertices))
+    if hair.any():
+        far = cKDTree(scene.vertices[hair]).query(scene.vertices, distance_upper_bound=_HAIRLINE, workers=-1)[0]
+        near = np.clip(1 - far / _HAIRLINE, 0, 1)
+    return near
