@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..types import Cameras
+from .gaze import GazeTerm
 from .solver import minimise
 from .terms import LandmarkTerm, OutlineTerm, Sightings
 from .unknowns import Unknowns
@@ -25,9 +26,10 @@ def solve(
     unknowns: Unknowns,
     landmarks: LandmarkTerm,
     outline: OutlineTerm | None,
+    gaze: GazeTerm | None = None,
     start: Float[Tensor, "unknowns"] | None = None,
 ) -> Float[Tensor, "unknowns"]:
-    """The unknowns that agree best with landmarks and outlines, from a result of before if one is given."""
+    """The unknowns that agree best with landmarks, outlines and irises, from a result of before if one is given."""
     vector = unknowns.layout.start() if start is None else start
     for number in range(ROUNDS):
         vertices, cameras = unknowns.vertices(vector), unknowns.cameras(vector)
@@ -35,6 +37,8 @@ def solve(
         # outlines wait for a head in place: before that they would be compared with the wrong edges
         if outline and (number > 0 or start is not None):
             seen.append(outline.look_up(vertices, cameras))
+        if gaze:
+            seen.append(gaze.look_up(vertices, cameras))
         vector = minimise(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
     return vector
 

@@ -12,6 +12,7 @@ from ..headmodel import HeadModel
 from ..types import HeadMesh, Rig, Views
 from .agreement import Agreement
 from .engine import solve
+from .gaze import gaze_term
 from .initial import Placement, place_in_space, place_in_view, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import SignedDistance, comparison_cameras
@@ -64,15 +65,17 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
         raise FitError("No face was found in any of the views: use views that show the face from the front.")
     size = float(torch.tensor([face_size(points) for points in found.values()]).median())
     place, seen = _place(model, views, found, size)
-    beliefs = Beliefs(min(shape_components, model.shape_components), scale=_units(views, place, len(seen)))
+    gaze = gaze_term(model, {view: views.images[view] for view in seen}, seen, views.view_trust, worth=LANDMARK_WORTH)
+    components = min(shape_components, model.shape_components)
+    beliefs = Beliefs(components, scale=_units(views, place, len(seen)), gaze=gaze is not None)
     unknowns = Unknowns(model, views.cameras, place, beliefs)
     small = comparison_cameras(views.cameras)
     outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
     agreement = Agreement(model, views, seen, outlines, size)
 
     landmarks = LandmarkTerm(model, seen, views.view_trust, worth=LANDMARK_WORTH)
-    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=False))
-    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=True), haired)
+    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=False), gaze)
+    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=True), gaze, haired)
     bald = _is_bald(agreement, unknowns, haired, touching)
     vector = touching if bald else haired
 

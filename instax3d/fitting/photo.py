@@ -1,4 +1,4 @@
-"""Fits a head to one photo: pose, focal length, shape and expression."""
+"""Fits a head to one photo: pose, focal length, shape, expression and gaze."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
@@ -12,6 +12,7 @@ from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
 from ..types import Cameras
 from .engine import solve
+from .gaze import gaze_term
 from .initial import Placement, place_in_view
 from .landmarks import INNER, face_size
 from .outline import SignedDistance, comparison_cameras
@@ -49,6 +50,7 @@ def fit_photo(
     *,
     focal: float | None = None,
     principal_point: tuple[float, float] | None = None,
+    image: Float[Tensor, "3 h w"] | None = None,
     alpha: Float[Tensor, "1 h w"] | None = None,
     bald: bool = False,
     shape_components: int = 30,
@@ -65,6 +67,7 @@ def fit_photo(
         height: of the photo, pixels.
         focal: focal length in pixels, where known.
         principal_point: in pixels; the photo's middle if left out.
+        image: the photo in [0, 1], in which the irises are sought; without it the eyes look straight ahead.
         alpha: the person's matte, of the photo's size. The head must not stick out of it.
         bald: the head, ears and all, must also reach the matte's edge.
         shape_components: how many are fitted, in the model's order.
@@ -76,19 +79,17 @@ def fit_photo(
     if not math.isfinite(size) or size < 8:
         raise FitError("The face in this photo is too small to fit a head to; use a larger photo of the face.")
     place, guess = _start(model, landmarks, width, height, focal, principal_point)
-    unknowns = Unknowns(
-        model,
-        guess,
-        place,
-        Beliefs(min(shape_components, model.shape_components), distance=None if focal else PORTRAIT_DISTANCE),
-    )
     trust = torch.ones(1)
+    gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, trust, worth=1.0)
+    components = min(shape_components, model.shape_components)
+    distance = None if focal else PORTRAIT_DISTANCE
+    unknowns = Unknowns(model, guess, place, Beliefs(components, distance=distance, gaze=gaze is not None))
     outline = None
     if alpha is not None:
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
         outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
-    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline)
+    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline, gaze)
     viewmat = torch.eye(4)
     viewmat[:3, :3], viewmat[:3, 3] = unknowns.rotation(vector), unknowns.translation(vector)
     solved = unknowns.cameras(vector)

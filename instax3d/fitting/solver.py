@@ -13,7 +13,7 @@ Residuals = Callable[[Float[Tensor, "unknowns"]], Float[Tensor, "residuals"]]
 
 _DAMPING = 1e-3
 _ENOUGH = 1e-4
-"""A step that lowers the cost by less than this share is the last one."""
+"""A step that lowers the cost by less than this share is the last one, unless it met a bound."""
 _ATTEMPTS = 6
 """Dampings tried, each ten times the one before, until a step lowers the cost."""
 
@@ -41,6 +41,7 @@ def minimise(
         gradient, hessian = slopes.T @ now.double(), slopes.T @ slopes
         free = ~(((vector <= low) & (gradient > 0)) | ((vector >= high) & (gradient < 0)))
         cost = (now.double() ** 2).sum()
+        bound = (vector <= low) | (vector >= high)
         for _ in range(_ATTEMPTS):
             moved = vector.clone()
             moved[free] -= _damped_step(gradient[free], hessian[free][:, free], damping).float()
@@ -51,7 +52,8 @@ def minimise(
                 vector, now, damping = moved, then, damping / 10
                 break
             damping *= 10
-        if not lowered > _ENOUGH:
+        met = not torch.equal((vector <= low) | (vector >= high), bound)
+        if not (lowered > _ENOUGH or met):
             break
     return vector
 

@@ -22,9 +22,11 @@ SHAPE_BOUND = 2.5
 EXPRESSION_SIGMA = 0.3
 """In sensible ranges: 1 for blend shapes, 3 for components in standard deviations."""
 NOT_IN_LANDMARKS = ("eyeLook", "mouthClose")
-"""Beginnings of expressions that are not fitted: landmarks do not show the gaze; mouthClose only undoes jawOpen."""
+"""Beginnings of expressions that are not fitted: the gaze is the eye joints'; mouthClose only undoes jawOpen."""
 JAW_SIGMA = 0.1
 """Radians; only for models without an expression that opens the jaw."""
+GAZE_SIGMA, GAZE_BOUND = 0.25, 0.7
+"""Radians by which both eyes turn together, upwards or downwards and sidewards."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Beliefs:
     """World units per metre; None where the start is exact."""
     distance: LogNormal | None = None
     """Metres from the head to the only camera, whose focal length is unknown; None where it is known."""
+    gaze: bool = False
+    """Whether irises were seen, by which the eyes are turned."""
 
 
 class Unknowns:
@@ -68,6 +72,9 @@ class Unknowns:
         self._jaw = model.joint_names.index("jaw") if _needs_jaw(model) else None
         if self._jaw is not None:
             blocks["jaw"] = Block(torch.zeros(3), JAW_SIGMA, (-0.6, 0.6))
+        self._eyes = [number for number, name in enumerate(model.joint_names) if "eye" in name]
+        if beliefs.gaze and self._eyes:
+            blocks["gaze"] = Block(torch.zeros(2), GAZE_SIGMA, (-GAZE_BOUND, GAZE_BOUND))
         self._of_model = sum(len(block.start) for block in blocks.values())
         blocks["rotation"] = Block(torch.zeros(3))
         blocks["translation"] = Block(start.translation)
@@ -81,10 +88,13 @@ class Unknowns:
         """Those of the model; components and joints that are not fitted stay neutral."""
         parts = self.layout.split(vector)
         rest = self.model.neutral()
-        pose = rest.pose
+        turns = dict(enumerate(rest.pose))
         if self._jaw is not None:
-            pose = torch.cat([pose[: self._jaw], parts["jaw"][None], pose[self._jaw + 1 :]])
+            turns[self._jaw] = parts["jaw"]
+        if "gaze" in parts:
+            turns |= dict.fromkeys(self._eyes, torch.cat([parts["gaze"], torch.zeros(1)]))
         shape = torch.cat([parts["shape"], rest.shape[len(parts["shape"]) :]])
+        pose = torch.stack(list(turns.values())) if turns else rest.pose
         return HeadParameters(shape, self._spread @ parts["expression"], pose)
 
     def scale(self, vector: Vector) -> Float[Tensor, ""]:

@@ -1,0 +1,171 @@
+"""Where eyes look: irises are sought in the picture, and the model's eyeballs turned to them."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from ..headmodel import HeadModel
+from ..types import Cameras
+from .landmarks import face_size
+from .solver import soft_l1
+from .terms import Sightings
+
+EYES = {"right": slice(36, 42), "left": slice(42, 48)}
+"""Landmarks around the subject's eyes."""
+IRIS_SIGMA = 0.006
+"""Of an iris' centre beside the middle of its eye's corners, in face sizes; about a millimetre."""
+IRIS_THRESHOLD = 2.0
+"""Standard deviations beyond which an iris counts linearly."""
+LEAST_OPENING = 0.17
+"""Height over width of an eye whose iris can be seen."""
+
+_WIDTH = 60
+"""Pixels between an eye's corners in the patch that is searched."""
+_MARGIN = 12
+"""Pixels of surroundings."""
+_RADII = (0.17, 0.195, 0.22)
+"""Of an iris, in eye widths: 11.7 mm across in a fissure of 30 mm, more where the eye is foreshortened."""
+_RING = 1.45
+"""Outer radius of the ring that is compared with the iris, in its radii."""
+_LEAST_CONTRAST = 0.04
+"""By which an iris must be darker than its surroundings, in [0, 1]; tinted glasses show less."""
+_OFF_CENTRE = 0.35
+"""Standard deviation of an iris' place about the eye's middle, in eye widths, against lashes in the corners."""
+
+
+def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> dict[str, Float[Tensor, "2"]]:
+    """Centres of the irises in pixels, by eye (``right`` and ``left`` of the subject); closed eyes have none.
+
+    An iris is the disc between the lids that is darkest against the ring around it, in the red light in which blue and
+    brown irises alike are darker than skin and white.
+    """
+    red = image[0].numpy()
+    found = {}
+    for side, range_ in EYES.items():
+        centre = _find_iris(red, landmarks[range_].double().numpy())
+        if centre is not None:
+            found[side] = torch.tensor(centre, dtype=torch.float32)
+    return found
+
+
+def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float[ndarray, "2"] | None:
+    across = lids[3] - lids[0]
+    width = float(np.linalg.norm(across))
+    opening = float(np.linalg.norm((lids[1] + lids[2]) - (lids[4] + lids[5]))) / 2
+    if width < 4 or opening < LEAST_OPENING * width:
+        return None
+    # to a patch in which the corners lie level, and back; pixel centres are at +0.5
+    axis = across / width
+    rotation = np.array([axis, [-axis[1], axis[0]]]) * (_WIDTH / width)
+    middle = np.array([_WIDTH / 2 + _MARGIN, _WIDTH / 3 + _MARGIN])
+    shift = middle - rotation @ ((lids[0] + lids[3]) / 2)
+    size = (round(2 * middle[0]), round(2 * middle[1]))
+    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
+    if width > _WIDTH:
+        red = cv2.GaussianBlur(red, (0, 0), 0.4 * width / _WIDTH)
+    patch = cv2.warpAffine(red, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    between = np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(between, [(lids @ rotation.T + shift).round().astype(np.int32)], 1)
+    between = cv2.dilate(between, np.ones((5, 3))).astype(np.float32)
+
+    y, x = np.mgrid[: size[1], : size[0]] + 0.5
+    expected = np.exp(-(((x - middle[0]) / (_OFF_CENTRE * _WIDTH)) ** 2) / 2)
+    best = np.zeros(size[::-1])
+    for radius in _RADII:
+        inner, inner_share = _mean_over(patch, between, 0, radius * _WIDTH)
+        outer, outer_share = _mean_over(patch, between, radius * _WIDTH, _RING * radius * _WIDTH)
+        darker = np.where((inner_share > 0.4) & (outer_share > 0.2), outer - inner, 0)
+        best = np.maximum(best, darker * np.sqrt(inner_share) * expected)
+    best[between == 0] = 0
+    peak = float(best.max())
+    if peak < _LEAST_CONTRAST:
+        return None
+    weight = np.clip(best - 0.9 * peak, 0, None)
+    found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    return np.asarray(np.linalg.solve(rotation, found - shift))
+
+
+def _mean_over(
+    patch: Float[ndarray, "h w"], between: Float[ndarray, "h w"], low: float, high: float
+) -> tuple[Float[ndarray, "h w"], Float[ndarray, "h w"]]:
+    """Mean of what lies between the lids in a ring about each pixel, and the ring's share that does."""
+    reach = math.ceil(high)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    ring = ((np.hypot(x, y) >= low) & (np.hypot(x, y) < high)).astype(np.float32)
+    share = cv2.filter2D(between, -1, ring / ring.sum(), borderType=cv2.BORDER_CONSTANT)
+    total = cv2.filter2D(patch * between, -1, ring / ring.sum(), borderType=cv2.BORDER_CONSTANT)
+    share = share.clip(0)  # filtering by FFT leaves a little below zero
+    return total / np.maximum(share, 1e-6), share
+
+
+class GazeTerm:
+    """The irises seen in some views. They are compared beside their eye's corners, where the lids need not fit."""
+
+    def __init__(
+        self,
+        model: HeadModel,
+        irises: Mapping[int, Mapping[str, Float[Tensor, "2"]]],
+        landmarks: Mapping[int, Float[Tensor, "68 2"]],
+        trust: Float[Tensor, "views"],
+        *,
+        worth: float,
+    ) -> None:
+        neutral = model(model.neutral())
+        self._model, self._landmarks = model, landmarks
+        self._tips = {"right": _foremost(model, neutral, -1), "left": _foremost(model, neutral, 1)}
+        self._seen = [(view, side, centre) for view, eyes in irises.items() for side, centre in eyes.items()]
+        share = math.sqrt(worth / max(len(irises), 1))
+        self._weight = torch.tensor(
+            [float(trust[view]) * share / (IRIS_SIGMA * face_size(landmarks[view])) for view, _, _ in self._seen]
+        )
+
+    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
+        """Find the pupils of the current head, and where they should be beside its eyes' corners."""
+        points = cameras.project(self._model.landmarks(vertices))[..., :2]
+        view = torch.tensor([view for view, _, _ in self._seen])
+        moved = [
+            centre + _middle(points[view], side) - _middle(self._landmarks[view], side)
+            for view, side, centre in self._seen
+        ]
+        targets, weight = torch.stack(moved), self._weight[:, None]
+        corners = torch.tensor([self._tips[side] for _, side, _ in self._seen])[:, None].expand(-1, 3)
+
+        def compare(pixels: Tensor) -> Tensor:
+            return soft_l1((pixels - targets) * weight, IRIS_THRESHOLD).flatten()
+
+        return Sightings(corners, torch.tensor([1.0, 0.0, 0.0]).expand(len(corners), 3), view, compare)
+
+
+def gaze_term(
+    model: HeadModel,
+    images: Mapping[int, Float[Tensor, "3 h w"]],
+    landmarks: Mapping[int, Float[Tensor, "68 2"]],
+    trust: Float[Tensor, "views"],
+    *,
+    worth: float,
+) -> GazeTerm | None:
+    """The irises of some views, which together count as ``worth`` views; None where none is seen or no eye turns."""
+    if not any("eye" in name for name in model.joint_names):
+        return None
+    irises = {view: find_irises(image, landmarks[view]) for view, image in images.items()}
+    irises = {view: eyes for view, eyes in irises.items() if eyes}
+    return GazeTerm(model, irises, landmarks, trust, worth=worth) if irises else None
+
+
+def _foremost(model: HeadModel, neutral: Float[Tensor, "vertices 3"], side: int) -> int:
+    """The vertex of an eyeball that is its pupil: farthest to the front at rest."""
+    of_eye = model.regions["eyeballs"] & (side * neutral[:, 0] > 0)
+    return int(torch.where(of_eye, neutral[:, 2], -math.inf).argmax())
+
+
+def _middle(points: Float[Tensor, "68 2"], side: str) -> Float[Tensor, "2"]:
+    """Between the corners of an eye."""
+    lids = points[EYES[side]]
+    return (lids[0] + lids[3]) / 2
