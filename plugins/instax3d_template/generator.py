@@ -130,6 +130,7 @@ def _analyse(photo: Photo, model: HeadModel) -> Person:
             size,
             focal=None if photo.focal is None else photo.focal * square.crop.scale,
             principal_point=(float(middle[0]), float(middle[1])),
+            image=_float(square.rgb.transpose(2, 0, 1)),
             alpha=alpha,
             bald=bald,
         )
