@@ -7,8 +7,9 @@ import torch
 from instax3d_template.diffusion import Spreader
 from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
 from instax3d_template.head import sample
+from instax3d_template.materials import border
 from instax3d_template.matting import cut_out, guided_filter
-from instax3d_template.noise import make_noise
+from instax3d_template.noise import SIZE, make_noise
 from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
 
@@ -234,14 +235,34 @@ def test_colours_do_not_jump_to_another_part():
 
 def test_noise_is_tileable_repeatable_and_of_unit_variance():
     noise, again, other = make_noise(3), make_noise(3), make_noise(4)
-    for name in ("strands", "grain"):
-        field = getattr(noise, name)
+    bands = [("strands", np.s_[..., band]) for band in range(3)]
+    for name, part in (*bands, ("grain", np.s_[:])):
+        field = getattr(noise, name)[part]
         assert field.std() == pytest.approx(1, abs=1e-3)
-        assert (field == getattr(again, name)).all()
-        assert not np.allclose(field, getattr(other, name))
+        assert (field == getattr(again, name)[part]).all()
+        assert not np.allclose(field, getattr(other, name)[part])
         # across the seam it is as smooth as elsewhere
         steps = np.abs(np.diff(np.concatenate([field, field[:1]]), axis=0)).mean(1)
         assert steps[-1] < 2 * steps.mean()
+
+
+def test_cloth_is_made_up_like_the_patch_that_is_seen():
+    rows = np.arange(64)[:, None]
+    stripes = np.stack([0.5 + 0.1 * np.sin(2 * np.pi * rows / 8) * np.ones((64, 64)), *np.full((2, 64, 64), 0.3)], 2)
+    tile = make_noise(0).like(stripes)
+    assert tile.std((0, 1)) == pytest.approx([0.1 / np.sqrt(2), 0, 0], abs=0.015)
+    spectrum = np.abs(np.fft.rfft2(tile[..., 0])) ** 2
+    strongest = np.unravel_index(spectrum.argmax(), spectrum.shape)
+    assert min(strongest[0], SIZE - strongest[0]) == pytest.approx(SIZE / 8, rel=0.1)
+    assert strongest[1] < SIZE / 64
+
+
+def test_the_edge_of_a_material_is_a_distance():
+    vertices, faces = strip()
+    share = np.clip(0.5 + 3 * (vertices[:, 0] - vertices[:, 0].mean()), 0, 1)
+    inside = np.abs(share - 0.5) < 0.3
+    found = border(vertices, faces, share)[inside]
+    assert np.allclose(found, (vertices[:, 0] - vertices[:, 0].mean())[inside], atol=1e-6)
 
 
 def test_sampling_reads_between_pixel_centres():
