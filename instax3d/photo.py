@@ -29,6 +29,10 @@ PROFILE_DEG = 45.0
 _SMALLEST_SIDE = 64
 _FAINT = 0.3
 """Faces of less than this share of the best support are no people."""
+_FACE_METRES = 0.14
+"""Longer side of the box around the landmarks of an adult's face."""
+_NEAREST, _FARTHEST = 0.22, 8.0
+"""Metres from which faces are photographed; a crop that keeps its file's focal length looks nearer than it is."""
 _FLAT = 16
 """Levels (of 255) by which a padding border may differ from pure black or white."""
 _BLENDED = 4
@@ -70,6 +74,11 @@ def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
             )
     face = _choose(path, image, detector, notes)
     _judge(path, image, face, notes)
+    if focal is not None and not _plausible(focal, face):
+        focal = None
+        notes.append(
+            "The focal length in the file cannot be that of this picture, which was probably cropped; it is estimated."
+        )
     return Photo(image=image, alpha=alpha, face=face, name=path.stem, focal=focal, notes=tuple(notes))
 
 
@@ -142,6 +151,12 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
     margin = 0.02 * size
     if x.min() < -margin or y.min() < -margin or x.max() > width + margin or y.max() > height + margin:
         notes.append("The face is cut off by the edge of the photo; what is missing will be guessed.")
+
+
+def _plausible(focal: float, face: Face) -> bool:
+    """Whether a face of usual size is then at a distance from which faces are photographed."""
+    size = float((face.landmarks.max(0).values - face.landmarks.min(0).values).max())
+    return _NEAREST < focal * _FACE_METRES / size < _FARTHEST
 
 
 def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:

@@ -35,6 +35,7 @@ _UPRIGHT = {
 """What makes an image with this EXIF orientation upright."""
 _TAG_ORIENTATION, _TAG_EXIF = 0x0112, 0x8769
 _TAG_FOCAL, _TAG_FOCAL_35MM = 0x920A, 0xA405
+_TAG_WIDTH, _TAG_HEIGHT = 0xA002, 0xA003
 _TAG_PLANE_RESOLUTION, _TAG_PLANE_UNIT = 0xA20E, 0xA210
 _UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """EXIF resolution units in millimetres: inch, centimetre, millimetre, micrometre."""
@@ -200,11 +201,9 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
 def _focal_in_diagonals(exif: Image.Exif, size: tuple[int, int]) -> float | None:
     """Focal length in image diagonals, from the 35 mm equivalent or the resolution of the focal plane (EXIF 2.3).
 
-    Both describe the whole sensor: a photo whose sides are in no sensor's ratio was cropped and tells nothing.
+    Both describe the whole sensor: a photo whose sides are in no sensor's ratio, or in another one than when the camera
+    wrote it, was cropped and tells nothing.
     """
-    ratio = max(size) / min(size)
-    if not any(abs(ratio / known - 1) < 0.02 for known in _SENSOR_RATIOS):
-        return None
     details = exif.get_ifd(_TAG_EXIF)
 
     def number(tag: int) -> float:
@@ -214,11 +213,16 @@ def _focal_in_diagonals(exif: Image.Exif, size: tuple[int, int]) -> float | None
             return 0.0
         return value if math.isfinite(value) else 0.0
 
+    ratio = max(size) / min(size)
+    written = number(_TAG_WIDTH), number(_TAG_HEIGHT)
+    as_written = max(written) / min(written) if min(written) > 0 else ratio
+    if abs(ratio / as_written - 1) > 0.02 or not any(abs(ratio / known - 1) < 0.02 for known in _SENSOR_RATIOS):
+        return None
     diagonals = number(_TAG_FOCAL_35MM) / _FILM_DIAGONAL
     if not diagonals:
         unit = _UNIT_MM.get(details.get(_TAG_PLANE_UNIT, 2), 25.4)
         # Pixels per millimetre, of the size at which the camera wrote the file.
         pixels = number(_TAG_FOCAL) * number(_TAG_PLANE_RESOLUTION) / unit
-        diagonals = pixels / math.hypot(number(0xA002) or size[0], number(0xA003) or size[1])
+        diagonals = pixels / math.hypot(written[0] or size[0], written[1] or size[1])
     # Outside a fisheye's and a telescope's it is a mistake.
     return diagonals if 0.2 < diagonals < 20 else None

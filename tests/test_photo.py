@@ -121,6 +121,19 @@ def test_small_faces_are_refused_and_soft_ones_are_told(photo: Path):
     assert "soft" in read_photo(photo, finds(face(200, 150, 90))).notes[0]
 
 
+def test_a_focal_length_is_used_unless_the_face_would_be_at_the_lens(tmp_path: Path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 35  # millimetres on film
+    pixels = np.random.default_rng(0).integers(40, 200, (300, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "me.jpg", exif=exif)
+    passed = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 120)))
+    assert passed.focal == pytest.approx(500 * 35 / math.hypot(36, 24), rel=1e-3)
+    assert passed.notes == ()
+    near = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 290)))
+    assert near.focal is None
+    assert "probably cropped" in near.notes[-1]
+
+
 @pytest.mark.parametrize("roll", [-25.0, 0.0, 25.0])
 @pytest.mark.parametrize("yaw", [-40.0, -10.0, 0.0, 25.0])
 def test_yaw_has_the_sign_of_the_azimuth_and_ignores_roll(yaw: float, roll: float):

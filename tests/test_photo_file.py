@@ -184,6 +184,7 @@ def test_no_focal_length_is_made_up(tmp_path: Path):
         "square": (Image.new("RGB", (800, 800)), exif_of(f35=50)),
         "zero": (Image.new("RGB", (600, 400)), exif_of(f35=0, f=0.0)),
         "silent": (Image.new("RGB", (600, 400)), Image.Exif()),
+        "cropped": (Image.new("RGB", (1920, 1080)), exif_of(f35=50, width=4000, height=3000)),
         "absurd": (Image.new("RGB", (600, 400)), exif_of(f35=65000)),
     }
     for name, (image, exif) in cases.items():
