@@ -10,7 +10,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d import registry
-from instax3d.fitting import fit_photo
+from instax3d.fitting import PhotoFit, fit_photo
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import ViewGenerator
 from instax3d.plugin import Kind
@@ -46,7 +46,10 @@ class Person:
     square: WorkingSquare
     alpha: Float[ndarray, "s s"]
     labels: Labels
+    fit: PhotoFit
+    """Of the head model, in the camera of the working square."""
     head: Head
+    """The fitted head, with landmarks and outline brought to their pixels."""
 
 
 class TemplateGenerator(ViewGenerator[TemplateConfig]):
@@ -98,7 +101,7 @@ def reconstruct(photo: Photo, model: HeadModel, seed: int) -> tuple[Person, Scen
     Raises:
         FitError: the landmarks are no face.
     """
-    person = _analyse(photo, model)
+    person = analyse(photo, model)
     outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
     scene = build_scene(person.head, outline, person.labels)
     look = paint(scene, person.head.camera, person.square, person.alpha, person.labels)
@@ -114,7 +117,7 @@ def _planes(images: list[ndarray]) -> torch.Tensor:
     return _float(np.stack(images).transpose(0, 3, 1, 2))
 
 
-def _analyse(photo: Photo, model: HeadModel) -> Person:
+def analyse(photo: Photo, model: HeadModel) -> Person:
     """Head, cut-out and labels; the head is fitted again once the outline is known."""
     source = picture(photo)
     square = working_square(source)
@@ -122,8 +125,8 @@ def _analyse(photo: Photo, model: HeadModel) -> Person:
     size = square.crop.size
     landmarks = _float(square.landmarks)
 
-    def fitted(alpha: torch.Tensor | None, bald: bool) -> Head:
-        fit = fit_photo(
+    def fitted(alpha: torch.Tensor | None, bald: bool) -> PhotoFit:
+        return fit_photo(
             model,
             landmarks,
             size,
@@ -134,18 +137,20 @@ def _analyse(photo: Photo, model: HeadModel) -> Person:
             alpha=alpha,
             bald=bald,
         )
+
+    def head_of(fit: PhotoFit) -> Head:
         viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
         return make_head(model, fit.parameters, PhotoCamera(viewmat, K, size))
 
-    rough = fitted(None, False)
+    rough = head_of(fitted(None, False))
     alpha = cut_out(square, rough.raster.mask)
     labels = label_parts(
         square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
     )
     # beyond the photo the outline is unknown: the head may reach there
-    head = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
-    head = fill_mouth(snap(head, square.landmarks, alpha, square.valid, labels.bald))
-    return Person(source, square, alpha, labels, head)
+    fit = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
+    head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels.bald))
+    return Person(source, square, alpha, labels, fit, head)
 
 
 def _photo_intrinsics(person: Person) -> Float[ndarray, "3 3"]:
