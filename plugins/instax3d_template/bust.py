@@ -21,6 +21,12 @@ _ROW = 0.004
 _CELL = 0.006
 _TAKEOVER = (0.015, 0.045)
 """Drops below the chin between which the bust takes over from the head's own neck, metres."""
+_POWER = (2.0, 2.8)
+"""Exponents of the superellipses above and below that."""
+_PARTED, _WIDEST_MOUTH = 0.005, 0.04
+"""Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""
+_TILT = 0.03
+"""Metres by which one shoulder may be higher than the other, or both than usual."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, metres.
 # An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
@@ -53,7 +59,7 @@ class Bust:
         """Draw in what lies outside below the neck, so that the head model's own shoulders end inside the bust."""
         local = (points - self.origin) @ self.axes.T
         level, _ = self._level(local)
-        allowed = np.interp(-local[:, 1], [0.0, *_TAKEOVER], [2.0, 1.05, 0.92])
+        allowed = np.interp(-local[:, 1], [0.0, *_TAKEOVER], [2.0, 1.02, 0.9])
         shrink = np.where(-local[:, 1] > 0, np.minimum(1, allowed / np.maximum(level, 1e-6)), 1)
         local[:, [0, 2]] *= shrink[:, None]
         inside: ndarray = local @ self.axes + self.origin
@@ -69,7 +75,9 @@ class Bust:
         )
         middle, half = (left - right) / 2, (left + right) / 2
         depth = np.where(z > 0, front, back)
-        level = np.hypot((x - middle) / half, z / depth)
+        # shoulders are deep to their ends, a neck is round
+        power = np.interp(-y, _TAKEOVER, _POWER)
+        level = (np.abs((x - middle) / half) ** power + np.abs(z / depth) ** power) ** (1 / power)
         return level, np.minimum(half, depth)
 
 
@@ -95,10 +103,14 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     # the head's own neck first, slightly inside it so that the head shows; the generic bust further down
     own = 1 - smoothstep(drop, *_TAKEOVER)
-    margin = np.interp(drop, _TAKEOVER, [0.94, 1.03])
+    margin = np.interp(drop, _TAKEOVER, [0.96, 1.03])
+
+    # an open mouth lowers the chin, not the shoulders
+    lips = float(head.landmarks[62, 1] - head.landmarks[66, 1])
+    opened = float(np.clip(lips - _PARTED, 0, _WIDEST_MOUTH))
 
     def blended(neck: ndarray, table: ndarray) -> ndarray:
-        return np.asarray(own * np.interp(drop, neck_drops, neck) + (1 - own) * np.interp(drop, _DROP, table))
+        return np.asarray(own * np.interp(drop, neck_drops, neck) + (1 - own) * np.interp(drop + opened, _DROP, table))
 
     generic = blended((right - left) / 2, _HALF_WIDTH)
     ahead, behind = blended(front - middle, _FRONT), blended(middle - back, _BACK)
@@ -157,11 +169,13 @@ def _measured_sides(
         measured.append((np.where(known, reach, np.maximum(generic, least)), known))
     sides = []
     for (reach, known), (other, other_known) in zip(measured, measured[::-1], strict=True):
-        # one raised hand or arm is no shoulder: a side may be wider than the other only so far
-        opposite = np.where(other_known, other, generic)
-        most = np.maximum(1.25 * np.maximum(opposite, generic), generic + 0.02)
-        side = np.where(known, reach, np.where(other_known, np.maximum(other, generic), reach))
-        side = np.clip(side, 0.72 * generic, most)
+        # one shoulder may be higher than the other, but a raised hand or arm is none
+        opposite = np.maximum(np.where(other_known, other, 0), generic)
+        most = np.maximum(1.15 * np.interp(drop + _TILT, drop, opposite), generic + 0.02)
+        # a neck that leans to the hidden side has its usual width
+        leaning = np.where(other < generic, 2 * generic - other, (generic + other) / 2)
+        side = np.where(known, reach, np.where(other_known, leaning, reach))
+        side = np.clip(side, 0.5 * generic, most)
         neck = smoothstep(drop, 0.005, 0.03)
         side = side * neck + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - neck)
         side = np.maximum.accumulate(ndimage.median_filter(side, 5))
@@ -185,7 +199,7 @@ def mesh_bust(
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
-    spare = np.interp(bust.origin[1] - points[:, 1], [0.03, 0.08], [0.03, 0.006])
+    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.03, 0.006])
     field = np.minimum(field, sample(outline.person, head.camera.project(points)) + spare)
     field = np.minimum(field, points[:, 1] - (bust.origin[1] - DEPTH_BELOW_CHIN))
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.8)

@@ -149,7 +149,7 @@ def analyse(photo: Photo, model: HeadModel) -> Person:
     )
     # beyond the photo the outline is unknown: the head may reach there
     fit = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
-    head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels.bald))
+    head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels))
     return Person(source, square, alpha, labels, fit, head)
 
 

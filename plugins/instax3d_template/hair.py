@@ -26,6 +26,8 @@ from .outline import Outline
 from .volume import Grid, relax, smoothstep, without_specks
 
 _CELL = 0.004
+_SMOOTHED_AWAY = 0.003
+"""What smoothing takes off the hair, metres."""
 _ABSENT = -0.008
 """Thickness where there is surely no hair, metres."""
 _THINNEST = 0.005
@@ -37,6 +39,14 @@ _HANGING = -0.02
 """Hair that reaches this far below the chin (here: above it) hangs down also behind, metres."""
 _BESIDE_FACE = 0.004
 """Hair this far inside the head's outline lies on the face rather than beside it, metres."""
+_DRAWN_IN = 0.12
+"""Hanging hair draws in by this share of the height it falls."""
+_BEYOND_PHOTO = 0.04
+"""Hair on the chest goes on so far beyond the photo's edge, metres."""
+_SPECK = 0.06
+"""Separate pieces with less than this share of the hair's surface are dropped."""
+_THINNING = 0.02
+"""Hair thins out over about this length at its end, metres."""
 _EAR_SURELY_HIDDEN = 0.85
 """Share of hair over one ear above which it is hidden although the other one shows."""
 _LONGEST = 0.22
@@ -76,7 +86,7 @@ def mesh_hair(
     skin = head.vertices[head.skin]
     margin = float(np.clip(thickness.max(), 0.01, _THICKEST)) + 0.015
     low, high = skin[skin[:, 1] > head.landmarks[8, 1]].min(0) - margin, skin.max(0) + margin
-    low[1] = min(head.landmarks[8, 1] - 0.03, fall.lowest - 0.01)
+    low[1] = min(head.landmarks[8, 1] - 0.03, fall.back - 0.01)
     if fall.hangs:
         wide = 0.02 + max(fall.left.max(), fall.right.max())
         low[0], high[0] = min(low[0], bust.origin[0] - wide), max(high[0], bust.origin[0] + wide)
@@ -87,12 +97,12 @@ def mesh_hair(
     points = grid.points
     field = layer.ravel()
     if fall.hangs:
-        field = np.maximum(field, _hanging(grid, layer, points, head, bust, fall))
+        field = np.maximum(field, _hanging(grid, layer, head, bust, fall).ravel())
     field = _carve(field, distance.ravel(), lying.ravel(), points, head, bust, outline, body_depth, fall)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
-    vertices, faces = without_specks(vertices, faces)
+    vertices, faces = without_specks(vertices, faces, _SPECK)
     relaxed, normals = relax(vertices, faces, 3)
     return relaxed, faces, normals
 
@@ -126,7 +136,7 @@ def hair_thickness(
     at = head.camera.project(head.vertices)
     seen = _seen(head, outline, at, 0.12)
     hair = sample((outline.part == HAIR).astype(np.float32), at)
-    bare = seen & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
+    bare = seen & ~covered_ears & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
     # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
     turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
     at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < _BESIDE_FACE
@@ -152,7 +162,7 @@ def hair_thickness(
     tell((region["face"] & before_ears | region["lips"] | region["neck"]) & ~covered, _ABSENT, 0.02)
     tell(bare, _ABSENT, 2.0)
     tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, _ABSENT)), 1.0)
-    tell(rim[cut], np.maximum(measured[cut] + 0.005, 0.7 * typical), 0.3)
+    tell(rim[cut], np.clip(measured[cut] + 0.005, 0.7 * typical, typical + 0.01), 0.3)
     tell(region["ears"] & ~covered_ears, _ABSENT, 2.0)
 
     edges, _ = unique_edges(head.faces)
@@ -224,9 +234,13 @@ class _Fall:
             np.where(on_left, np.interp(drop, self.drop, self.left), np.interp(drop, self.drop, self.right))
         )
 
+    def end(self, points: Float[ndarray, "n 3"], bust: Bust) -> Float[ndarray, "n"]:
+        """World height where the hair ends in front, on the side of each point."""
+        return np.where(points[:, 0] >= bust.origin[0], *self.ends)
+
     @property
-    def lowest(self) -> float:
-        """World height."""
+    def back(self) -> float:
+        """World height where the hair ends behind."""
         return min(self.ends)
 
 
@@ -285,59 +299,50 @@ def _layer(
     fields = np.tile(np.array([_ABSENT, 0.0, farthest], np.float32), (len(points), 1))
     fields[near] = np.c_[values, np.where(outside, length[:, 0], -length[:, 0])]
     thick, lying, distance = (coarse.resample(fields[:, k].reshape(coarse.shape), grid) for k in range(3))
-    return thick - distance, distance, lying
+    return thick + _SMOOTHED_AWAY - distance, distance, lying
 
 
 def _hanging(
-    grid: Grid, layer: Float[ndarray, "x y z"], points: Float[ndarray, "n 3"], head: Head, bust: Bust, fall: _Fall
-) -> Float[ndarray, "n"]:
-    """Hair below the ears: the layer's section at their height hangs down, widened to what the photo shows."""
-    hang = head.vertices[head.regions["ears"], 1].min() - 0.005
-    row = int(np.clip(round((hang - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
-    section = layer[:, row]  # [x, z]
-    centre = bust.origin[0]
-    xs = grid.low[0] + np.arange(grid.shape[0]) * grid.step
-    filled = xs[(section > 0).any(1)]
+    grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, fall: _Fall
+) -> Float[ndarray, "x y z"]:
+    """Hair that falls straight down from wherever it stands off the head, widened to what the photo shows."""
+    points = grid.points.reshape(*grid.shape, 3)
+    x, y, z = (points[..., k] for k in range(3))
+    # the lowest row comes first
+    falling = layer + _DRAWN_IN * y
+    drape = np.maximum.accumulate(falling[:, ::-1], axis=1)[:, ::-1] - _DRAWN_IN * y
+
+    ears = head.vertices[head.regions["ears"], 1]
+    row = int(np.clip(round((ears.min() - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
+    centre, columns = bust.origin[0], x[:, 0, 0]
+    filled = columns[(drape[:, row] > 0).any(1)]
     if not len(filled):
-        return np.full(len(points), -0.05)
-    x, y, z = points.T
+        return np.full(grid.shape, -0.05)
     on_left = x >= centre
     own = np.where(on_left, max(filled.max() - centre, 0.05), max(centre - filled.min(), 0.05))
-    reach = fall.reach(points, bust)
-    stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.75, 1.4)
-    # keep the hanging hair as wide as its section right at the top, so that it joins without a step
-    stretch = 1 + (stretch - 1) * smoothstep(hang - y, 0.0, 0.04)
-    at = np.stack([(centre + (x - centre) / stretch - grid.low[0]) / grid.step, (z - grid.low[2]) / grid.step], 1)
-    hanging = _bilinear(section, at)
+    reach = fall.reach(points.reshape(-1, 3), bust).reshape(grid.shape)
+    stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.8, 1.4)
+    # from the middle of the ears on, so that it joins without a step
+    stretch = 1 + (stretch - 1) * smoothstep(np.median(ears) - y, 0.0, 0.05)
+    at = (centre + (x - centre) / stretch - grid.low[0]) / grid.step
+    below = np.clip(at.astype(int), 0, grid.shape[0] - 2)
+    part = np.clip(at - below, 0, 1)
+    hanging = (1 - part) * np.take_along_axis(drape, below, 0) + part * np.take_along_axis(drape, below + 1, 0)
     # on the back and the shoulders it lies as a sheet
-    lying = np.minimum(_SHEET + bust.field(points), 0.3 * (bust.origin[2] - z))
+    lying = _SHEET + bust.field(points.reshape(-1, 3)).reshape(grid.shape)
+    lying = np.minimum(lying, 0.3 * (bust.origin[2] - z))
     lying = np.minimum(lying, 0.5 * (0.9 * own * stretch - np.abs(x - centre)))
-    field = np.where(y < hang, np.maximum(hanging, lying), -0.05)
-    return np.asarray(np.minimum(field, _above_end(points, bust, fall)))
+    field = np.maximum(hanging, np.where(y < np.median(ears), lying, -0.05))
+    return _rounded(field, fall.back, y)
 
 
-def _above_end(points: Float[ndarray, "n 3"], bust: Bust, fall: _Fall) -> Float[ndarray, "n"]:
-    """Positive above the slightly ragged line where the hair ends."""
-    x, y, z = (points - [bust.origin[0], 0, bust.origin[2]]).T
-    across = np.clip(x / 0.08, -1, 1)
-    end = fall.ends[0] * (1 + across) / 2 + fall.ends[1] * (1 - across) / 2
-    around = np.arctan2(x, z)
-    ragged = 0.004 * np.sin(9 * around) + 0.003 * np.sin(23 * around + 1)
-    return np.asarray(0.5 * (y - end - ragged))
-
-
-def _bilinear(image: Float[ndarray, "a b"], at: Float[ndarray, "n 2"]) -> Float[ndarray, "n"]:
-    index = np.clip(at, 0, np.array(image.shape) - 1.001)
-    low = index.astype(int)
-    u, v = (index - low).T
-    a, b = low.T
-    out: ndarray = (
-        image[a, b] * (1 - u) * (1 - v)
-        + image[a + 1, b] * u * (1 - v)
-        + image[a, b + 1] * (1 - u) * v
-        + image[a + 1, b + 1] * u * v
-    )
-    return out
+def _rounded(
+    field: Float[ndarray, "*n"], end: Float[ndarray, "*n"] | float, y: Float[ndarray, "*n"]
+) -> Float[ndarray, "*n"]:
+    """The field above the height where the hair ends, thinning out towards it (polynomial smooth minimum, Quilez)."""
+    above = 0.6 * (y - end)
+    mix = np.clip(0.5 + 0.5 * (above - field) / _THINNING, 0, 1)
+    return np.asarray(above * (1 - mix) + field * mix - _THINNING * mix * (1 - mix))
 
 
 @dataclass(frozen=True)
@@ -401,7 +406,7 @@ def _carve(
 ) -> Float[ndarray, "n"]:
     """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
     at = head.camera.project(points)
-    field = np.minimum(field, sample(outline.person, at))
+    field = np.minimum(field, sample(outline.person, at) + _SMOOTHED_AWAY)
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     in_front_of = sample(np.asarray(blocked), at)
     behind = np.where(in_front_of < 100, at[:, 2] - in_front_of - 0.004, -0.09)
@@ -415,9 +420,10 @@ def _carve(
     chest = np.full(len(points), -0.05)
     if fall.hangs:
         lying = np.minimum(
-            _SHEET + bust.field(points), fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0])
+            _SHEET - np.abs(bust.field(points)), fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0])
         )
-        chest = np.minimum(np.minimum(lying, shown), _above_end(points, bust, fall))
+        known = 0.5 * (_BEYOND_PHOTO - sample(outline.beyond, at))
+        chest = _rounded(np.minimum(np.minimum(lying, shown), known), fall.end(points, bust), points[:, 1])
     return np.asarray(
         np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))
     )

@@ -17,10 +17,13 @@ from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.mesh import unique_edges, vertex_normals
 from instax3d.mesh_raster import MeshRaster, project, rasterise
 
+from .labels import SKIN, Labels
 from .matting import signed_distance
 
 _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
 """Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, metres."""
+_INSIDE_OUTLINE = 5.0
+"""Pixels from the outline to where its label is read."""
 _SNAP_STIFFNESS = 0.3
 _TEETH = 0.006
 """Metres from the lips back to the teeth."""
@@ -166,11 +169,16 @@ def sample(image: Float[ndarray, "s s *c"], points: Float[ndarray, "n _"]) -> Fl
 
 
 def snap(
-    head: Head, landmarks: Float[ndarray, "68 2"], alpha: Float[ndarray, "s s"], valid: Bool[ndarray, "s s"], bald: bool
+    head: Head,
+    landmarks: Float[ndarray, "68 2"],
+    alpha: Float[ndarray, "s s"],
+    valid: Bool[ndarray, "s s"],
+    labels: Labels,
 ) -> Head:
     """Move the surface parallel to the picture so that inner landmarks and the outline meet their pixels.
 
-    A sum of Gaussians around the landmarks, regularised. Where hair may cover it, the outline is only pulled in.
+    A sum of Gaussians around the landmarks, regularised. Where the person's outline is not skin the head may end
+    within it: there it is only pulled in.
     """
     camera = head.camera
     anchors, moves = head.landmarks[17:], landmarks[17:]
@@ -184,7 +192,9 @@ def snap(
     slope = np.stack(np.gradient(outside)[::-1], 2)
     slope /= np.maximum(np.linalg.norm(slope, axis=2, keepdims=True), 1e-6)
     gap = sample(outside, at)
-    usable = (np.abs(gap) < 40) & ((gap > 0) | bald) & (sample(valid.astype(np.float32), at) > 0.5)
+    on_outline = at[:, :2] - sample(slope, at) * (gap + _INSIDE_OUTLINE)[:, None]
+    bare = sample(labels.of(SKIN).astype(np.float32), on_outline) > 0.7
+    usable = (np.abs(gap) < 40) & ((gap > 0) | bare | labels.bald) & (sample(valid.astype(np.float32), at) > 0.5)
     rim, at, gap = rim[usable], at[usable], gap[usable]
     _, thinned = np.unique((head.vertices[rim] / 0.008).round().astype(int), axis=0, return_index=True)
     rim, at, gap = rim[thinned], at[thinned], gap[thinned]

@@ -126,6 +126,8 @@ def label_parts(
     no_hair = np.where((smooth[0] < smooth[2]) | no_cloth, SKIN, CLOTH)
     part = np.where(strays, no_hair, part)
     part[polygon_mask(marks[28:], size)] = SKIN  # brows, eyes and lips have other colours
+    islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
+    part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     return Labels(part.astype(np.uint8), bool(bald))
 
 

@@ -32,11 +32,10 @@ class Outline:
         return signed_distance(soft > 0.5) * self.metres_per_pixel
 
     @cached_property
-    def not_hair(self) -> Float[ndarray, "s s"]:
-        """Distance to what is surely not hair: the person's other parts, metres."""
-        other = ((self.part != HAIR) & (self.part > 0)).astype(np.uint8)
-        distance: ndarray = cv2.distanceTransform(1 - other, cv2.DIST_L2, 5) * self.metres_per_pixel
-        return distance
+    def beyond(self) -> Float[ndarray, "s s"]:
+        """Distance outside the photo, metres."""
+        distance: ndarray = cv2.distanceTransform((~self.valid).astype(np.uint8), cv2.DIST_L2, 5)
+        return distance * self.metres_per_pixel
 
 
 def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid: Bool[ndarray, "s s"]) -> Outline:
