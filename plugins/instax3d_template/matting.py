@@ -133,7 +133,7 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     uncut = (top > highest + 8) & (y < highest + 5)
     clear = uncut | ~hair & ((beside > 2.0 * half) | (y < top - 0.4 * half))
     seeds[_upper_edge(square) & clear] = _BACKGROUND
-    far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < -0.2 * half))
+    far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < 0.5 * half))
     seeds[far & ~core] = _BACKGROUND
     seeds[~square.valid] = _BACKGROUND
     return seeds
