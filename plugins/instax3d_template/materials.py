@@ -30,6 +30,9 @@ def hair_bands(
 ) -> Float[ndarray, "3 3"]:
     """For each of `noise.STRAND_BANDS` the colour direction and size of a standard deviation of visible hair."""
     bands = np.zeros((3, 3))
+    # not its outline
+    inside = cv2.distanceTransform(hair.astype(np.uint8), cv2.DIST_L2, 5)
+    hair = inside > min(6.0, 0.5 * float(inside.max()))
     if hair.sum() > 100:
         finer = photo
         for k, width in enumerate(STRAND_BANDS):

@@ -21,7 +21,7 @@ def complete(shares: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> F
         return np.broadcast_to(np.eye(3, dtype=np.float32)[GUESSED], shares.shape).copy()
     nearest = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
     found = np.maximum(shares[nearest[0], nearest[1]], 0)  # interpolation may end a little below
-    return (found / found.sum(-1, keepdims=True)).astype(np.float32)
+    return np.asarray(found / found.sum(-1, keepdims=True), np.float32)
 
 
 def trust(shares: Float[ndarray, "*size 3"]) -> Float[ndarray, "*size"]:

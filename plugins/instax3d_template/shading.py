@@ -221,20 +221,25 @@ def _colours(
         if kind != _SCALP:
             fitting = _bilinear(fits[:, :, kind], column, row, u, v)
             mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
+        border = value[_BORDER]
+        if kind == HEAD:  # where hair begins, the photo's own transition is right
+            fitting = max(fitting, _step(border, 0.1, 0.6))
         weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
-        weight *= _bilinear(usable, column, row, u, v) * _step(facing, low, high) * max(fitting, near)
+        weight *= _bilinear(usable, column, row, u, v) * max(fitting, near)
         mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
         weight *= 1 - (1 - near) * mirror_weight * mirror_better
+        # what grazes the surface keeps the photo's detail longer than its tone
+        toned = weight * _step(facing, low + 0.12 * (1 - near), high + 0.15 * (1 - near))
+        weight *= _step(facing, low, high)
         mirror_weight *= mirror_fitting
 
         strand = np.zeros(3)
         second = 0.0  # share of the second material
         shadow = 1.0
-        border = value[_BORDER]
         if kind >= HAIR_PART or (kind == HEAD and border > 0):
             _strands(x, y, z, top, strands, strand)
-        if kind == HEAD:
-            second = _step(border + 0.12 * strand[0] + 0.08 * strand[1], 0.5, 1.0) if border > 0 else 0.0
+        if kind == HEAD or kind == _SCALP:
+            second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
             shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))
@@ -253,8 +258,10 @@ def _colours(
                     made_up += second * _cloth(x, y, z, value, pixel, cloth, k, spot)
             guess = (1 - second) * first + second * over
             mirrored = _bilinear(detail[:, :, k], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
-            guess += mirror_weight * mirrored + (1 - mirror_weight) * made_up
-            colour = weight * _bilinear(photo[:, :, k], column, row, u, v) + (1 - weight) * guess
+            own = _bilinear(detail[:, :, k], column, row, u, v)
+            tone = toned * (_bilinear(photo[:, :, k], column, row, u, v) - own) + (1 - toned) * guess
+            fine = mirror_weight * mirrored + (1 - mirror_weight) * made_up
+            colour = tone + weight * own + (1 - weight) * fine
             out[i, k] = min(max(colour, 0.0), 1.0)
         mirror_share = (1 - second) * value[_MIRROR_SHARE]
         shares[i, SEEN] = weight

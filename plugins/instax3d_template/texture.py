@@ -130,7 +130,7 @@ def paint(
     fitting = sample(fits, at)[np.arange(len(at)), scene.part]
     hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
     fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
-    own = seen * smoothstep(facing, 0.25, 0.6) * fitting
+    own = seen * smoothstep(facing, 0.3, 0.7) * fitting
     paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
     mirror_weight = own[scene.mirror] * paired
     mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
@@ -207,7 +207,7 @@ def _complexion(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None
     if skin.sum() <= 100:
         return None
     tone = evidence.albedo[skin].mean(1)
-    low, high = np.percentile(tone, [25, 60])
+    low, high = np.percentile(tone, [25, 65])
     return np.asarray(np.median(evidence.albedo[skin][(tone >= low) & (tone <= high)], 0))
 
 
@@ -265,14 +265,16 @@ def _clothes(
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
+    sure = smoothstep(cloth, 0.6, 0.95)
     if complexion is not None:  # bare arms are easily taken for cloth
         to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
         cloth = np.where(to_skin < 0.4 * to_cloth, 0.0, cloth)
+        sure = np.where(to_skin < to_cloth, 0.0, sure)
     # in front, below the photo, what it last showed goes on
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
     values = np.where(covered[:, None], usual, albedo)
-    colours = spreader.spread(values, weight * smoothstep(cloth, 0.6, 0.95) + prior, _SMOOTHNESS)
+    colours = spreader.spread(values, weight * sure + prior, _SMOOTHNESS)
     share = np.where(covered, 1.0, np.where(neck, 0.0, cloth))
-    smooth_share = spreader.spread(share[:, None], np.where(neck, 0.1, weight + prior), _SMOOTHNESS)[:, 0]
+    smooth_share = spreader.spread(share[:, None], np.where(neck, 0.1, weight + prior), 0.08)[:, 0]
     return colours, border(places, inside, smooth_share), usual
