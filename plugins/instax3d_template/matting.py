@@ -12,8 +12,8 @@ from numpy import ndarray
 from .closed_form import matte
 from .framing import WorkingSquare
 
-_HAIR_ELLIPSES = (1.2, 1.7)
-"""Half widths of the hair ellipses that are tried, in half face widths: close-cropped and voluminous hair."""
+_HAIR_ELLIPSES = (1.0, 1.2, 1.7)
+"""Half widths of the hair ellipses that are tried, in half face widths: none, close-cropped and voluminous hair."""
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
 _LAB_LEVELS = np.array([[2.0, 2.5, 2.5], [0, 128, 128]], np.float32)
@@ -89,14 +89,19 @@ def _on_white(square: WorkingSquare) -> bool:
     return len(edge) > 0 and float(np.median(edge.min(1))) > 0.93
 
 
+def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """White that hangs together with the rim of the photo above the chin."""
+    white = square.rgb.min(2) > _WHITE
+    _, component = cv2.connectedComponents(white.astype(np.uint8))
+    at_rim = np.unique(component[_upper_edge(square) & white])
+    ground = np.isin(component, at_rim) & white
+    return np.asarray(ground & ~erode(polygon_mask(square.landmarks, square.crop.size), 2))
+
+
 def _white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
-    """White that hangs together with the rim of the photo is background, the rest is the person."""
-    white = (square.rgb.min(2) > _WHITE).astype(np.uint8)
-    _, component = cv2.connectedComponents(white)
-    at_rim = np.unique(component[_upper_edge(square) & (white > 0)])
-    background = np.isin(component, at_rim) & (white > 0)
-    background &= ~erode(polygon_mask(square.landmarks, square.crop.size), 2)
-    seeds = np.full(white.shape, _FOREGROUND, np.uint8)
+    """Before plain white all that is not white is the person."""
+    background = _white_ground(square)
+    seeds = np.full(background.shape, _FOREGROUND, np.uint8)
     seeds[dilate(background, 3)] = _PROBABLY_FOREGROUND
     seeds[background | ~square.valid] = _BACKGROUND
     return seeds
@@ -122,10 +127,10 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     core = erode(head, 7)
     seeds[core & (below < 0)] = _FOREGROUND
     seeds[erode(polygon_mask(marks, size), 3)] = _FOREGROUND
-    from_chin = np.abs(x - marks[8, 0])
-    seeds[(below > 0) & (below < 1.2 * half) & (from_chin < 0.4 * half)] = _FOREGROUND
+    from_neck = np.abs(x - (marks[8, 0] + columns.mean()) / 2)  # a turned head's neck lies behind its chin
+    seeds[(below > 0) & (below < 1.2 * half) & (from_neck < 0.4 * half)] = _FOREGROUND
     wedge = np.minimum(0.6 * half + 1.2 * (below - 0.6 * half), 1.5 * half)
-    seeds[(below > 0.6 * half) & (from_chin < wedge)] = _FOREGROUND
+    seeds[(below > 0.6 * half) & (from_neck < wedge)] = _FOREGROUND
 
     # the rim of the photo is background, unless hair may reach it: at the top where the photo cuts the head itself
     beside = np.abs(x - marks[27, 0])
@@ -135,6 +140,7 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     seeds[_upper_edge(square) & clear] = _BACKGROUND
     far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < 0.5 * half))
     seeds[far & ~core] = _BACKGROUND
+    seeds[_white_ground(square)] = _BACKGROUND
     seeds[~square.valid] = _BACKGROUND
     return seeds
 
