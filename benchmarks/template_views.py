@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_template.generator import Person, orbit_viewmat, reconstruct, turntable_centre, view_intrinsics
+from instax3d_template.generator import Person, level_orbit, reconstruct, turntable_centre
 from instax3d_template.scene import Scene
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -155,8 +155,9 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
     given = detector.descriptor(to_uint8(photo.image), photo.face)
     centre = turntable_centre(scene)
     distances: dict[str, float | None] = {}
-    for azimuth in AZIMUTHS:
-        drawn = painter.draw(orbit_viewmat(azimuth, centre), view_intrinsics(SIZE), SIZE)
+    cameras = level_orbit(AZIMUTHS, centre, SIZE)
+    for azimuth, viewmat, K in zip(AZIMUTHS, cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True):
+        drawn = painter.draw(viewmat, K, SIZE)
         pixels = to_uint8(torch.from_numpy(drawn.image).permute(2, 0, 1))
         faces = detector.detect(pixels)
         found = float((given - detector.descriptor(pixels, faces[0])).norm()) if faces else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from instax3d_template.framing import Crop
-from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW, orbit_viewmat
+from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW, level_orbit
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
@@ -38,7 +38,7 @@ def toy() -> Photo:
     model = mannequin()
     vertices = model(model.neutral())
     places, faces = vertices.numpy().astype(np.float64), model.faces.numpy()
-    viewmat = orbit_viewmat(AZIMUTH, np.array([0.0, 0.02, 0.0]))
+    viewmat = level_orbit([AZIMUTH], np.array([0.0, 0.02, 0.0]), SIDE).viewmats[0].double().numpy()
     K = np.array([[FOCAL, 0, SIDE / 2], [0, FOCAL, SIDE / 2], [0, 0, 1]])
     colours = np.tile(SKIN, (len(places), 1))
     colours[model.regions["scalp"].numpy()] = HAIR

@@ -1,6 +1,7 @@
 """One photo in, views all around the head out."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d import registry
+from instax3d.cameras import orbit
 from instax3d.fitting import PhotoFit, fit_photo
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import ViewGenerator
@@ -24,7 +26,7 @@ from .labels import Labels, label_parts
 from .matting import cut_out, erode
 from .noise import make_noise
 from .outline import make_outline
-from .provenance import SEEN, trust
+from .provenance import SEEN, photo_trust
 from .scene import Scene, build_scene
 from .shading import Drawing, Painter
 from .texture import edge_fade, paint
@@ -76,20 +78,21 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
         azimuths[index] = camera.azimuth
         centre = turntable_centre(scene)
-        viewmats = [orbit_viewmat(azimuth, centre) for azimuth in azimuths]
-        Ks = [view_intrinsics(size)] * count
+        cameras = level_orbit(azimuths.tolist(), centre, size)
         crop = photo_crop(person, centre, size)
-        viewmats[index], Ks[index] = camera.viewmat, crop.intrinsics(_photo_intrinsics(person))
-        drawn = [painter.draw(viewmat, K, size) for viewmat, K in zip(viewmats, Ks, strict=True)]
-        trusts = [trust(view.provenance) for view in drawn]
-        drawn[index], shown = place_photo(person, crop, drawn[index])
-        trusts[index] = shown + (1 - shown) * trusts[index]
+        cameras.viewmats[index] = _float(camera.viewmat)
+        cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
+        drawn = [
+            painter.draw(viewmat, K, size)
+            for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True)
+        ]
+        drawn[index] = place_photo(person, crop, drawn[index])
 
         return Views(
             images=_planes([view.image for view in drawn]),
             alpha=_planes([view.alpha[..., None] for view in drawn]),
-            cameras=Cameras(_float(np.stack(viewmats)), _float(np.stack(Ks)), size, size),
-            trust=_planes([trust[..., None] for trust in trusts]),
+            cameras=cameras,
+            trust=_planes([view.trust[..., None] for view in drawn]),
             photo_index=index,
             provenance=_planes([view.provenance for view in drawn]),
         )
@@ -166,20 +169,10 @@ def turntable_centre(scene: Scene) -> Float[ndarray, "3"]:
     return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
 
 
-def orbit_viewmat(azimuth: float, centre: Float[ndarray, "3"]) -> Float[ndarray, "4 4"]:
-    """World-to-camera matrix of a level camera that looks at the turntable's centre."""
-    angle = np.radians(azimuth)
-    outwards = np.array([np.sin(angle), 0.0, np.cos(angle)])
-    viewmat = np.eye(4)
-    viewmat[:3, :3] = np.stack([[np.cos(angle), 0.0, -np.sin(angle)], [0.0, -1.0, 0.0], -outwards])
-    viewmat[:3, 3] = -viewmat[:3, :3] @ (centre + DISTANCE * outwards)
-    return viewmat
-
-
-def view_intrinsics(size: int) -> Float[ndarray, "3 3"]:
-    """Intrinsics of a view of the orbit."""
-    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
-    return np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+def level_orbit(azimuths: Sequence[float], centre: Float[ndarray, "3"], size: int) -> Cameras:
+    """Level cameras that look at the turntable's centre."""
+    level = [0.0] * len(azimuths)
+    return orbit(azimuths, level, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, centre=centre.tolist())
 
 
 def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:
@@ -193,8 +186,8 @@ def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:
     return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
 
 
-def place_photo(person: Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Float[ndarray, "s s"]]:
-    """The photo's own pixels, cut out on white, and their share; what lies beyond its edges is drawn."""
+def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
+    """The photo's own pixels, cut out on white; what lies beyond its edges is drawn."""
     square = person.square
     relative = crop.scale / square.crop.scale
     offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
@@ -211,4 +204,7 @@ def place_photo(person: Person, crop: Crop, drawn: Drawing) -> tuple[Drawing, Fl
     shown = inside[..., None]
     image = shown * cut + (1 - shown) * drawn.image
     provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance
-    return Drawing(image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance), inside
+    sure = inside * photo_trust(alpha) + (1 - inside) * drawn.trust
+    return Drawing(
+        image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance, sure.astype(np.float32)
+    )

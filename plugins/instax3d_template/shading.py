@@ -14,7 +14,7 @@ from instax3d.mesh_raster import rasterise
 
 from .head import PhotoCamera
 from .noise import PIXEL, SIZE, Noise
-from .provenance import GUESSED, MIRRORED, SEEN, complete
+from .provenance import GRAZED_TRUST, GUESSED, MIRRORED, SEEN, TRUST, complete
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .texture import Appearance
 from .volume import smoothstep
@@ -38,6 +38,8 @@ class Drawing:
     alpha: Float[ndarray, "s s"]
     provenance: Float[ndarray, "s s 3"]
     """Shares of what was seen, mirrored and guessed."""
+    trust: Float[ndarray, "s s"]
+    """How far each pixel may be believed, in [0, 1]."""
 
 
 class Painter:
@@ -91,16 +93,16 @@ class Painter:
         to_photo = self._camera.K @ self._camera.viewmat[:3]
         mask = raster.mask
         kind = self._kind[raster.face[mask]]
-        image = np.ones((*mask.shape, 3), np.float32)
-        shares = np.zeros_like(image)
-        image[mask], shares[mask] = _colours(
+        image, shares = np.ones((*mask.shape, 3), np.float32), np.zeros((*mask.shape, 3), np.float32)
+        trust = np.zeros(mask.shape, np.float32)
+        image[mask], shares[mask], trust[mask] = _colours(
             values, kind, to_photo, near, self._scale, self._hair_bands, *self._textures
         )
-        small, alpha, shares = (
+        small, alpha, shares, sure = (
             cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
-            for part in (image, mask.astype(np.float32), shares)
+            for part in (image, mask.astype(np.float32), shares, trust)
         )
-        return Drawing(small, alpha, complete(shares, alpha))
+        return Drawing(small, alpha, *complete(shares, sure, alpha))
 
 
 @njit(inline="always")
@@ -199,7 +201,7 @@ def _colours(
     grain: Any,
     cloth: Any,
 ) -> Any:
-    """Colour and provenance of each pixel from its interpolated attributes and its kind.
+    """Colour, provenance and trust of each pixel from its interpolated attributes and its kind.
 
     ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top and the photo's pixel size.
     """
@@ -208,6 +210,7 @@ def _colours(
     high = low + 0.3 - 0.15 * near
     top, pixel = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
+    trust = np.empty(len(values), np.float32)
     for i in prange(len(values)):
         value, kind = values[i], kinds[i]
         x, y, z = value[0], value[1], value[2]
@@ -238,7 +241,7 @@ def _colours(
         shadow = 1.0
         if kind >= HAIR_PART or (kind == HEAD and border > 0):
             _strands(x, y, z, top, strands, strand)
-        if kind == HEAD or kind == _SCALP:
+        if kind in (HEAD, _SCALP):
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
@@ -267,4 +270,8 @@ def _colours(
         shares[i, SEEN] = weight
         shares[i, MIRRORED] = (1 - weight) * mirror_share
         shares[i, GUESSED] = (1 - weight) * (1 - mirror_share)
-    return out, shares
+        frontal = GRAZED_TRUST + (TRUST[SEEN] - GRAZED_TRUST) * _step(facing, 0.2, 0.6)
+        trust[i] = (
+            shares[i, SEEN] * frontal + shares[i, MIRRORED] * TRUST[MIRRORED] + shares[i, GUESSED] * TRUST[GUESSED]
+        )
+    return out, shares, trust
