@@ -51,7 +51,7 @@ class Scale:
     """How large everything is."""
 
     size: int = 320
-    iterations: int = 300
+    iterations: int = 200
     budget: int = 45_000
     hull_points: int = 8_000
 
@@ -338,7 +338,8 @@ def tables(results: list[dict[str, Any]]) -> str:
         ]:
             if part:
                 cells = " | ".join(_cell(part, key, form) for key, (_, form) in COLUMNS.items())
-                lines.append(f"| {part[0]['settings']['name']} | {cells} |")
+                fewer = "" if len(part) == len(heads) else f" ({', '.join(each['subject'] for each in part)} only)"
+                lines.append(f"| {part[0]['settings']['name']}{fewer} | {cells} |")
     return "\n".join(lines)
 
 
@@ -417,8 +418,9 @@ def main() -> None:
             ] + [{"subject": name, "settings": settings, "load": os.getloadavg()[0], **measured}]
             store.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             print(
-                f"{name:10} {row.name:34}",
+                f"{name:10} {row.name:38}",
                 *(f"{key} {form.format(measured[key])}" for key, (_, form) in COLUMNS.items()),
+                flush=True,
             )
     order = {row.name: index for index, row in enumerate(rows())}
     results.sort(key=lambda each: order.get(each["settings"]["name"], len(order)))
