@@ -21,7 +21,7 @@ _ROW = 0.004
 _CELL = 0.006
 _TAKEOVER = (0.015, 0.045)
 """Drops below the chin between which the bust takes over from the head's own neck, metres."""
-_POWER = (2.0, 2.8)
+_POWER = (2.2, 2.8)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
 """Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""

@@ -2,8 +2,9 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -150,7 +151,8 @@ def analyse(photo: Photo, model: HeadModel) -> Person:
     labels = label_parts(
         square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
     )
-    # beyond the photo the outline is unknown: the head may reach there
+    # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
+    square = replace(square, valid=square.valid & ~labels.occluded)
     fit = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
     head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels))
     return Person(source, square, alpha, labels, fit, head)
@@ -200,7 +202,8 @@ def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
     # at the soft rim the photo's pixels hold background: there the person's own colours
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
     cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
-    inside = edge_fade(cut_valid(person.source, crop), 6)
+    free = from_square.cut(cv2.GaussianBlur((~person.labels.occluded).astype(np.float32), (0, 0), 2))
+    inside = edge_fade(cut_valid(person.source, crop), 6) * smoothstep(free, 0.5, 1.0)
     shown = inside[..., None]
     image = shown * cut + (1 - shown) * drawn.image
     provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance

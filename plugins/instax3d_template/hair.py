@@ -23,7 +23,7 @@ from .head import Head, mirrored_vertices, sample
 from .labels import HAIR
 from .matting import signed_distance
 from .outline import Outline
-from .volume import Grid, relax, smoothstep, without_specks
+from .volume import Grid, kept_vertices, relax, smoothstep, without_specks
 
 _CELL = 0.004
 _SMOOTHED_AWAY = 0.003
@@ -41,10 +41,12 @@ _BESIDE_FACE = 0.004
 """Hair this far inside the head's outline lies on the face rather than beside it, metres."""
 _DRAWN_IN = 0.12
 """Hanging hair draws in by this share of the height it falls."""
-_BEYOND_PHOTO = 0.04
+_BEYOND_PHOTO = 0.025
 """Hair on the chest goes on so far beyond the photo's edge, metres."""
 _SPECK = 0.06
 """Separate pieces with less than this share of the hair's surface are dropped."""
+_BURIED = 0.006
+"""Hair this deep inside the body is never seen, metres."""
 _THINNING = 0.02
 """Hair thins out over about this length at its end, metres."""
 _EAR_SURELY_HIDDEN = 0.85
@@ -76,7 +78,7 @@ def hidden_ears(head: Head, outline: Outline) -> Bool[ndarray, "n"]:
 def mesh_hair(
     head: Head, covered_ears: Bool[ndarray, "v"], bust: Bust, outline: Outline, body_depth: Float[ndarray, "s s"]
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Float[ndarray, "n 3"]]:
-    """Closed surface of the hair: vertices, faces, normals; empty where there is none.
+    """Surface of the hair, closed but for where it ends inside the body: vertices, faces, normals; empty for no hair.
 
     In ``head`` the ears that hair covers are flat; ``body_depth`` is the depth at which the photo sees head and
     bust, infinite elsewhere.
@@ -102,6 +104,8 @@ def mesh_hair(
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
+    # what the body hides connects tufts that would be seen apart
+    vertices, faces = kept_vertices(vertices, faces, bust.field(vertices) < _BURIED)
     vertices, faces = without_specks(vertices, faces, _SPECK)
     relaxed, normals = relax(vertices, faces, 3)
     return relaxed, faces, normals
@@ -419,11 +423,13 @@ def _carve(
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (on_skin - 0.5))
     chest = np.full(len(points), -0.05)
     if fall.hangs:
+        inside = bust.field(points)
         lying = np.minimum(
-            _SHEET - np.abs(bust.field(points)), fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0])
+            np.minimum(_SHEET + inside, _SHEET / 2 - inside),
+            fall.reach(points, bust) - np.abs(points[:, 0] - bust.origin[0]),
         )
         known = 0.5 * (_BEYOND_PHOTO - sample(outline.beyond, at))
         chest = _rounded(np.minimum(np.minimum(lying, shown), known), fall.end(points, bust), points[:, 1])
-    return np.asarray(
-        np.minimum(np.maximum(field, np.maximum(sheet, chest)), np.maximum(ahead, np.maximum(sheet, chest)))
-    )
+    thin = np.maximum(sheet, chest)
+    field = np.minimum(np.maximum(field, thin), np.maximum(ahead, thin))
+    return np.asarray(field)

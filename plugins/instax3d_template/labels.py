@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
+from skimage.segmentation import watershed
 
 from .framing import WorkingSquare
 from .matting import dilate, erode, guided_filter, polygon_mask
@@ -23,6 +24,11 @@ _BALD_SKIN_SHARE = 0.55
 _BALD_AREA = 40e-4
 """...if also less than this area (square metres) of the cut-out lies beside the head."""
 
+_BESIDE_JAW = 0.012
+"""Skin this far outside the head beside nose, mouth and chin belongs to a hand or an arm, metres..."""
+_HAND_AREA = 4e-4
+"""...if it has this area, square metres."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -31,6 +37,8 @@ class Labels:
     part: UInt8[ndarray, "s s"]
     """SKIN, HAIR or CLOTH; 0 outside the person."""
     bald: bool
+    occluded: Bool[ndarray, "s s"]
+    """Where a hand or an arm hides the person: its pixels tell nothing about head and bust."""
 
     def of(self, label: int) -> Bool[ndarray, "s s"]:
         """Where the part is ``label``."""
@@ -128,7 +136,40 @@ def label_parts(
     part[polygon_mask(marks[28:], size)] = SKIN  # brows, eyes and lips have other colours
     islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
     part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
-    return Labels(part.astype(np.uint8), bool(bald))
+    part = part.astype(np.uint8)
+    return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel))
+
+
+def _occluder(
+    square: WorkingSquare,
+    part: UInt8[ndarray, "s s"],
+    face: Bool[ndarray, "s s"],
+    head: Bool[ndarray, "s s"],
+    metres_per_pixel: float,
+) -> Bool[ndarray, "s s"]:
+    """A hand at the face: skin beside the jaw where nobody has any, followed inwards to the strongest edges.
+
+    Watershed on the gradient of the colours (Meyer, 1994), with the middle of the face, the clothes, the hair and the
+    ground as the other basins.
+    """
+    marks = square.landmarks
+    y = np.arange(len(part))[:, None]
+    margin = round(_BESIDE_JAW / metres_per_pixel)
+    beside = (part == SKIN) & ~dilate(head, margin) & (y > marks[30, 1]) & (y < marks[8, 1]) & square.valid
+    seed = _opened(beside, 4)
+    if seed.sum() * metres_per_pixel**2 < _HAND_AREA:
+        return np.zeros_like(seed)
+    small = np.s_[::2, ::2]
+    lab = cv2.GaussianBlur(square.lab, (0, 0), 1.5)[small]
+    steepness = sum(np.hypot(*np.gradient(lab[..., k])) for k in range(3))
+    markers = np.where(part == SKIN, 0, 2)[small]
+    markers[erode(face, 2)[small]] = 2
+    markers[seed[small]] = 1
+    hand = (watershed(steepness, markers) == 1).astype(np.uint8)
+    full = cv2.resize(hand, part.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    # fingers have edges between them: skin below the face that hangs together with the hand is its own or the neck's
+    below = (part == SKIN) & ~(head & (y < marks[8, 1])) & (y > marks[30, 1])
+    return dilate(full | _touching(below | full, full), 5)
 
 
 def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:

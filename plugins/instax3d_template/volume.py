@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
@@ -81,9 +81,15 @@ def without_specks(
     """The mesh without connected pieces that have less than a share of its vertices."""
     links = sp.coo_matrix((np.ones(len(faces) * 2), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())))
     _, piece = connected_components(sp.csr_matrix(links, shape=(len(vertices),) * 2), directed=False)
-    kept = np.bincount(piece)[piece] >= share * len(vertices)
+    return kept_vertices(vertices, faces, np.bincount(piece)[piece] >= share * len(vertices))
+
+
+def kept_vertices(
+    vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], kept: Bool[ndarray, "n"]
+) -> tuple[Float[ndarray, "m 3"], Int[ndarray, "g 3"]]:
+    """The mesh of the kept vertices and the triangles between them."""
     number = np.cumsum(kept) - 1
-    return vertices[kept], number[faces[kept[faces[:, 0]]]]
+    return vertices[kept], number[faces[kept[faces].all(1)]]
 
 
 def smoothstep(x: Float[ndarray, "*n"], low: float, high: float) -> Float[ndarray, "*n"]:
