@@ -66,7 +66,7 @@ def tasks(planes, height, width):
     return planes * ((height + ROWS - 1) // ROWS) * ((width + COLUMNS - 1) // COLUMNS)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _measure_block(images, targets, weights, plane, top, bottom, left, right, derivatives):
     """One task of `measure`: its sums of weighted L1 and of weighted 1 - SSIM."""
@@ -135,7 +135,7 @@ def measure(images, targets, weights, derivatives, sums):
         sums[task, 1] = dissimilarity
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _differentiate_block(
     images, targets, weights, derivatives, plane, top, bottom, left, right, l1_factor, ssim_factor, gradient

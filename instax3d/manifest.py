@@ -48,12 +48,16 @@ def new_manifest(
     source: Mapping[str, Any],
     device: str,
     seconds: Mapping[str, float],
+    reused: Mapping[str, float],
     gaussians: int,
     losses: Mapping[str, float],
     metrics: Mapping[str, float],
     notes: list[str],
 ) -> dict[str, Any]:
-    """The manifest of a finished run; plain values only."""
+    """The manifest of a finished run; plain values only.
+
+    ``seconds`` are those of the stages that ran; ``reused`` names those that did not, with what they once took.
+    """
     import torch
 
     return {
@@ -65,6 +69,7 @@ def new_manifest(
         "seed": config.seed,
         "device": device,
         "seconds": {**seconds, "total": round(sum(seconds.values()), 3)},
+        "reused": dict(reused),
         "gaussians": gaussians,
         "iterations": config.training.iterations,
         "plugins": plugin_records(config),

@@ -2,17 +2,29 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from .artefacts import (
+    Artefact,
+    pack_gaussians,
+    pack_mesh,
+    pack_views,
+    rounded,
+    unpack_gaussians,
+    unpack_mesh,
+    unpack_views,
+)
+from .cache import StageCache
 from .capture import read_capture
 from .config import RunConfig, Source, check_capabilities, load_config, source_kind
 from .errors import IncompatiblePipelineError
 from .evaluation import evaluate
+from .fingerprint import of_source, stage_keys
 from .images import to_uint8
 from .interfaces import LandmarkDetector, MeshPrior, Renderer, Representation, ViewGenerator
 from .manifest import new_manifest
@@ -21,8 +33,11 @@ from .photometric import photometric_loss
 from .plugin import Kind
 from .portrait import Orbit, Portrait
 from .progress import Progress, Silent, Stages
-from .training import PortraitModule, StepReport, scene_extent, train, view_order
-from .types import Capture, HeadMesh, Photo, Views
+from .training import PortraitModule, StepReport, load_checkpoint, scene_extent, train, view_order
+from .types import Capture, Gaussians, HeadMesh, Photo, Views
+
+T = TypeVar("T")
+_SECONDS = "seconds"
 
 
 def resolve_device(wanted: str) -> str:
@@ -44,6 +59,8 @@ def create(
     config: str | Path | RunConfig | None = None,
     overrides: Iterable[str] = (),
     progress: Progress | None = None,
+    cache: StageCache | None = None,
+    resume: bool = False,
 ) -> Portrait:
     """Make a portrait of a photo or of a capture.
 
@@ -53,6 +70,8 @@ def create(
         config: a YAML file laid over the preset, or a finished `RunConfig`.
         overrides: ``key=value`` items laid over both, such as ``"densifier.grow_grad2d=4.0e-4"``.
         progress: told what happens; silent by default. The caller closes it.
+        cache: where results of stages are kept and found again; without one every stage is run.
+        resume: go on with the construction of the same portrait that was broken off, if one was.
 
     Raises:
         Instax3DError: any of its children, with one sentence that says what to do.
@@ -65,7 +84,9 @@ def create(
     device = resolve_device(config.device)
     config = config.on(device)
     check_capabilities(config, source=kind, device=device)
-    return _create(path, kind, config, Stages(progress or Silent()))
+    if resume and cache is None:
+        raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
+    return _create(path, kind, _Run(config, device, Stages(progress or Silent()), cache, resume))
 
 
 def warm_up(config: RunConfig) -> float:
@@ -79,35 +100,82 @@ def warm_up(config: RunConfig) -> float:
     return time.perf_counter() - since
 
 
-def _create(path: Path, kind: Source, config: RunConfig, run: Stages) -> Portrait:
-    torch.manual_seed(config.seed)
+@dataclass(frozen=True)
+class Construction:
+    """What the last stage makes."""
+
+    gaussians: Gaussians
+    losses: dict[str, float]
+
+
+@dataclass
+class _Run:
+    """One run of the stages: what shows and times them, and what keeps their results."""
+
+    config: RunConfig
+    device: str
+    stages: Stages
+    cache: StageCache | None
+    resume: bool
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Of the stages' results, by stage; filled in once the source is read."""
+
+    def build(self, kind: Kind) -> Any:
+        return _build(self.config, kind)
+
+    def stage(
+        self,
+        name: str,
+        make: Callable[[], T],
+        pack: Callable[[T], Artefact],
+        unpack: Callable[[Artefact], T],
+        *,
+        steps: int | None = None,
+    ) -> T:
+        """The stage's result: found, or made and kept. Each stage begins with the seed, whatever ran before it."""
+        found = self.cache.load(name, self.keys[name]) if self.cache else None
+        if found is not None:
+            self.stages.reuse(name, found[1][_SECONDS])
+            return unpack(found)
+        with self.stages.stage(name, steps):
+            torch.manual_seed(self.config.seed)
+            result = make()
+        if self.cache:
+            tensors, values = pack(result)
+            self.cache.store(name, self.keys[name], (tensors, {**values, _SECONDS: self.stages.seconds[name]}))
+        return result
+
+
+def _create(path: Path, kind: Source, run: _Run) -> Portrait:
+    config, stages = run.config, run.stages
     for note in config.notes:
-        run.note(note)
-    detector: LandmarkDetector[Any] = _build(config, Kind.LANDMARK_DETECTOR)
-    given: Photo | Capture
-    with run.stage(kind):
-        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
-        for note in given.notes:
-            run.note(note)
-    with run.stage("views"):
-        views = _views(config, given, detector)
-    with run.stage("prior"):
-        prior: MeshPrior[Any] = _build(config, Kind.MESH_PRIOR)
-        mesh = prior.fit(views)
-    representation: Representation[Any] = _build(config, Kind.REPRESENTATION)
-    renderer: Renderer[Any] = _build(config, Kind.RENDERER)
+        stages.note(note)
+    detector: LandmarkDetector[Any] = run.build(Kind.LANDMARK_DETECTOR)
+    renderer: Renderer[Any] = run.build(Kind.RENDERER)
     if config.device != "auto" and renderer.device_type != config.device:
         raise IncompatiblePipelineError(
             f"device={config.device} was asked for, but the renderer "
             f"{config.choices[Kind.RENDERER].entry.spec.name!r} runs on {renderer.device_type}; change one of them"
         )
-    with run.stage("initialise"):
-        representation.initialise(mesh, views, seed=config.seed)
-    with run.stage("construct", config.training.iterations):
-        losses = _construct(config, representation, renderer, mesh, views, run.progress)
-    gaussians = representation.gaussians().detach()
-    portrait = Portrait(gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
-    with run.stage("evaluate"):
+    given: Photo | Capture
+    with stages.stage(kind):
+        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
+        for note in given.notes:
+            stages.note(note)
+        if run.cache:
+            run.keys = stage_keys(config, run.device, of_source(path, given))
+    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
+    prior: MeshPrior[Any] = run.build(Kind.MESH_PRIOR)
+    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    made = run.stage(
+        "construct",
+        lambda: _construct(run, renderer, mesh, views),
+        lambda made: pack_gaussians(made.gaussians, made.losses),
+        lambda stored: Construction(*unpack_gaussians(stored)),
+        steps=config.training.iterations,
+    )
+    portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
+    with stages.stage("evaluate"):
         metrics = {**mesh.metrics, **evaluate(portrait, given, views, detector)}
     portrait.manifest = new_manifest(
         config,
@@ -118,11 +186,12 @@ def _create(path: Path, kind: Source, config: RunConfig, run: Stages) -> Portrai
             "size": [views.cameras.width, views.cameras.height],
         },
         device=renderer.device_type,
-        seconds=run.seconds,
-        gaussians=len(gaussians),
-        losses=losses,
+        seconds=stages.seconds,
+        reused=stages.reused,
+        gaussians=len(made.gaussians),
+        losses=made.losses,
         metrics=metrics,
-        notes=run.notes,
+        notes=stages.notes,
     )
     return portrait
 
@@ -132,36 +201,56 @@ def _build(config: RunConfig, kind: Kind) -> Any:
     return choice.entry.build(choice.config)
 
 
-def _views(config: RunConfig, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
-    generator: ViewGenerator[Any] = _build(config, Kind.VIEW_GENERATOR)
-    views = generator.generate(given, seed=config.seed)
+def _views(run: _Run, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
+    generator: ViewGenerator[Any] = run.build(Kind.VIEW_GENERATOR)
+    views = rounded(generator.generate(given, seed=run.config.seed))
     if views.faces:
         return views
     found = (detector.detect(to_uint8(image)) for image in views.images)
     return replace(views, faces=tuple(faces[0] if faces else None for faces in found))
 
 
-def _construct(
-    config: RunConfig,
-    representation: Representation[Any],
-    renderer: Renderer[Any],
-    mesh: HeadMesh,
-    views: Views,
-    progress: Progress,
-) -> dict[str, float]:
+def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views) -> Construction:
+    config, progress = run.config, run.stages.progress
+    representation: Representation[Any] = run.build(Kind.REPRESENTATION)
+    representation.initialise(mesh, views, seed=config.seed)
+
     def told(report: StepReport) -> None:
         progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
 
     module = PortraitModule(
         representation,
-        _build(config, Kind.DENSIFIER),
+        run.build(Kind.DENSIFIER),
         renderer,
         views,
         config.training,
         scene_scale=scene_extent(views.cameras, mesh.vertices.mean(0)),
         on_step=told,
     )
+    checkpoint = run.cache.path("construct", run.keys["construct"], ".ckpt") if run.cache else None
+    if checkpoint is not None:
+        _take_up(run, module, checkpoint)
     order = view_order(views, config.training.iterations, config.training.photo_share, config.seed)
-    train(module, order, device=renderer.device_type)
+    train(module, order, device=renderer.device_type, checkpoint=checkpoint)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     representation.to("cpu")
-    return module.losses
+    return Construction(representation.gaussians().detach(), module.losses)
+
+
+def _take_up(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
+    """Go on from the checkpoint of a run that was broken off, if that is wished."""
+    left = load_checkpoint(checkpoint)
+    if left is None:
+        if run.resume:
+            run.stages.note(
+                "there is no unfinished construction of this portrait to resume; it starts anew"
+            )
+    elif run.resume:
+        module.resume(left)
+        run.stages.note(f"resumed after {module.step_count} of {run.config.training.iterations} steps")
+    else:
+        run.stages.note(
+            f"an earlier construction of this portrait stopped after {left['step_count']} steps; "
+            "it starts anew, as --resume was not given"
+        )

@@ -28,6 +28,10 @@ class Progress(abc.ABC):
         """The stage is over."""
 
     @abc.abstractmethod
+    def reuse(self, stage: str, seconds: float) -> None:
+        """The stage is skipped, as its result is there from an earlier run, which took so many seconds for it."""
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Nothing more will come; also called after an error."""
 
@@ -42,6 +46,8 @@ class Silent(Progress):
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None: ...
 
     def finish(self, stage: str, seconds: float) -> None: ...
+
+    def reuse(self, stage: str, seconds: float) -> None: ...
 
     def close(self) -> None: ...
 
@@ -76,6 +82,10 @@ class PlainLines(Progress):
     def finish(self, stage: str, seconds: float) -> None:
         if not self.quiet:
             self._print(f"{stage}: {seconds:.1f} s")
+
+    def reuse(self, stage: str, seconds: float) -> None:
+        if not self.quiet:
+            self._print(f"{stage}: {reused(seconds)}")
 
     def close(self) -> None: ...
 
@@ -123,8 +133,16 @@ class Live(Progress):
         assert self._task is not None
         self._bars.update(self._task, total=1, completed=1)
 
+    def reuse(self, stage: str, seconds: float) -> None:
+        self._bars.add_task(stage, total=1, completed=1, detail=reused(seconds))
+
     def close(self) -> None:
         self._bars.stop()
+
+
+def reused(seconds: float) -> str:
+    """What is said of a stage that was skipped."""
+    return f"reused from an earlier run, where it took {seconds:.1f} s"
 
 
 def for_terminal(*, quiet: bool) -> Progress:
@@ -140,6 +158,7 @@ class Stages:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self.reused: dict[str, float] = {}
         self.notes: list[str] = []
 
     def note(self, message: str) -> None:
@@ -154,3 +173,8 @@ class Stages:
         yield
         self.seconds[name] = round(time.perf_counter() - since, 3)
         self.progress.finish(name, self.seconds[name])
+
+    def reuse(self, name: str, seconds: float) -> None:
+        """A stage's result was found, which had taken so many seconds."""
+        self.reused[name] = seconds
+        self.progress.reuse(name, seconds)

@@ -3,11 +3,14 @@
 
 import logging
 import math
+import pickle
 import random
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -17,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .config import TrainingConfig
+from .errors import PortraitError
+from .files import atomic
 from .interfaces import Densifier, Renderer, Representation
 from .photometric import photometric_loss
 from .types import Cameras, DensifyStep, Views
 
 _POSITION = "means"
 _PSNR_EVERY = 10
+_CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ class PortraitModule(lightning.LightningModule):
         self.step_count = 0
         self.losses: dict[str, float] = {}
         self._start_rates: dict[str, float] = {}
+        self._resumed: Mapping[str, Any] | None = None
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         self._start_rates = dict(self.representation.learning_rates())
@@ -139,11 +146,27 @@ class PortraitModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         self.full, self.reduced = ([view.to(self.device) for view in level] for level in (self.full, self.reduced))
 
+    def on_train_start(self) -> None:
+        if self._resumed is None:
+            return
+        for name, optimizer in self._optimizers().items():
+            optimizer.load_state_dict(self._resumed["optimizers"][name])
+        torch.set_rng_state(self._resumed["random"])
+        if "random_cuda" in self._resumed:
+            torch.cuda.set_rng_state(self._resumed["random_cuda"])
+        self._resumed = None
+
+    def _wrapped_optimizers(self) -> list[Any]:
+        wrapped = self.optimizers()
+        return wrapped if isinstance(wrapped, list) else [wrapped]
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By the name of their parameter."""
+        return {name: each.optimizer for name, each in zip(self._start_rates, self._wrapped_optimizers())}
+
     def training_step(self, batch: int) -> None:
         config = self.training_config
-        wrapped = self.optimizers()
-        wrapped = wrapped if isinstance(wrapped, list) else [wrapped]
-        optimizers = {name: each.optimizer for name, each in zip(self._start_rates, wrapped)}
+        optimizers = self._optimizers()
         self._set_rates(optimizers)
         view = (self.reduced if self.step_count < config.half_resolution * config.iterations else self.full)[batch]
         gaussians = self.representation.gaussians()
@@ -170,8 +193,9 @@ class PortraitModule(lightning.LightningModule):
         self.densifier.before_backward(step)
         self.manual_backward(total)
         # Lightning counts a step for each optimizer that goes through it; one is enough.
-        wrapped[0].step()
-        for each in wrapped[1:]:
+        first, *others = self._wrapped_optimizers()
+        first.step()
+        for each in others:
             each.optimizer.step()
         with torch.no_grad():
             self.densifier.after_backward(step)
@@ -191,20 +215,27 @@ class PortraitModule(lightning.LightningModule):
             decay = config.position_decay if name == _POSITION else config.rate_decay
             optimizer.param_groups[0]["lr"] = self._start_rates[name] * decay**progress
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["step_count"] = self.step_count
-        checkpoint["densifier"] = self.densifier.state_dict()
+    def checkpoint(self) -> dict[str, Any]:
+        """All that an interrupted optimisation needs to go on as if nothing had happened; tensors and plain values."""
+        state = {
+            "step_count": self.step_count,
+            "representation": self.representation.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
+            "densifier": self.densifier.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        return state | ({"random_cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # The number of Gaussians has changed since the representation was initialised.
+    def resume(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from a `checkpoint`; to be called before `train`, after the representation was initialised as then."""
         splats = self.representation.splats
-        prefix = "representation.splats."
-        for name, value in checkpoint["state_dict"].items():
-            if name.startswith(prefix):
-                key = name.removeprefix(prefix)
-                splats[key] = nn.Parameter(torch.empty_like(value), requires_grad=splats[key].requires_grad)
-        self.step_count = checkpoint["step_count"]
+        for name in splats:
+            value = checkpoint["representation"][f"splats.{name}"]  # there may be more or fewer Gaussians by now
+            splats[name] = nn.Parameter(torch.empty_like(value), requires_grad=splats[name].requires_grad)
+        self.representation.load_state_dict(checkpoint["representation"])
         self.densifier.load_state_dict(checkpoint["densifier"])
+        self.step_count = checkpoint["step_count"]
+        self._resumed = checkpoint
 
 
 @contextmanager
@@ -222,8 +253,49 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def train(module: PortraitModule, order: list[int], *, device: str) -> None:
-    """Run the optimisation: one step for each view named in ``order``."""
+class _Checkpoints(lightning.Callback):
+    """Leaves a checkpoint from time to time; the last one stays until another takes its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._since = path, time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, module: lightning.LightningModule, *_: Any) -> None:
+        if time.monotonic() - self._since < _CHECKPOINT_SECONDS:
+            return
+        assert isinstance(module, PortraitModule)
+        save_checkpoint(self._path, module)
+        self._since = time.monotonic()
+
+
+def save_checkpoint(path: Path, module: PortraitModule) -> None:
+    """Write ``module.checkpoint()`` in one step.
+
+    Raises:
+        PortraitError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            torch.save(module.checkpoint(), temporary)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise PortraitError(f"cannot write the checkpoint {path}: {error}") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What `save_checkpoint` wrote; None where there is nothing, or nothing whole."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    return checkpoint
+
+
+def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: Path | None = None) -> None:
+    """Run the optimisation: one step for each view named in ``order``, without those that a resumed module has done.
+
+    Args:
+        checkpoint: where to leave checkpoints.
+    """
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
@@ -233,8 +305,9 @@ def train(module: PortraitModule, order: list[int], *, device: str) -> None:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            callbacks=[] if checkpoint is None else [_Checkpoints(checkpoint)],
         )
         try:
-            trainer.fit(module, train_dataloaders=order)
+            trainer.fit(module, train_dataloaders=order[module.step_count :])
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error

@@ -170,6 +170,49 @@ def test_an_interrupted_run_leaves_nothing(photo: Path, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_changed_densifier_runs_construction_alone_and_says_so(made: Path, photo: Path, tmp_path: Path, capsys):
+    out = tmp_path / "again"
+    assert main(["create", str(photo), "-o", str(out), "--preset", "draft", *SMALL, "densifier.refine_every=50"]) == 0
+    said = capsys.readouterr().err
+    assert "views: reused" in said
+    assert "prior: reused" in said
+    assert "construct: reused" not in said
+    run = json.loads((out / "run.json").read_text())
+    assert set(run["reused"]) == {"views", "prior"}
+    assert "construct" in run["seconds"]
+    for name in ("views/000.png", "views/transforms.json", "mesh.obj"):
+        assert (out / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_the_same_portrait_again_is_reused_or_the_same(made: Path, photo: Path, tmp_path: Path):
+    for arguments in ([], ["--no-cache"]):
+        out = tmp_path / f"again{len(arguments)}"
+        assert main(["create", str(photo), "-o", str(out), "--preset", "draft", *SMALL, *arguments]) == 0
+        assert bool(json.loads((out / "run.json").read_text())["reused"]) == (not arguments)
+        assert (out / "portrait.ply").read_bytes() == (made / "portrait.ply").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+def test_a_killed_run_is_resumed_and_ends_as_an_unbroken_one(made: Path, photo: Path, tmp_path: Path, capsys):
+    arguments = ["create", str(photo), "--preset", "draft", *SMALL, "training.iterations=300", "-o"]
+    code = "import sys; from instax3d import training; training._CHECKPOINT_SECONDS = 0.5; "
+    code += "from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
+    cache = Path(os.environ["INSTAX3D_CACHE"])
+    with subprocess.Popen([sys.executable, "-c", code, *arguments, str(tmp_path / "out" / "broken")]) as run:
+        until = time.monotonic() + 120
+        while not list(cache.glob("construct-*.ckpt")) and run.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        run.kill()
+    assert run.returncode == -signal.SIGKILL, "it should not have come to its end"
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+    assert main([*arguments, str(tmp_path / "resumed"), "--resume"]) == 0
+    assert "resumed after" in capsys.readouterr().err
+    assert list(cache.glob("construct-*.ckpt")) == []
+    assert main([*arguments, str(tmp_path / "unbroken"), "--no-cache"]) == 0
+    resumed, unbroken = ((tmp_path / name / "portrait.ply").read_bytes() for name in ("resumed", "unbroken"))
+    assert resumed == unbroken
+
+
 @pytest.mark.slow
 def test_the_showcase_photo_becomes_a_good_portrait(photo: Path, tmp_path: Path):
     portrait = instax3d.create(photo, preset="draft")

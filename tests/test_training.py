@@ -5,7 +5,15 @@ import torch
 
 from instax3d.config import TrainingConfig
 from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_cameras, toy_mesh, toy_views
-from instax3d.training import PortraitModule, scene_extent, train, training_views, view_order
+from instax3d.training import (
+    PortraitModule,
+    load_checkpoint,
+    save_checkpoint,
+    scene_extent,
+    train,
+    training_views,
+    view_order,
+)
 
 
 def module(densifier=None, **options) -> PortraitModule:
@@ -81,13 +89,39 @@ def test_gaussians_born_on_the_way_are_trained_too():
 
 def test_a_checkpoint_with_another_count_is_taken_back():
     made = run(module(Doubler()))
-    checkpoint = {"state_dict": made.state_dict()}
-    made.on_save_checkpoint(checkpoint)
-    fresh = module()
-    fresh.on_load_checkpoint(checkpoint)
-    fresh.load_state_dict(checkpoint["state_dict"])
+    fresh = module(Doubler())
+    fresh.resume(made.checkpoint())
     assert torch.equal(fresh.representation.gaussians().means, made.representation.gaussians().means)
     assert fresh.step_count == 24
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(tmp_path, steps):
+    """Before and after the number of Gaussians has changed."""
+
+    class Broken(Doubler):
+        def before_backward(self, step):
+            if step.step == steps:
+                raise KeyboardInterrupt
+
+    order = view_order(toy_views(), 24, 0.0, seed=0)
+    whole = run(module(Doubler()))
+    first = module(Broken())
+    with pytest.raises(KeyboardInterrupt):
+        train(first, order, device="cpu")
+    save_checkpoint(tmp_path / "made.ckpt", first)
+    torch.manual_seed(99)
+    second = module(Doubler())
+    second.resume(load_checkpoint(tmp_path / "made.ckpt"))
+    train(second, order, device="cpu")
+    for name, value in whole.representation.splats.items():
+        assert torch.equal(second.representation.splats[name], value)
+
+
+def test_a_damaged_checkpoint_counts_as_none(tmp_path):
+    assert load_checkpoint(tmp_path / "none.ckpt") is None
+    (tmp_path / "half.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    assert load_checkpoint(tmp_path / "half.ckpt") is None
 
 
 def test_half_resolution_views_keep_the_field_of_view():

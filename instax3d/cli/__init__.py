@@ -12,6 +12,7 @@ _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),
     "render": ("create_commands", "Render a saved portrait from the cameras of a file."),
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
+    "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),
     "config": ("config_commands", "Look at a configuration before running it: show, check, schema."),
 }

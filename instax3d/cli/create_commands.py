@@ -17,6 +17,8 @@ from .logs import logged_to
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the result.")
 @click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset.")
+@click.option("--resume", is_flag=True, help="Go on with the same portrait where an earlier run was broken off.")
+@click.option("--no-cache", is_flag=True, help="Run every stage, and keep no stage's result for later runs.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's manifest (run.json) to standard output.")
 def create(
@@ -25,6 +27,8 @@ def create(
     output: Path,
     preset: str | None,
     config_file: Path | None,
+    resume: bool,
+    no_cache: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -34,13 +38,17 @@ def create(
     instax3d create me.jpg -o out/me
     instax3d create me.jpg -o out/me --preset draft densifier.grow_grad2d=4.0e-4
     """
+    if resume and no_cache:
+        raise click.UsageError("--resume needs the cache, where an unfinished run leaves its state; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_output(output)
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+        from ..cache import StageCache
         from ..pipeline import create as make
 
-        portrait = make(source, config=config, progress=display)
+        cache = None if no_cache else StageCache()
+        portrait = make(source, config=config, progress=display, cache=cache, resume=resume)
         with Stages(display).stage("save"):
             folder = portrait.save(output)
     if as_json:
@@ -77,3 +85,19 @@ def warmup() -> None:
 
         seconds = warm_up(load_config(source="photo"))
     click.echo(f"ready after {seconds:.1f} s")
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Forget all of it.")
+def cache(clear: bool) -> None:
+    """Where results of stages are kept for later runs, and how much room they take.
+
+    A stage is run again when its input, its options, or the code that makes it has changed, or one before it has.
+    """
+    from ..cache import StageCache
+
+    stages = StageCache()
+    count, size = len(stages.files()), stages.size()
+    if clear:
+        stages.clear()
+    click.echo(f"{stages.folder}: {count} files, {size / 2**20:.0f} MiB{', removed' if clear else ''}")

@@ -46,6 +46,10 @@ class Interruptible(Progress):
         self._asked.check()
         self._display.finish(stage, seconds)
 
+    def reuse(self, stage: str, seconds: float) -> None:
+        self._asked.check()
+        self._display.reuse(stage, seconds)
+
     def close(self) -> None:
         self._display.close()
 

@@ -1,0 +1,93 @@
+"""Hashes of all that a stage's result depends on: its input, its options, and the code that makes it."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .config import Choice, RunConfig, references
+from .plugin import Kind
+from .registry import Entry, registry
+from .types import Capture, Photo
+
+_LIBRARIES = ("torch", "numpy", "numba", "scipy", "opencv-python-headless")
+"""Their results may change from one version to the next."""
+_NOT_RESULTS = ("cli", "testing", "configs")
+"""Parts of this package that no result depends on but through the configuration."""
+_CODE = (".py", ".npz", ".npy", ".json", ".so", ".pyd")
+"""Files of a package that results may depend on."""
+
+
+def digest(*parts: Any) -> str:
+    """A hash of plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def of_file(path: Path) -> str:
+    """A hash of a file's contents.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def of_source(path: Path, given: Photo | Capture) -> str:
+    """A hash of what a portrait is made from, wherever it lies and whatever it is called."""
+    if isinstance(given, Photo):
+        return of_file(path)
+    cameras = given.cameras
+    size = [cameras.width, cameras.height]
+    return digest([of_file(file) for file in given.files], cameras.viewmats.tolist(), cameras.Ks.tolist(), size)
+
+
+@cache
+def of_package(name: str) -> str:
+    """A hash of everything in an importable package, so that results of edited code are never mixed up."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{name} has no code to take a fingerprint of")
+    origin = Path(spec.origin)
+    if spec.submodule_search_locations is None:
+        return of_file(origin)
+    files = (path.relative_to(origin.parent) for path in origin.parent.rglob("*") if path.is_file())
+    counted = sorted(path for path in files if path.parts[0] not in _NOT_RESULTS and path.suffix in _CODE)
+    return digest([(path.as_posix(), of_file(origin.parent / path)) for path in counted])
+
+
+@cache
+def of_core() -> str:
+    """A hash of this package and of the libraries it calculates with."""
+    return digest(of_package("instax3d"), [(name, version(name)) for name in _LIBRARIES])
+
+
+def of_entry(entry: Entry) -> str:
+    """A hash of a plugin's name and code."""
+    package = entry.spec.target.partition(":")[0].partition(".")[0]
+    return digest(entry.qualified, entry.provider.version, of_package(package))
+
+
+def of_choice(choice: Choice) -> str:
+    """A hash of a plugin's code and options, and of the plugins that its options name."""
+    others = [of_entry(registry().get(kind, name)) for kind, name in references(choice.config).values()]
+    return digest(of_entry(choice.entry), choice.config.model_dump(mode="json"), others)
+
+
+def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:
+    """The key of each stage's result: a hash of what the stage depends on, the stages before it included."""
+
+    def chosen(*kinds: Kind) -> list[str]:
+        return [of_choice(config.choices[kind]) for kind in kinds]
+
+    views = digest(of_core(), source, config.seed, chosen(Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR))
+    prior = digest(views, chosen(Kind.MESH_PRIOR))
+    construct = digest(
+        prior,
+        device,
+        config.training.model_dump(mode="json"),
+        chosen(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER),
+    )
+    return {"views": views, "prior": prior, "construct": construct}
