@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from .noise import STRAND_BANDS
 from .scene import BUST, HAIR_PART, HEAD, Scene
+from .volume import smoothstep
 
 _STEEPEST = 0.02
 """Least slope of the share of cloth across its border, per metre: flatter fields have no border there."""
@@ -96,4 +97,5 @@ def hairline(scene: Scene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
     if hair.any():
         far = cKDTree(scene.vertices[hair]).query(scene.vertices, distance_upper_bound=_HAIRLINE, workers=-1)[0]
         near = np.clip(1 - far / _HAIRLINE, 0, 1)
-    return near
+    # hair that hangs lower lies before the neck, it does not grow there
+    return near * smoothstep(scene.vertices[:, 1] - scene.chin[1], -0.02, 0.01)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from scipy import fft
 
 SIZE = 1024
 """Side of the tileable textures, pixels (a power of 2)."""
@@ -41,21 +42,22 @@ class Noise:
         rows, columns = patch.shape[:2]
         window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])[..., None]
         spot = (patch - (patch * window).sum((0, 1)) / window.sum()) * window
-        framed = np.zeros((SIZE, SIZE, 3))
+        framed = np.zeros((SIZE, SIZE, 3), np.float32)
         framed[:rows, :columns] = spot / np.sqrt((window**2).sum())
-        phases = np.fft.rfft2(self.white)[..., None]
-        return np.fft.irfft2(np.fft.rfft2(framed, axes=(0, 1)) * phases, axes=(0, 1)).astype(np.float32)
+        phases = fft.rfft2(self.white)[..., None]
+        return np.asarray(fft.irfft2(fft.rfft2(framed, axes=(0, 1)) * phases, axes=(0, 1)), np.float32)
 
 
 def make_noise(seed: int) -> Noise:
     """Sums of blurred white noise."""
     random = np.random.default_rng(seed)
+    rows, columns = fft.fftfreq(SIZE)[:, None], fft.rfftfreq(SIZE)
 
     def layer(along: float, across: float) -> ndarray:
         white = random.standard_normal((SIZE, SIZE), dtype=np.float32)
-        margin = int(4 * max(along, across))
-        blurred = cv2.GaussianBlur(np.pad(white, margin, mode="wrap"), (0, 0), sigmaX=across, sigmaY=along)
-        tile = blurred[margin:-margin, margin:-margin]
+        blur = np.exp(-2 * (np.pi * along * rows) ** 2) * np.exp(-2 * (np.pi * across * columns) ** 2)
+        tile = fft.irfft2(fft.rfft2(white) * blur.astype(np.float32))
+        tile -= tile.mean()
         return np.asarray(tile / tile.std())
 
     widths = [width / PIXEL / 2 for width in STRAND_BANDS]

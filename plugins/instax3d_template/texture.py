@@ -237,7 +237,7 @@ def _base(
             albedo[unseen], prior[unseen] = colour, how_sure
     spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64), bridges(scene))
     mirrored = evidence.albedo[scene.mirror]
-    both = weight * mirror_weight
+    both = weight * mirror_weight * bare * bare[scene.mirror]
     if both.sum() > 20:  # the other side is lit differently: learn by how much where both are seen
         mirrored = np.clip(mirrored + spreader.spread(evidence.albedo - mirrored, both, 0.3), 0, 2)
     known = weight * bare + prior
