@@ -337,8 +337,9 @@ def test_a_mirrored_photo_gives_the_mirrored_head(seed, azimuth, roll):
     found, mirrored = (fit_photo(model, points, SIZE, SIZE) for points in (landmarks, mirrored_landmarks(landmarks)))
     assert mirrored.yaw == pytest.approx(-found.yaw, abs=0.3)
     assert mirrored.focal == pytest.approx(found.focal, rel=0.01)
+    skin = model.regions["face"] | model.regions["scalp"] | model.regions["ears"]
     back = mirrored.vertices[model.mirror] * torch.tensor([-1.0, 1.0, 1.0])
-    torch.testing.assert_close(back, found.vertices, atol=1e-3, rtol=0)
+    torch.testing.assert_close(back[skin], found.vertices[skin], atol=1e-3, rtol=0)
 
 
 def with_gaze(model, up, left):

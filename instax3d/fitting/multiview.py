@@ -30,10 +30,10 @@ LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
 """In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
-WORSE, LARGER = 1.2, 1.12
+WORSE, LARGER = 1.2, 1.11
 """A head can be blown up to fill smooth hair, but then its landmarks fit this much worse or it is this much larger than
 the head that leaves room for hair."""
-SMALL_ERROR = 0.01
+SMALL_ERROR = 0.005
 """In face sizes; smaller landmark errors are all alike."""
 
 

@@ -22,6 +22,8 @@ OUTLINE_SIGMA = 0.015
 """Of an outline point, in face sizes."""
 OUTLINE_THRESHOLD = 1.5
 """Standard deviations beyond which an outline point's distance counts linearly."""
+OUTLINE_REACH = 0.15
+"""A bare head is not pulled to an outline farther away, in face sizes: it is that of something else, or unknown."""
 OUTLINE_VIEWS = 8.0
 """More outlines than this share their weight."""
 PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
@@ -95,7 +97,7 @@ class OutlineTerm:
         self._counts = on_head(model)
         profile = torch.cdist(neutral, model.landmarks(neutral)[PROFILE]).min(1).values < PROFILE_REACH
         self._bare = torch.ones_like(profile) if bald else profile
-        self._faces, self._outlines = model.faces, outlines
+        self._faces, self._outlines, self._reach = model.faces, outlines, OUTLINE_REACH * size
         self._weight = trust * math.sqrt(min(1.0, OUTLINE_VIEWS / len(outlines))) / (OUTLINE_SIGMA * size)
 
     def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
@@ -107,7 +109,7 @@ class OutlineTerm:
 
         def compare(pixels: Tensor) -> Tensor:
             inside = rim.distance + ((pixels - rim.pixels) * rim.inwards).sum(1)
-            gap = torch.where(bare, inside, inside.clamp_max(0.0))
+            gap = torch.where(bare & (rim.distance < self._reach), inside, inside.clamp_max(0.0))
             return soft_l1((gap * weight)[:, None], OUTLINE_THRESHOLD)[:, 0]
 
         return Sightings(rim.triangles, rim.weights, rim.view, compare)
