@@ -166,7 +166,7 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
 
 
 def own_outline(person: Person, scene: Scene) -> float:
-    """IoU of shape and cut-out above the chin in the photo's own view, inside the photo."""
+    """IoU of shape and cut-out above the chin in the photo's own view, inside the photo and where no hand hides it."""
     square = person.square
     shape = person.head.camera.rasterise(scene.vertices, scene.faces).mask
     above = square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1])

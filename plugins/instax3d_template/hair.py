@@ -47,6 +47,10 @@ _SPECK = 0.06
 """Separate pieces with less than this share of the hair's surface are dropped."""
 _BURIED = 0.006
 """Hair this deep inside the body is never seen, metres."""
+_BIN = 6
+"""Pixels of the squares in which lines of sight are gathered."""
+_MOST_LIFT = 0.03
+"""Metres; what lacks more is not the head's hair."""
 _THINNING = 0.02
 """Hair thins out over about this length at its end, metres."""
 _EAR_SURELY_HIDDEN = 0.85
@@ -349,6 +353,21 @@ def _rounded(
     return np.asarray(above * (1 - mix) + field * mix - _THINNING * mix * (1 - mix))
 
 
+def _lift(
+    field: Float[ndarray, "n"], outline: Outline, at: Float[ndarray, "n 3"], room: Float[ndarray, "n"]
+) -> Float[ndarray, "n"]:
+    """What the field lacks so that each line of sight on which the photo shows hair just meets some."""
+    count = len(outline.part) // _BIN
+    allowed = (room > 0) & (at[:, :2] > 0).all(1) & (at[:, :2] < count * _BIN).all(1)
+    column, row = (at[:, :2] / _BIN).astype(int).T
+    best = np.full((count, count), -np.inf)
+    np.maximum.at(best, (row[allowed], column[allowed]), field[allowed])
+    lack = np.where(best > -_MOST_LIFT, np.maximum(-best, 0), 0)
+    lack = cv2.GaussianBlur(ndimage.grey_dilation(lack, 3), (0, 0), 1.0)
+    shown = smoothstep(sample(outline.hair, at), 0.0, 0.002)
+    return np.asarray(sample(lack, at / _BIN) * shown * (room > 0))
+
+
 @dataclass(frozen=True)
 class _Front:
     """How far forward the hair beside the face reaches."""
@@ -410,6 +429,8 @@ def _carve(
 ) -> Float[ndarray, "n"]:
     """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
     at = head.camera.project(points)
+    ahead = _front(head, outline, fall.hangs).room(points)
+    field = field + _lift(field, outline, at, ahead)
     field = np.minimum(field, sample(outline.person, at) + _SMOOTHED_AWAY)
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     in_front_of = sample(np.asarray(blocked), at)
@@ -418,7 +439,6 @@ def _carve(
     field = np.minimum(field, np.maximum(shown, behind))
 
     # beside the face hair may stand so far forward, thinning out; more only as a sheet where the photo shows it
-    ahead = _front(head, outline, fall.hangs).room(points)
     field = np.minimum(field, _edge_thickness(ahead) - distance)
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (on_skin - 0.5))
     chest = np.full(len(points), -0.05)

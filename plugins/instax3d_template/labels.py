@@ -169,7 +169,7 @@ def _occluder(
     full = cv2.resize(hand, part.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     # fingers have edges between them: skin below the face that hangs together with the hand is its own or the neck's
     below = (part == SKIN) & ~(head & (y < marks[8, 1])) & (y > marks[30, 1])
-    return dilate(full | _touching(below | full, full), 5)
+    return dilate(full | _touching(below | full, full), 9)
 
 
 def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:

@@ -1,0 +1,200 @@
+"""Head, bust and hair of the template generator, on the mannequin seen from the front with painted labels."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from instax3d_template.bust import fit_bust, mesh_bust
+from instax3d_template.framing import Crop, WorkingSquare
+from instax3d_template.hair import _rounded, hidden_ears, mesh_hair
+from instax3d_template.head import Head, PhotoCamera, make_head, snap
+from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
+from instax3d_template.matting import dilate, signed_distance
+from instax3d_template.outline import Outline, make_outline
+from instax3d_template.volume import Grid, kept_vertices
+
+from instax3d import registry
+from instax3d.cameras import orbit
+from instax3d.plugin import Kind
+
+SIZE = 352
+SKIN_COLOUR, HAIR_COLOUR, CLOTH_COLOUR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    model = registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+    camera = orbit([0.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
+    viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
+    return make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))
+
+
+def row_of(head: Head, height: float) -> float:
+    """Where the photo shows the middle of the face at a height."""
+    return float(head.camera.project(np.array([[0.0, height, 0.05]]))[0, 1])
+
+
+def labelled(head: Head, *, hair: float = 0.0, down_to: float | None = None) -> tuple[np.ndarray, Labels]:
+    """Coverage and labels: the head, a shirt, and hair of a thickness (metres) around all above the brows or, beside
+    the face, above a height."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    mask, per_metre = head.raster.mask, 1 / head.metres_per_pixel
+    chin = row_of(head, head.landmarks[8, 1])
+    shirt = (y > chin + 0.05 * per_metre) & (np.abs(x - SIZE / 2) < 0.18 * per_metre)
+    skin = mask & (y < chin + 0.06 * per_metre)
+    part = np.where(shirt, CLOTH, np.where(skin, SKIN, 0))
+    if hair:
+        around = dilate(skin, round(hair * per_metre))
+        above = y < row_of(head, head.landmarks[19, 1] + 0.03)
+        part[around & above] = HAIR
+        if down_to is not None:
+            beside = around & ~skin | dilate(head.seen("ears"), 2)
+            part[beside & (y < row_of(head, down_to))] = HAIR
+    return (part > 0).astype(np.float32), Labels(part.astype(np.uint8), not hair, np.zeros(mask.shape, bool))
+
+
+def outline_of(head: Head, **options) -> Outline:
+    alpha, labels = labelled(head, **options)
+    return make_outline(head, alpha, labels, np.ones((SIZE, SIZE), bool))
+
+
+def hair_of(head: Head, outline: Outline) -> np.ndarray:
+    covered = hidden_ears(head, outline)
+    head = head.flattened(covered)
+    body = head.camera.rasterise(head.vertices, head.faces).depth
+    return mesh_hair(head, covered, fit_bust(head, outline), outline, body)[0]
+
+
+# --- head
+
+
+def test_a_flattened_ear_lies_flat_and_moves_nothing_else(head):
+    ear = head.regions["ears"] & (head.vertices[:, 0] > 0)
+    flat = head.flattened(ear)
+    assert (flat.vertices[~ear] == head.vertices[~ear]).all()
+    used = np.isin(np.arange(len(ear)), head.skin_faces) & ear
+    assert flat.vertices[used, 0].max() < head.vertices[used, 0].max() - 0.005
+    assert head.flattened(np.zeros_like(ear)) is head
+
+
+@pytest.mark.parametrize(("label", "outwards"), [(SKIN, True), (HAIR, False)])
+def test_bare_heads_grow_to_the_outline_and_haired_ones_do_not(head, label, outwards):
+    mask = dilate(head.raster.mask, 5)
+    part = np.where(mask, label, 0).astype(np.uint8)
+    labels = Labels(part, bald=False, occluded=np.zeros_like(mask))
+    marks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+    above = slice(0, round(row_of(head, head.landmarks[33, 1])))
+    gained = (snapped.raster.mask[above].sum() - head.raster.mask[above].sum()) / (
+        mask[above].sum() - head.raster.mask[above].sum()
+    )
+    assert (gained > 0.5) == outwards
+    assert outwards or abs(gained) < 0.2
+
+
+# --- bust
+
+
+def test_a_bust_is_closed_never_gets_thinner_and_is_as_wide_as_the_shirt(head):
+    outline = outline_of(head)
+    bust = fit_bust(head, outline)
+    for reach in (bust.left, bust.right, bust.front, bust.back):
+        assert (np.diff(reach[len(reach) // 4 :]) > -1e-3).all()
+    wide = bust.left[np.searchsorted(bust.drop, 0.15)]
+    farther = head.camera.project(bust.origin[None])[0, 2] / head.camera.project(head.landmarks[27:28])[0, 2]
+    assert wide == pytest.approx(0.18 * farther, rel=0.06)
+    vertices, faces, _ = mesh_bust(head, bust, outline)
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+    assert vertices[:, 1].min() < head.landmarks[8, 1] - 0.2
+
+
+def test_an_open_mouth_does_not_lower_the_shoulders(head):
+    outline = outline_of(head)
+    unknown = replace(outline, valid=np.zeros_like(outline.valid))
+    landmarks = head.landmarks.copy()
+    landmarks[62, 1], landmarks[66, 1] = 0.0, -0.03
+    closed, opened = fit_bust(head, unknown), fit_bust(replace(head, landmarks=landmarks), unknown)
+    row = np.searchsorted(closed.drop, 0.07)
+    assert opened.left[row] > closed.left[row] + 0.01
+
+
+# --- hair
+
+
+def test_short_hair_leaves_face_and_ears_free(head):
+    outline = outline_of(head, hair=0.015)
+    assert not hidden_ears(head, outline).any()
+    hair = hair_of(head, outline)
+    brow, chin = head.landmarks[19, 1], head.landmarks[8, 1]
+    ear = head.vertices[head.regions["ears"]]
+    low = hair[hair[:, 1] < brow]
+    assert low[:, 2].max() < np.median(ear[:, 2]) + 0.05
+    assert hair[:, 1].min() > chin - 0.04
+    assert hair[:, 1].max() == pytest.approx(head.vertices[:, 1].max() + 0.015, abs=0.006)
+    assert np.abs(hair[:, 0].max() + hair[:, 0].min()) < 0.01, "left and right are alike"
+
+
+def test_long_hair_falls_behind_and_beside_the_neck(head):
+    chin = head.landmarks[8, 1]
+    outline = outline_of(head, hair=0.03, down_to=chin - 0.05)
+    assert hidden_ears(head, outline).any()
+    hair = hair_of(head, outline)
+    assert hair[:, 1].min() == pytest.approx(chin - 0.05, abs=0.03)
+    at_chin = hair[np.abs(hair[:, 1] - chin) < 0.006]
+    nape = head.vertices[head.regions["neck"], 2].min()
+    assert at_chin[:, 2].min() < nape, "it hides the neck from behind"
+    assert at_chin[:, 2].max() < head.landmarks[30, 2] - 0.05, "and not the face"
+
+
+@given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1))
+def test_rounded_ends_lie_within_hair_and_end(field, height):
+    rounded = float(_rounded(np.array([field]), 0.0, np.array([height]))[0])
+    sharp = min(field, 0.6 * height)
+    assert sharp - 0.006 < rounded <= sharp + 1e-9
+
+
+def test_kept_vertices_keep_their_triangles():
+    grid = Grid.over(np.full(3, -0.04), np.full(3, 0.04), 0.01)
+    vertices, faces = grid.surface((0.03 - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.0)
+    upper = vertices[:, 1] > 0
+    kept, kept_faces = kept_vertices(vertices, faces, upper)
+    assert (kept == vertices[upper]).all()
+    assert len(kept_faces) == upper[faces].all(1).sum()
+    assert np.allclose(kept[kept_faces], vertices[faces[upper[faces].all(1)]])
+
+
+# --- hands
+
+
+def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Where a picture of the head has a hand beside the jaw, if it is to have one, and what is found to be hidden."""
+    alpha, labels = labelled(head, hair=0.015)
+    colours = np.array([GROUND, SKIN_COLOUR, HAIR_COLOUR, CLOTH_COLOUR], np.float32)
+    rgb = colours[labels.part] + np.random.default_rng(0).normal(0, 0.01, (SIZE, SIZE, 3)).astype(np.float32)
+    drawn = np.zeros((SIZE, SIZE), np.uint8)
+    if hand:
+        x, y = head.camera.project(head.landmarks[4:5])[0, :2]
+        cv2.ellipse(drawn, (int(x) - 22, int(y) + 8), (26, 16), 0, 0, 360, 1, -1)
+        rgb[drawn > 0] = (0.95, 0.78, 0.68)
+        alpha[drawn > 0] = 1
+    marks = head.camera.project(head.landmarks)[:, :2]
+    rgb = cv2.GaussianBlur(rgb, (0, 0), 0.8).clip(0, 1)
+    square = WorkingSquare(rgb, np.ones((SIZE, SIZE), bool), None, marks, Crop(1.0, (0.0, 0.0), SIZE))
+    part = label_parts(square, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.metres_per_pixel)
+    return drawn > 0, part.occluded
+
+
+def test_a_hand_at_the_jaw_counts_as_unseen(head):
+    hand, occluded = hand_and_occluded(head, hand=True)
+    assert occluded[hand].mean() > 0.95
+    face = signed_distance(head.raster.mask) > 12
+    face &= np.arange(SIZE)[:, None] < row_of(head, head.landmarks[33, 1])
+    assert occluded[face].mean() < 0.02
+
+
+def test_nobody_without_a_hand_is_hidden(head):
+    assert not hand_and_occluded(head, hand=False)[1].any()
