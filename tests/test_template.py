@@ -96,7 +96,7 @@ def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views
     assert trust.argmax() == 0
     assert trust[1] < 0.95
     assert min(trust[1], trust[-1]) > max(trust[2:-1])
-    assert views.trust.min() >= 0.25
+    assert views.trust.min() >= 0.15
 
 
 def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
@@ -108,8 +108,19 @@ def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
     assert guessed[VIEWS // 2] > 0.7
     # a photo of a head that is turned shows one cheek only: the other one is its mirror image
     assert mirrored.max() > 0.05
+    # the rim of the cut-out is an estimate
+    shown = views.alpha[0, 0]
+    assert views.trust[0, 0][(shown > 0.3) & (shown < 0.7)].max() < views.trust[0, 0][shown > 0.995].median()
     # what the photo showed is trusted most, what was guessed least
     assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
+
+
+def test_what_the_photo_grazes_is_trusted_less(toy):
+    """Beside its own direction the photo is drawn also where it grazes the head."""
+    beside = generator(views=24).generate(toy, seed=1)
+    seen = (beside.alpha[0] > 0.99) & (beside.provenance[0, :1] > 0.99)
+    assert torch.quantile(beside.trust[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
+    assert beside.trust[0][seen].min() < 0.8
 
 
 def test_the_photo_view_is_the_photo(toy, views):

@@ -7,7 +7,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 SEEN, MIRRORED, GUESSED = range(3)
-TRUST = (0.9, 0.6, 0.3)
+TRUST = (0.9, 0.5, 0.2)
 """In what the photo showed, drawn from elsewhere; in its mirror image; in what was made up. The photo itself has 1."""
 GRAZED_TRUST = 0.6
 """In what the photo showed at a grazing angle: its place and tone are uncertain."""

@@ -234,7 +234,7 @@ def _colours(
         # what grazes the surface keeps the photo's detail longer than its tone
         toned = weight * _step(facing, low + 0.12 * (1 - near), high + 0.15 * (1 - near))
         weight *= _step(facing, low, high)
-        mirror_weight *= mirror_fitting
+        mirror_weight *= mirror_fitting * _bilinear(usable, mirrored_column, mirrored_row, mirrored_u, mirrored_v)
 
         strand = np.zeros(3)
         second = 0.0  # share of the second material
