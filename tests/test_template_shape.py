@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_template.bust import fit_bust, mesh_bust
 from instax3d_template.framing import Crop, WorkingSquare
-from instax3d_template.hair import _rounded, hidden_ears, mesh_hair
+from instax3d_template.hair import _hanging_from_above, _rounded, hidden_ears, mesh_hair
 from instax3d_template.head import Head, PhotoCamera, make_head, snap
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
 from instax3d_template.matting import dilate, signed_distance
@@ -155,6 +155,15 @@ def test_rounded_ends_lie_within_hair_and_end(field, height):
     rounded = float(_rounded(np.array([field]), 0.0, np.array([height]))[0])
     sharp = min(field, 0.6 * height)
     assert sharp - 0.006 < rounded <= sharp + 1e-9
+
+
+def test_nothing_hangs_from_nothing():
+    field = np.full((3, 20, 3), -0.05)
+    field[0], field[1, :5] = 0.01, 0.01  # a curtain, and something below a gap
+    kept = _hanging_from_above(field, row=15)
+    assert (kept[0] > 0).all()
+    assert (kept[1:] < 0).all()
+    assert (kept[:, 16:] == field[:, 16:]).all()
 
 
 def test_kept_vertices_keep_their_triangles():

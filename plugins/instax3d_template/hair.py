@@ -41,7 +41,7 @@ _BESIDE_FACE = 0.004
 """Hair this far inside the head's outline lies on the face rather than beside it, metres."""
 _DRAWN_IN = 0.12
 """Hanging hair draws in by this share of the height it falls."""
-_BEYOND_PHOTO = 0.025
+_BEYOND_PHOTO = 0.012
 """Hair on the chest goes on so far beyond the photo's edge, metres."""
 _SPECK = 0.06
 """Separate pieces with less than this share of the hair's surface are dropped."""
@@ -51,6 +51,8 @@ _BIN = 6
 """Pixels of the squares in which lines of sight are gathered."""
 _MOST_LIFT = 0.03
 """Metres; what lacks more is not the head's hair."""
+_SPREADING = 0.1
+"""Hanging hair spreads by at most this share of the height it falls."""
 _THINNING = 0.02
 """Hair thins out over about this length at its end, metres."""
 _EAR_SURELY_HIDDEN = 0.85
@@ -100,11 +102,10 @@ def mesh_hair(
         high[2] = max(high[2], bust.origin[2] + bust.front.max() + 2 * _SHEET)
     grid = Grid.over(low, high, _CELL)
     layer, distance, lying = _layer(head, thickness, covered, grid)
-    points = grid.points
     field = layer.ravel()
     if fall.hangs:
         field = np.maximum(field, _hanging(grid, layer, head, bust, fall).ravel())
-    field = _carve(field, distance.ravel(), lying.ravel(), points, head, bust, outline, body_depth, fall)
+    field = _carve(field, distance.ravel(), lying.ravel(), grid, head, bust, outline, body_depth, fall)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
@@ -344,6 +345,14 @@ def _hanging(
     return _rounded(field, fall.back, y)
 
 
+def _hanging_from_above(field: Float[ndarray, "x y z"], row: int) -> Float[ndarray, "x y z"]:
+    """The field without what, below a row, has no hair above it: photos tell nothing below their edge."""
+    field = field.copy()
+    for y in range(min(row, field.shape[1] - 2), -1, -1):
+        np.minimum(field[:, y], field[:, y + 1] + _SPREADING * _CELL, out=field[:, y])
+    return field
+
+
 def _rounded(
     field: Float[ndarray, "*n"], end: Float[ndarray, "*n"] | float, y: Float[ndarray, "*n"]
 ) -> Float[ndarray, "*n"]:
@@ -364,7 +373,7 @@ def _lift(
     np.maximum.at(best, (row[allowed], column[allowed]), field[allowed])
     lack = np.where(best > -_MOST_LIFT, np.maximum(-best, 0), 0)
     lack = cv2.GaussianBlur(ndimage.grey_dilation(lack, 3), (0, 0), 1.0)
-    shown = smoothstep(sample(outline.hair, at), 0.0, 0.002)
+    shown = smoothstep(sample(outline.hair, at), 0.0, 0.002) * (sample(outline.beyond, at) == 0)
     return np.asarray(sample(lack, at / _BIN) * shown * (room > 0))
 
 
@@ -420,7 +429,7 @@ def _carve(
     field: Float[ndarray, "n"],
     distance: Float[ndarray, "n"],
     on_skin: Float[ndarray, "n"],
-    points: Float[ndarray, "n 3"],
+    grid: Grid,
     head: Head,
     bust: Bust,
     outline: Outline,
@@ -428,9 +437,12 @@ def _carve(
     fall: _Fall,
 ) -> Float[ndarray, "n"]:
     """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
+    points = grid.points
     at = head.camera.project(points)
     ahead = _front(head, outline, fall.hangs).room(points)
-    field = field + _lift(field, outline, at, ahead)
+    # below the chin the photo tells what hangs, not what stands off the head
+    on_head = smoothstep(points[:, 1] - head.landmarks[8, 1], 0.0, 0.03)
+    field = field + on_head * _lift(field, outline, at, ahead)
     field = np.minimum(field, sample(outline.person, at) + _SMOOTHED_AWAY)
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     in_front_of = sample(np.asarray(blocked), at)
@@ -443,6 +455,8 @@ def _carve(
     sheet = np.minimum(np.minimum(0.0045 - np.abs(distance), shown), 0.02 * (on_skin - 0.5))
     chest = np.full(len(points), -0.05)
     if fall.hangs:
+        row = round((head.landmarks[8, 1] - grid.low[1]) / grid.step)
+        field = _hanging_from_above(field.reshape(grid.shape), row).ravel()
         inside = bust.field(points)
         lying = np.minimum(
             np.minimum(_SHEET + inside, _SHEET / 2 - inside),
