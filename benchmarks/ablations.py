@@ -84,13 +84,14 @@ class Row:
                 "refine_stop": 0.6,
             }
         if self.densifier not in ("none", "mcmc"):
-            density["grow_by"] = "budget"
+            density |= {"grow_by": "budget", "revised_opacity": False}
         return {**asdict(self), "start": start, "density": {**density, **self.density}, "scale": asdict(scale)}
 
 
 def rows() -> list[Row]:
     """Each differs from the base in one thing."""
     by_threshold = {"grow_by": "threshold", "grow_grad2d": 2e-4}
+    revised = {"revised_opacity": True}
     density, prior, start, views, longer = "densifier", "prior and binding", "start", "views", "length of the run"
     return [
         Row(BASE, BASE),
@@ -107,6 +108,9 @@ def rows() -> list[Row]:
         Row(density, "absgs, splits alone", density={"grow_scale3d": 1e-9}),
         Row(density, "default, splits alone", densifier="default", density={"grow_scale3d": 1e-9}),
         Row(density, "gof, splits alone", densifier="gof", density={"grow_scale3d": 1e-9}),
+        Row(density, "absgs, revised opacities", density=revised),
+        Row(density, "default, revised opacities", densifier="default", density=revised),
+        Row(density, "gof, revised opacities", densifier="gof", density=revised),
         Row(prior, "free Gaussians", representation="free"),
         Row(prior, "true surface as the mesh", prior="true"),
         Row(prior, "ball as the mesh", prior="ball"),

@@ -191,6 +191,20 @@ def test_opacities_are_reset():
     torch.testing.assert_close(scene.splats["opacities"].detach().sigmoid().max(), torch.tensor(0.01))
 
 
+@pytest.mark.parametrize("grow_scale3d", [99.0, 1e-9])
+def test_two_that_share_an_opacity_hide_as_much_as_one(grow_scale3d):
+    scene = blobs()
+    before = scene.splats["opacities"].detach().sigmoid().max()
+    options = {"grow_scale3d": grow_scale3d, "prune_scale3d": 999.0, "revised_opacity": True}
+    step = densify_step(scene, adams(scene), 10, total=11)
+    densifier = made("default", **options, **EAGER)
+    densifier.before_backward(step)
+    step.render.info["means2d"].sum().backward()
+    assert densifier.after_backward(step).born == len(toy_mesh().vertices)
+    after = scene.splats["opacities"].detach().sigmoid()
+    torch.testing.assert_close(1 - (1 - after) ** 2, before.expand(len(after)), atol=1e-5, rtol=0)
+
+
 def test_gof_takes_the_same_share_by_either_gradient():
     densifier = GOF(GOFConfig(grow_grad2d=1.0))
     count = 100

@@ -21,6 +21,8 @@ C = TypeVar("C", bound=DensityOptions)
 
 _RESET_OPACITY = 0.01
 """What opacities are lowered to (3DGS)."""
+_EPSILON = 1e-6
+"""Opacities are kept this far from 0 and 1, whose logits are infinite."""
 _SHRINK = 1.6
 """How much smaller the halves of a split are (3DGS)."""
 
@@ -90,6 +92,8 @@ class AdaptiveDensity(Densifier[C]):
         grow = self._limited(self.choose(small), self._faint(splats), step)
         clone, halve = grow & small, grow & ~small
         born = int(clone.sum()) + int(halve.sum())
+        if config.revised_opacity:
+            _share_opacity(splats, grow)
         if clone.any():
             duplicate(splats, optimizers, {}, clone)
             if self.jitter:
@@ -132,6 +136,13 @@ class AdaptiveDensity(Densifier[C]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, gathered in self.gradients.items():
             gathered.load_state_dict(state.get(name, {}))
+
+
+@torch.no_grad()
+def _share_opacity(splats: torch.nn.ParameterDict, mask: Bool[Tensor, "n"]) -> None:
+    """Lower opacities to what two of each must have to hide as much as one: 1 - sqrt(1 - opacity)."""
+    opacities = splats["opacities"]
+    opacities[mask] = (1 - (1 - opacities[mask].sigmoid()).sqrt()).logit(_EPSILON)
 
 
 @torch.no_grad()

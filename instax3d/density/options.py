@@ -15,6 +15,9 @@ class DensityOptions(PluginConfig):
     refinement that `max_gaussians` is reached at the last one (for short runs, in which little exceeds a threshold)."""
     grow_scale3d: PositiveFloat = 0.01
     """Size above which a Gaussian is split rather than cloned."""
+    revised_opacity: bool = False
+    """Whether the two Gaussians that come of one share its opacity, so that together they hide as much as it did (Rota
+    Bulò et al. 2024); otherwise each keeps it (3DGS)."""
     prune_opacity: float = Field(0.005, ge=0, lt=1)
     """Opacity below which a Gaussian is removed."""
     prune_scale3d: PositiveFloat = 0.1

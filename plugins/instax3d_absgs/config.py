@@ -15,6 +15,9 @@ class AbsGSConfig(DensityOptions):
     for clones too."""
     grow_scale3d: PositiveFloat = 0.001
     """Size above which a Gaussian is split rather than cloned, as a share of the scene's extent (AbsGS: 0.001)."""
+    revised_opacity: bool = True
+    """Whether the two Gaussians that come of one share its opacity, so that together they hide as much as it did (Rota
+    Bulò et al. 2024); otherwise each keeps it (AbsGS)."""
     prune_opacity: float = Field(0.02, ge=0, lt=1)
     """Opacity below which a Gaussian is removed."""
     prune_scale3d: PositiveFloat = 0.05
