@@ -243,9 +243,7 @@ def _take_up(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
     left = load_checkpoint(checkpoint)
     if left is None:
         if run.resume:
-            run.stages.note(
-                "there is no unfinished construction of this portrait to resume; it starts anew"
-            )
+            run.stages.note("there is no unfinished construction of this portrait to resume; it starts anew")
     elif run.resume:
         module.resume(left)
         run.stages.note(f"resumed after {module.step_count} of {run.config.training.iterations} steps")
