@@ -35,6 +35,10 @@ class Figures:
     """[points, 2] places of the half cage's points in the flat chart."""
     midline: Index
     """Points of the half cage on the plane of symmetry."""
+    lips: Index
+    """Points of the half cage along the border of the lips' red, from the upper to the lower midline."""
+    eye: Index
+    """Points of the half cage around the left eye and its lids, in order."""
     nostril: Index
     """Points of the half cage around the left nostril, in order."""
     ear: Index
@@ -46,7 +50,7 @@ class Figures:
     shape_eye: Index
     """[components, 3] displacements of the left eye's centre."""
     expr_names: NDArray[Any]
-    """ARKit names (text); of a pair only the left one."""
+    """ARKit names (text); of a pair only the left one. ``a+b`` is what a and b do together, on top of each alone."""
     expr_start: Index
     """Where each expression begins in the two arrays below; one more than there are names."""
     expr_points: Index

@@ -13,21 +13,22 @@ from torch import Tensor
 from instax3d.headmodel import HeadModel, HeadParameters, skin
 
 from .cage import Cage
-from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures
+from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures, Index
 from .parts import DISC, Parts, make_parts
-from .regions import skin_regions
+from .regions import inside_ring, skin_regions
 from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
 
+JAW = ("jawForward", "jawLeft", "jawOpen", "jawRight")
 MIRRORED = np.array([-1.0, 1.0, 1.0])
 """Factors that mirror a position or a displacement."""
 
 
 class MannequinModel(HeadModel):
-    """A symmetric head of about 5,700 vertices with 40 shape components and ARKit's expressions.
+    """A symmetric head of about 6,600 vertices with 40 shape components and ARKit's expressions.
 
     Metres at life size (the eyes' centres are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
-    inside the head, between the ears. The control cage of 336 points is subdivided twice (Loop); shape components act
-    on the cage, expressions on the cage subdivided once, joints by linear blend skinning.
+    inside the head, between the ears. The control cage of 361 points is subdivided twice (Loop); shape components
+    act on the cage, expressions on the cage subdivided once, joints by linear blend skinning.
     """
 
     name = "mannequin"
@@ -53,7 +54,9 @@ class MannequinModel(HeadModel):
         eyes = _both_sides(figures.eye_centre * METRES)
         eye_moves = np.stack([_both_sides(move * METRES) for move in figures.shape_eye])
         shape = [cage.refine(base.whole(moves * METRES), 0) for moves in figures.shape]
-        expressions = _expressions(figures, cage)
+        moves = _expressions(figures, cage)
+        correctives = [name for name in moves if "+" in name]
+        expressions = tuple(dict.fromkeys(part for name in moves for part in name.split("+")))
         joints = np.vstack([figures.joints * METRES, eyes])
         vertices = parts.extend(neutral, eyes)
         jaw = np.clip(cage.refine(once.whole_scalar(figures.jaw_weight * WEIGHT), 1), 0, 1)
@@ -63,16 +66,21 @@ class MannequinModel(HeadModel):
         self.landmark_weights = _float(figures.landmarks[:, 3:] * BARYCENTRIC)
         self.landmark_weights /= self.landmark_weights.sum(1, keepdim=True)
         self.shape_components = len(shape)
-        self.expression_names = tuple(expressions)
+        self.expression_names = expressions
         self.mirror = torch.tensor(mirror_of(vertices, fine.mirror, parts.indices))
         chart, skin_uv = _charts(figures.chart * CHART, cage)
         self.uv = _float(np.vstack([skin_uv, parts.uv]))
-        self.regions = _regions(figures, neutral, chart, parts, len(vertices))
+        self.regions = _regions(figures, neutral, chart, cage, parts, len(vertices))
         self.joints = _float(joints)
         self.skinning = _float(skinning_weights(vertices, jaw, parts))
         self._neutral = _float(vertices)
         self._shape = _float(np.stack([parts.extend_moves(s, e) for s, e in zip(shape, eye_moves, strict=True)]))
-        self._expression = _float(np.stack([parts.extend_moves(e, 0 * eyes) for e in expressions.values()]))
+        still, chin = np.zeros_like(neutral), figures.landmarks[8, :3]
+        chin = np.r_[chin, fine.mirror[chin]]
+        self._expression = _float(
+            np.stack([_expression_moves(e, moves.get(e, still), parts, chin) for e in (*expressions, *correctives)])
+        )
+        self._pairs = torch.tensor([[expressions.index(part) for part in name.split("+")] for name in correctives])
         self._gaze = _float(gaze_turns(self.expression_names))
         self._joint_moves = _float(joint_moves(neutral, np.stack(shape), joints, eye_moves))
 
@@ -88,11 +96,15 @@ class MannequinModel(HeadModel):
         rest = (
             self._neutral[chosen]
             + torch.einsum("k,knc->nc", parameters.shape, self._shape[:, chosen])
-            + torch.einsum("k,knc->nc", parameters.expression, self._expression[:, chosen])
+            + torch.einsum("k,knc->nc", self._weights(parameters.expression), self._expression[:, chosen])
         )
         joints = self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
         pose = parameters.pose + torch.einsum("k,kjc->jc", parameters.expression, self._gaze)
         return skin(rest, joints, pose, PARENTS, self.skinning[chosen])
+
+    def _weights(self, expression: Tensor) -> Tensor:
+        """Weights of the expressions and of the correctives, which act as far as both of their expressions do."""
+        return torch.cat([expression, expression[self._pairs].amin(1)])
 
 
 @cache
@@ -129,6 +141,14 @@ def _expressions(figures: Figures, cage: Cage) -> Mapping[str, Array]:
     return found
 
 
+def _expression_moves(name: str, skin: Array, parts: Parts, chin: Index) -> Array:
+    """Displacements of all vertices; teeth stay with the skull, the lower ones with a moved jaw's chin."""
+    moves = parts.extend_moves(skin, np.zeros((2, 3)))
+    moves[parts.indices["teeth_upper"]] = 0
+    moves[parts.indices["teeth_lower"]] = skin[chin].mean(0) if name in JAW else 0
+    return moves
+
+
 def _charts(half_chart: Array, cage: Cage) -> tuple[Array, Array]:
     """The fine skin in the left half's chart [skin, 2], and texture coordinates of its corners [faces, 3, 2].
 
@@ -152,18 +172,21 @@ def _charts(half_chart: Array, cage: Cage) -> tuple[Array, Array]:
 
 
 def _regions(
-    figures: Figures, neutral: Array, chart: Array, parts: Parts, count: int
+    figures: Figures, neutral: Array, chart: Array, cage: Cage, parts: Parts, count: int
 ) -> Mapping[str, Bool[Tensor, "vertices"]]:
-    """Masks over all vertices. The rims count as face and eyes; eyeballs and mouth bag are regions of their own."""
-    lids = neutral[np.r_[parts.loops["eye_left"], parts.loops["eye_right"]]]
-    nostril = figures.chart[figures.nostril] * CHART
-    on_skin = skin_regions(neutral, chart, lids, figures.ear * CHART, nostril)
+    """Masks over all vertices. Rims count as face and eyes, the bust's end as neck; what else is added is named."""
+    half_chart = figures.chart * CHART
+    on_skin = dict(skin_regions(neutral, chart, figures.ear * CHART))
+    for name, ring in (("eyes", figures.eye), ("lips", figures.lips), ("nostrils", figures.nostril)):
+        on_skin[name] = inside_ring(ring, half_chart, cage)
     regions = {name: np.r_[mask, np.zeros(count - len(mask), bool)] for name, mask in on_skin.items()}
     for rim in ("eye_left_rim", "eye_right_rim"):
         for name in ("face", "eyes"):
             regions[name][parts.indices[rim]] = True
     regions["eyeballs"] = np.zeros(count, bool)
     regions["eyeballs"][np.r_[parts.indices["eyeball_left"], parts.indices["eyeball_right"]]] = True
-    regions["mouth_bag"] = np.zeros(count, bool)
-    regions["mouth_bag"][parts.indices["mouth_bag"]] = True
+    for name, of in (("mouth_bag", ["mouth_bag"]), ("teeth", ["teeth_upper", "teeth_lower"]), ("bust", ["bust"])):
+        regions[name] = np.zeros(count, bool)
+        regions[name][np.concatenate([parts.indices[part] for part in of])] = True
+    regions["neck"] |= regions["bust"]
     return {name: torch.tensor(mask) for name, mask in regions.items()}

@@ -1,4 +1,4 @@
-"""What is added to the skin by code: eyelid rims, a mouth bag and eyeballs, each a linear function of the skin."""
+"""What is added to the skin by code, each part linear in the skin: eyelid rims, mouth, teeth, eyeballs, bust's end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,33 @@ from .figures import Array, Index
 
 RIM_DEPTH = 0.25
 """How far an eyelid's rim turns in towards the eye's centre, of the way."""
-BAG_RINGS = ((0.98, 0.007, 1.0), (0.85, 0.018, 1.5), (0.45, 0.030, 1.0))
+BAG_RINGS = ((0.99, 0.006, 1.0), (0.95, 0.016, 1.5), (0.82, 0.030, 2.0), (0.5, 0.042, 1.5))
 """Mouth bag, from the lips inwards: shrinking towards its axis, depth (metres), widening of its height."""
-BAG_DEPTH = 0.033
+BAG_DEPTH = 0.048
+TEETH_BEHIND = 0.006
+"""The front teeth stand this far behind the lips' edges, metres."""
+TEETH_HALF_WIDTH, TEETH_ARCH = 0.025, 0.032
+"""Of the arch that the rows stand on, and how far it reaches back, metres."""
+TEETH_SECTIONS = 17
+TEETH_EDGES = {"upper": (-0.0045, 0.0075), "lower": (-0.003, -0.012)}
+"""Heights of a row's biting edge and of its root above the middle of the lips' edges, metres."""
+TEETH_OVERBITE = 0.002
+TEETH_PROFILE = ((-0.5, 0.0), (0.5, 0.0), (1.0, 0.4), (1.0, 1.0), (-1.0, 1.0), (-1.0, 0.4))
+"""Cross-section: across (in TEETH_THICKNESS, positive in front) and up from biting edge to root."""
+TEETH_THICKNESS = 0.002
+BUST_RINGS = ((0.3, 1.0), (0.75, 0.99), (0.95, 0.96), (1.0, 0.92))
+"""The bust's lower end: share of the way down to its bottom, and of its width."""
+BUST_BELOW = 0.015
+"""Metres from the skin's lowest point to the bottom."""
 EYE_RINGS = (11, 13, 24, 26, 40, 60, 85, 115, 150)
 """Degrees from the front of an eyeball; the rims of pupil (12) and iris (25) are doubled."""
 EYE_SPOKES = 18
 DISC = 0.075
-"""Radius of each of the three texture discs below the skin's chart (left eye, right eye, mouth)."""
-DISC_CENTRES = {"eye_left": (0.1, 0.08), "eye_right": (0.3, 0.08), "mouth": (0.5, 0.08)}
+"""Radius of each of the texture discs below the skin's chart."""
+DISC_CENTRES = {
+    name: (0.08 + 0.165 * number, 0.08)
+    for number, name in enumerate(("eye_left", "eye_right", "mouth", "teeth_upper", "teeth_lower", "bust"))
+}
 
 Term = tuple[Index | int, float]
 """A vertex, or one for each new vertex, and its weight."""
@@ -34,7 +52,8 @@ class Parts:
     uv: Array
     """[f, 3, 2] texture coordinates of the corners."""
     indices: Mapping[str, Index]
-    """Added vertices of ``eye_left_rim``, ``eye_right_rim``, ``mouth_bag``, ``eyeball_left``, ``eyeball_right``."""
+    """Added vertices of ``eye_left_rim``, ``eye_right_rim``, ``mouth_bag``, ``teeth_upper``, ``teeth_lower``,
+    ``eyeball_left``, ``eyeball_right`` and ``bust``."""
     loops: Mapping[str, Index]
     """Outlines of the skin: ``base``, ``mouth``, ``eye_left``, ``eye_right``."""
     linear: sp.csr_matrix
@@ -120,8 +139,11 @@ def make_parts(skin: Array, skin_faces: Index, eye_radius: float) -> Parts:
         indices[f"{side}_rim"] = build.add(terms, np.zeros((len(loop), 3)))
         build.strip(loop, indices[f"{side}_rim"], side, (1.0, 0.85))
     indices["mouth_bag"] = _mouth_bag(build, skin, loops["mouth"])
+    for row in TEETH_EDGES:
+        indices[f"teeth_{row}"] = _teeth(build, skin, loops["mouth"], row)
     for number, side in enumerate(("left", "right")):
         indices[f"eyeball_{side}"] = _eyeball(build, n + number, eye_radius, f"eye_{side}")
+    indices["bust"] = _bust(build, skin, loops["base"])
     return Parts(
         np.vstack(build.faces),
         np.vstack(build.uv),
@@ -146,15 +168,66 @@ def _mouth_bag(build: _Builder, skin: Array, loop: Index) -> Index:
     m = len(loop)
     right, left = int(loop[skin[loop, 0].argmin()]), int(loop[skin[loop, 0].argmax()])
     height = skin[loop, 1] - skin[[left, right], 1].mean()
-    outer, added = loop, []
+    outer, added, step = loop, [], 1 / (len(BAG_RINGS) + 1)
     for ring, (shrink, depth, widen) in enumerate(BAG_RINGS):
         offset = np.stack([np.zeros(m), height * (widen - 1), np.full(m, -depth)], 1)
         terms: list[Term] = [(loop, shrink), (right, (1 - shrink) / 2), (left, (1 - shrink) / 2)]
         added.append(build.add(terms, offset))
-        build.strip(outer, added[-1], "mouth", (1 - ring / 4, 1 - (ring + 1) / 4))
+        build.strip(outer, added[-1], "mouth", (1 - ring * step, 1 - (ring + 1) * step))
         outer = added[-1]
     tip = build.add([(right, 0.5), (left, 0.5)], np.array([[0.0, 0.0, -BAG_DEPTH]]))
-    build.fan(outer, int(tip[0]), "mouth", (1 / 4, 0.0))
+    build.fan(outer, int(tip[0]), "mouth", (step, 0.0))
+    return np.concatenate([*added, tip])
+
+
+def _teeth(build: _Builder, skin: Array, loop: Index, row: str) -> Index:
+    """One row as a closed tube along an arch behind the lips; goes along with the corners of the mouth."""
+    right, left = int(loop[skin[loop, 0].argmin()]), int(loop[skin[loop, 0].argmax()])
+    corners = skin[[left, right]].mean(0)
+    middle = skin[loop][np.abs(skin[loop, 0]) < 1e-6]
+    front, height = middle[:, 2].min() - TEETH_BEHIND, middle[:, 1].mean()
+    edge, root = TEETH_EDGES[row]
+    if row == "lower":
+        front -= TEETH_OVERBITE
+    place = np.linspace(-1, 1, TEETH_SECTIONS)
+    arch = np.stack([TEETH_HALF_WIDTH * np.sin(place * np.pi / 2), TEETH_ARCH * (np.cos(place * np.pi / 2) - 1)], 1)
+    outwards = np.stack([np.sin(place * np.pi / 2), np.cos(place * np.pi / 2)], 1)
+    profile = TEETH_PROFILE if row == "upper" else TEETH_PROFILE[::-1]
+
+    def at(spot: Array, normal: Array, across: float, up: float) -> Array:
+        x, z = spot + TEETH_THICKNESS * across * normal
+        return np.array([x, height + edge + up * (root - edge), front + z]) - corners * [0, 1, 1]
+
+    def added(points: Sequence[Array]) -> Index:
+        return build.add([(right, 0.5), (left, 0.5)], np.stack(points))
+
+    disc = f"teeth_{row}"
+    rings = [added([at(a, o, *corner) for corner in profile]) for a, o in zip(arch, outwards, strict=True)]
+    ends = [added([at(arch[k], outwards[k], 0.0, 0.5)]) for k in (0, -1)]
+    radii = np.linspace(0.9, 0.1, TEETH_SECTIONS)
+    build.fan(rings[0], int(ends[0][0]), disc, (radii[0], 1.0), behind=True)
+    for k in range(TEETH_SECTIONS - 1):
+        build.strip(rings[k], rings[k + 1], disc, (radii[k], radii[k + 1]))
+    build.fan(rings[-1], int(ends[1][0]), disc, (radii[-1], 0.0))
+    return np.concatenate([*rings, *ends])
+
+
+def _bust(build: _Builder, skin: Array, loop: Index) -> Index:
+    """Walls from the skin's lower outline down to a flat bottom."""
+    low = skin[loop, 1].min() - BUST_BELOW
+    middle = np.array([0.0, 0.0, (skin[loop, 2].min() + skin[loop, 2].max()) / 2])
+    outer, added = loop, []
+    for number, (down, width) in enumerate(BUST_RINGS):
+        offset = (width - 1) * (skin[loop] - middle)
+        offset[:, 1] = down * (low - skin[loop, 1])
+        added.append(build.add([(loop, 1.0)], offset))
+        radii = 1 - np.array([number, number + 1]) / (len(BUST_RINGS) + 1)
+        build.strip(outer, added[-1], "bust", (radii[0], radii[1]))
+        outer = added[-1]
+    front, back = int(loop[skin[loop, 2].argmax()]), int(loop[skin[loop, 2].argmin()])
+    ends = skin[[front, back]].mean(0)
+    tip = build.add([(front, 0.5), (back, 0.5)], np.array([[0.0, low - ends[1], 0.0]]))
+    build.fan(outer, int(tip[0]), "bust", (radii[1], 0.0))
     return np.concatenate([*added, tip])
 
 

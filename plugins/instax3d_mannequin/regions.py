@@ -1,11 +1,12 @@
-"""Named parts of the surface, by simple rules on the neutral skin (its axes, in metres) and in its flat chart."""
+"""Named parts of the surface: by edge loops of the cage, or by rules on the neutral skin (its axes, in metres)."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .figures import Array
+from .cage import Cage
+from .figures import Array, Index
 
 Mask = NDArray[np.bool_]
 
@@ -17,49 +18,39 @@ HAIRLINE = (
     np.array([-6, -6, -4, 2, 9, 10.5, 11, 11]) * CM,
 )
 """(z, y): above this line is scalp: nape, behind the ear, temple, forehead."""
-UPPER_LIP = (np.array([0, 0.7, 1.6, 2.55]) * CM, np.array([-2.45, -2.38, -2.75, -3.45]) * CM)
-"""(|x|, y): the red of the lips lies below this line ..."""
-LOWER_LIP = (np.array([0, 1.0, 1.8, 2.55]) * CM, np.array([-4.4, -4.3, -4.05, -3.55]) * CM)
-"""... and above this one."""
-LIPS_IN_FRONT_OF = 9.5 * CM
-EYE_REACH = 0.9 * CM
-"""The region ``eyes`` reaches this far from the edge of the lids."""
 EAR_REACH = 3.3
 """In standard deviations of the ear's ellipse in the chart."""
 
 
-def skin_regions(skin: Array, chart: Array, lids: Array, ear: Array, nostril: Array) -> Mapping[str, Mask]:
-    """Masks [n] over the skin: face, scalp, ears and neck, which part it; eyes, lips and nostrils within the face.
+def skin_regions(skin: Array, chart: Array, ear: Array) -> Mapping[str, Mask]:
+    """Masks [n] over the skin that part it: face, scalp, ears and neck.
 
     Args:
         skin: [n, 3] neutral vertices.
         chart: [n, 2] their place in the left half's chart.
-        lids: [k, 3] vertices on the edges of the lids.
         ear: [5] centre and covariance of the ear in the chart.
-        nostril: [k, 2] the nostril's outline in the chart.
     """
-    beside, height, depth = np.abs(skin[:, 0]), skin[:, 1], skin[:, 2]
+    height, depth = skin[:, 1], skin[:, 2]
     u = chart - ear[:2]
     spread = np.linalg.inv([[ear[2], ear[3]], [ear[3], ear[4]]])
     ears = np.einsum("ni,ij,nj->n", u, spread, u) < EAR_REACH**2
     neck = (height < np.interp(depth, *NECK_TOP)) & ~ears
     scalp = (height > np.interp(depth, *HAIRLINE)) & ~ears & ~neck
-    lips = (
-        (height < np.interp(beside, *UPPER_LIP))
-        & (height > np.interp(beside, *LOWER_LIP))
-        & (beside < UPPER_LIP[0][-1])
-        & (depth > LIPS_IN_FRONT_OF)
-    )
-    to_lids = np.linalg.norm(skin[:, None] - lids[None], axis=2).min(1)
-    return {
-        "face": ~(ears | neck | scalp),
-        "scalp": scalp,
-        "ears": ears,
-        "neck": neck,
-        "eyes": to_lids < EYE_REACH,
-        "lips": lips,
-        "nostrils": inside_polygon(chart, nostril),
-    }
+    return {"face": ~(ears | neck | scalp), "scalp": scalp, "ears": ears, "neck": neck}
+
+
+def inside_ring(ring: Index, half_chart: Array, cage: Cage) -> Mask:
+    """Which vertices of the fine skin lie on or inside a ring of edges of the half cage, or its mirror image.
+
+    Each triangle of the cage lies on one side of the ring, and so do those that it is subdivided to: the mask ends on
+    an edge loop.
+    """
+    base, fine = cage.levels[0], cage.levels[-1]
+    half_faces = base.faces[: len(base.faces) // 2]
+    inside = np.tile(inside_polygon(half_chart[half_faces].mean(1), half_chart[ring]), 2)
+    mask = np.zeros(len(fine.mirror), bool)
+    mask[fine.faces[inside[np.arange(len(fine.faces)) % len(base.faces)]]] = True
+    return mask
 
 
 def inside_polygon(points: Array, polygon: Array) -> Mask:

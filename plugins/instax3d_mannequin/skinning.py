@@ -32,8 +32,10 @@ def skinning_weights(vertices: Array, jaw: Array, parts: Parts) -> Array:
     bag, loop = parts.indices["mouth_bag"], parts.loops["mouth"]
     follows_jaw[bag[:-1]] = np.tile(jaw[loop], len(bag) // len(loop))
     follows_jaw[bag[-1]] = 0.5
-    rise = np.ones(n)
-    rise[:skin] = smoothstep(vertices[:skin, 1] + 0.3 * vertices[:skin, 2], *NECK_RISE)
+    follows_jaw[parts.indices["teeth_lower"]] = 1
+    rise = smoothstep(vertices[:, 1] + 0.3 * vertices[:, 2], *NECK_RISE)
+    bust = parts.indices["bust"]
+    rise[bust] = np.r_[np.tile(rise[parts.loops["base"]], len(bust) // len(parts.loops["base"])), 0]
     weights = np.zeros((n, 5))
     weights[:, 2] = follows_jaw * rise
     weights[:, 1] = rise - weights[:, 2]

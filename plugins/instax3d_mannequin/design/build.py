@@ -10,13 +10,15 @@ from ..cage import Cage
 from ..figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array
 from .chart import flatten
 from .correspondence import fine_chart
-from .half import Half, left_half
+from .half import Half, left_half, without_linings
 from .joints import HINGE, eyeball, jaw_weights
-from .measure import brows_lowered, expression_moves, expressions, fit_neutral, principal_shapes
+from .measure import all_expressions, brows_lowered, fit_neutral
 from .nostril import close_nostril
 from .outline_points import Feature, Sizes
 from .points import EYE, spread_points
 from .reference import Reference
+from .rings import Rings, make_rings
+from .shapes import principal_shapes
 from .surface import Surface, flat_surface, lifted
 from .triangles import join
 
@@ -25,14 +27,12 @@ EYE_DISTANCE = 6.3
 SHAPES = 40
 OPENING = 0.6
 """Of jawOpen, while the chart is made, so that the lips lie apart in it."""
-EDGE_SCALE = 1.3
+EDGE_SCALE = 1.6
 """Factor on all edge lengths below; it sets the number of points."""
-SEED = 5
-"""Of eight starts of the relaxation, the closest one without self-intersections in the neutral and with open jaw."""
+SEED = 2
+"""Of eight starts of the relaxation, the one whose neutral has no self-intersections."""
 NECK_JOINT = (0.0, -8.0, -1.5)
 """Centimetres; between the collar bones and the nape."""
-LEAST_MOVE = 0.012
-"""Expressions leave out control points that move less, cm."""
 
 Table = dict[str, NDArray[np.generic]]
 
@@ -40,29 +40,33 @@ Table = dict[str, NDArray[np.generic]]
 def build(folder: Path) -> Table:
     """Measure all figures on the ICT-FaceKit in a folder."""
     reference = Reference.load(folder)
-    half = left_half(reference.skin, reference.faces)
+    half = left_half(reference.skin, without_linings(reference.skin, reference.faces))
     half, rim = close_nostril(half, flatten(half, folds=3, fans_may_fold=False))
     chart = flatten(_mouth_open(half, reference), folds=6, fans_may_fold=True)
 
-    points = spread_points(half, chart, rim, _sizes(half, reference, rim), SEED)
+    rings = make_rings(half, chart, rim)
+    points = spread_points(half, chart, rings, _sizes(half, reference, rings), SEED)
     points = replace(points, chart=points.chart.round(3))
     on_surface = flat_surface(chart, half.faces).interpolation(lifted(points.chart)) @ half.vertices
-    faces = join(points.chart, points.border, points.on(EYE), on_surface)
+    faces = join(points.chart, points.border, points.on(EYE), on_surface, points.edges())
     cage = Cage(faces, points.on_midline)
 
-    skin = fit_neutral(cage, fine_chart(cage, points, half, chart), half, chart)
+    skin = fit_neutral(cage, fine_chart(cage, points), half, chart)
     eye = eyeball(reference)
+    scale = EYE_DISTANCE / (2 * eye.centre[0]) / 100 / METRES
+    skin = replace(skin, controls=np.round(skin.controls * scale) / scale, count=1 / scale)
     shape, shape_eye = principal_shapes(skin, reference, half, SHAPES)
-    moves = {name: expression_moves(skin, reference, half, sources) for name, sources in expressions(reference).items()}
+    moves = all_expressions(skin, reference, half)
     corners, weights = Surface(skin.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
 
-    scale = EYE_DISTANCE / (2 * eye.centre[0]) / 100 / METRES
-    kept = [np.flatnonzero(np.linalg.norm(move, axis=1) > LEAST_MOVE) for move in moves.values()]
+    kept = [np.flatnonzero(move.any(1)) for move in moves.values()]
     return {
         "faces": faces.astype(np.int16),
         "chart": _counts(points.chart / CHART, np.int32),
         "midline": np.flatnonzero(points.on_midline).astype(np.int16),
-        "nostril": points.nostril.astype(np.int16),
+        "lips": points.along(EYE + len(rings.eye) + len(rings.mouth)).astype(np.int16),
+        "eye": points.along(EYE + len(rings.eye)).astype(np.int16),
+        "nostril": points.on(len(points.lines) - 1).astype(np.int16),
         "ear": _counts(_ear(half, chart) / CHART),
         "cage": _counts(skin.controls * scale),
         "shape": _counts(shape * scale),
@@ -89,7 +93,7 @@ def _mouth_open(half: Half, reference: Reference) -> Half:
     return replace(half, vertices=half.vertices + OPENING * moves)
 
 
-def _sizes(half: Half, reference: Reference, rim: NDArray[np.int64]) -> Sizes:
+def _sizes(half: Half, reference: Reference, rings: Rings) -> Sizes:
     """Fine at eyes, lips and nostrils, middling at nose, ears and the landmarks of the face."""
     skin, landmarks = half.vertices, reference.landmarks
 
@@ -102,14 +106,16 @@ def _sizes(half: Half, reference: Reference, rim: NDArray[np.int64]) -> Sizes:
         Feature(skin[half.outlines.eye], 0.56, 0.5),
         Feature(skin[half.outlines.mouth], 0.55, 0.5),
         Feature(left(48, 60), 0.62, 0.5),
-        Feature(left(27, 31), 1.1, 0.45),
-        Feature(left(31, 36), 0.68, 0.45),
-        Feature(skin[rim].mean(0, keepdims=True), 0.6, 0.4),
+        Feature(left(27, 31), 0.95, 0.4),
+        Feature(left(31, 36), 0.58, 0.4),
+        Feature(rings.nostril.space.mean(0, keepdims=True), 0.52, 0.35),
+        Feature(rings.eye[-1].space, 0.5, 0.4),
+        Feature(rings.mouth[-1].space, 0.5, 0.45),
         Feature(landmarks[54:55], 0.42, 0.45),
         Feature(landmarks[42:43], 0.42, 0.45),
         Feature(landmarks[45:46], 0.45, 0.45),
         Feature(left(0, 27), 1.6, 0.35),
-        Feature(skin[near_ear], 0.95, 0.55),
+        Feature(skin[near_ear], 0.8, 0.55),
     )
     return Sizes(features, EDGE_SCALE)
 

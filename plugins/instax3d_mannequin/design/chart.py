@@ -32,7 +32,7 @@ class Flattening:
         fan_of_eye = np.c_[np.roll(eye, -1), eye, np.full(len(eye), n)]
         fan_of_mouth = np.c_[np.roll(mouth, -1), mouth, np.full(len(mouth), n + 1)]
         fan_of_mouth[-1, :2] = mouth[0], mouth[-1]
-        self.real_faces = len(half.faces)
+        self.real_faces, self.eye_fan = len(half.faces), len(eye)
         self.faces = np.vstack([half.faces, fan_of_eye, fan_of_mouth])
         self.count = len(vertices)
         top = int(half.vertices[outlines.ridge, 1].argmax())
@@ -84,7 +84,7 @@ class Flattening:
                 wanted[free[axis], axis] = solvers[axis].solve(right[free[axis], axis])
             unfolded = signed_areas(chart, faces) > 0
             if fans_may_fold:
-                unfolded[self.real_faces :] = False
+                unfolded[self.real_faces + self.eye_fan :] = False
             step = 1.0
             while step > LEAST_STEP:
                 folded = signed_areas(chart + step * (wanted - chart), faces)[unfolded] <= 0
@@ -138,7 +138,7 @@ def flatten(half: Half, *, folds: int, fans_may_fold: bool) -> Array:
         fans_may_fold: leave the triangles that fill eye and mouth out of that count.
     """
     sheet = Flattening(half)
-    chart = sheet.rigid_rounds(sheet.conformal(), rounds=12, folds=folds, fans_may_fold=fans_may_fold)
+    chart = sheet.rigid_rounds(sheet.conformal(), rounds=40, folds=folds, fans_may_fold=fans_may_fold)
     return sheet.untangled(chart)[: len(half.vertices)]
 
 

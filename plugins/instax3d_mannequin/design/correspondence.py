@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cage import Cage, edges_of
+from ..cage import Cage
 from ..figures import Array
-from .half import Half
 from .outline_points import Curve
 from .points import EYE, CagePoints
 
@@ -22,23 +21,26 @@ class FineChart:
     on_eye: NDArray[np.bool_]
 
 
-def fine_chart(cage: Cage, points: CagePoints, half: Half, chart: Array) -> FineChart:
-    """Subdivide the cage's chart; middles of outline edges stay on their outline, halfway along its length in space."""
-    curves = [Curve.along(half.vertices, line, closed=number == EYE) for number, line in enumerate(half.outlines.all())]
-    lengths = _lengths(points, curves)
+def fine_chart(cage: Cage, points: CagePoints) -> FineChart:
+    """Subdivide the cage's chart; middles of edges along a line stay on it, halfway along its length in space."""
+    lengths = _lengths(points)
+    lines = [frozenset(edge) for edge in points.edges().tolist()]
     places = np.full((len(cage.levels[0].mirror), 2), np.nan)
     places[: len(points.chart)] = points.chart
+    along = set(lines)
     for level, edges in zip(cage.levels[:-1], cage.edges, strict=True):
         n = len(level.mirror)
         middles = (places[edges[:, 0]] + places[edges[:, 1]]) / 2
-        on_border = edges_of(level.faces)[2] == 1
-        on_midline = (level.mirror[edges] == edges).all(1)
-        for edge in np.flatnonzero(on_border | on_midline):
-            a, b = lengths.get(int(edges[edge, 0]), {}), lengths.get(int(edges[edge, 1]), {})
-            for number in set(a) & set(b):
-                middle = _middle(a[number], b[number], curves[number])
-                lengths[n + int(edge)] = {number: middle}
-                middles[edge] = curves[number].at(chart, np.array([middle]))[0]
+        halves = set()
+        for number, (a, b) in enumerate(edges.tolist()):
+            if frozenset((a, b)) not in along:
+                continue
+            for line in set(lengths[a]) & set(lengths[b]):
+                middle = _middle(lengths[a][line], lengths[b][line], points.lines[line])
+                lengths[n + number] = {line: middle}
+                middles[number] = points.lines[line].at(np.array([middle]))[0]
+                halves |= {frozenset((a, n + number)), frozenset((n + number, b))}
+        along = halves
         places = np.vstack([places, middles])
     fine = cage.levels[-1].half.tolist()
     return FineChart(
@@ -48,12 +50,15 @@ def fine_chart(cage: Cage, points: CagePoints, half: Half, chart: Array) -> Fine
     )
 
 
-def _lengths(points: CagePoints, curves: list[Curve]) -> dict[int, dict[int, float]]:
-    """For each point on outlines, how far along them it is; where outlines meet, a point is on both."""
+def _lengths(points: CagePoints) -> dict[int, dict[int, float]]:
+    """For each point on lines, how far along them it is; where lines meet, a point is on both."""
     lengths = {int(i): {int(points.outline[i]): float(points.place[i])} for i in np.flatnonzero(points.outline >= 0)}
     for number in range(3):
         lengths[int(points.on(number)[-1])][number + 1] = 0.0
-    lengths[int(points.on(0)[0])][3] = curves[3].total
+    lengths[int(points.on(0)[0])][3] = points.lines[3].total
+    for number, (begin, end) in points.ends.items():
+        lengths[begin][number] = 0.0
+        lengths[end][number] = points.lines[number].total
     return lengths
 
 

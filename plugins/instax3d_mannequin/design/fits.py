@@ -1,43 +1,147 @@
 """Control points by linear least squares: the subdivided cage goes through its targets as smoothly as asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
+from scipy.optimize import nnls
 
 from ..cage import Cage, edges_of
 from ..figures import Array, Index
+from .contacts import Contacts
 from .surface import uniform_laplacian
 
-
-def solver(
-    refine: sp.spmatrix, smooth: sp.spmatrix, smoothness: float, weights: Array | None = None
-) -> Callable[[Array], Array]:
-    """The function b -> argmin |refine x - b|² + smoothness |smooth x|², with a weight for each row."""
-    weighted = refine if weights is None else sp.diags(weights) @ refine
-    normal = refine.T @ weighted + smoothness * smooth.T @ smooth + 1e-7 * sp.eye(refine.shape[1])
-    solve = spl.splu(normal.tocsc()).solve
-    return lambda targets: np.asarray(solve(np.ascontiguousarray(weighted.T @ targets)))
+ROUNDS = 25
+"""In which contacts are looked for again."""
+MOST = 1200
+"""Contacts after which a fit stops at the stage before."""
+GIVE = 1e-6
+"""How soft contacts are, relative to the softest direction of the fit, so that contradicting ones do no harm."""
 
 
-class HalfFit:
-    """Symmetric control points of one level for targets at the left half of the finished skin."""
+@dataclass(frozen=True)
+class Axis:
+    """One coordinate of the control points that a fit has free."""
 
-    def __init__(self, cage: Cage, level: int, smoothness: float, weights: Array | None = None) -> None:
-        refine = refinement(cage, level)[cage.levels[-1].half]
-        smooth = smoothing(cage, level)
-        even, odd = spreading(cage, level)
-        self._even = solver((refine @ even).tocsr(), smooth @ even, smoothness, weights)
-        self._odd = solver((refine @ odd).tocsr(), smooth @ odd, smoothness, weights)
+    to_skin: sp.csr_matrix
+    """[skin, free]."""
+    solve: Callable[[Array], Array]
+    """With the fit's normal matrix."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Control points of one level for targets at the finished skin."""
+
+    axes: Sequence[Axis]
+    """Of x, y, z."""
+    rows: Index
+    """The skin's vertices that have targets."""
+    weights: Array
+    """[rows]."""
+
+    @classmethod
+    def of_whole(cls, cage: Cage, level: int, smoothness: float, weights: Array) -> "Fit":
+        """A fit of all control points of a level, with a weight for each vertex [skin]."""
+        refine = refinement(cage, level)
+        solve = _solver(refine, smoothing(cage, level), smoothness, weights)
+        return cls([Axis(refine, solve)] * 3, np.arange(refine.shape[0]), weights)
+
+    @classmethod
+    def of_half(cls, cage: Cage, level: int, smoothness: float, weights: Array | None = None) -> "Fit":
+        """A fit of the left half of a level, mirrored to the right one, for targets at the left half of the skin."""
+        refine, smooth, rows = refinement(cage, level), smoothing(cage, level), cage.levels[-1].half
+        weights = np.ones(len(rows)) if weights is None else weights
+        even, odd = (
+            Axis((refine @ spread).tocsr(), _solver((refine @ spread)[rows], smooth @ spread, smoothness, weights))
+            for spread in spreading(cage, level)
+        )
+        return cls([odd, even, even], rows, weights)
 
     def vectors(self, targets: Array) -> Array:
-        """[half of the level, 3] for positions or displacements [half, 3]; x is odd, y and z are even."""
-        return np.asarray(np.c_[self._odd(targets[:, :1]), self._even(targets[:, 1:])])
+        """[free, 3] for positions or displacements [rows, 3]."""
+        return np.stack(
+            [
+                axis.solve(axis.to_skin[self.rows].T @ (self.weights * target))
+                for axis, target in zip(self.axes, targets.T, strict=True)
+            ],
+            1,
+        )
 
     def scalars(self, targets: Array) -> Array:
-        """[half of the level] for numbers [half]."""
-        return self._even(targets[:, None])[:, 0]
+        """[free] for numbers [rows] that are alike on both sides."""
+        even = self.axes[1]
+        return even.solve(even.to_skin[self.rows].T @ (self.weights * targets))
+
+    def skin(self, controls: Array) -> Array:
+        """[skin, 3] vertices of control points [free, 3]."""
+        return np.stack([axis.to_skin @ c for axis, c in zip(self.axes, controls.T, strict=True)], 1)
+
+    def pushes(self, contacts: Contacts) -> Array:
+        """[contacts, free, 3] how the control points give way, with least cost, to a push on each contact."""
+        pushed = [
+            axis.solve((contacts.places @ axis.to_skin).T.toarray() * normal)
+            for axis, normal in zip(self.axes, contacts.normals.T, strict=True)
+        ]
+        return np.stack(pushed, 2).transpose(1, 0, 2)
+
+    def meeting(self, contacts: Contacts, pushes: Array) -> Array:
+        """[contacts, contacts] how far each push takes the places of each contact apart."""
+        return np.asarray(np.stack([contacts.apart(self.skin(push)) for push in pushes], 1))
+
+    def apart(
+        self,
+        controls: Array,
+        start: Array,
+        before: Array,
+        find: Callable[[Array, Array], Contacts],
+        stages: int,
+        rounded: Callable[[Array], Array] = lambda controls: controls,
+    ) -> Array:
+        """The control points closest to ``controls``, as the fit measures it, that keep all contacts apart.
+
+        Quadratic programmes, solved by their duals, each with the contacts found so far, until there is no new one.
+
+        Args:
+            controls: [free, 3] positions or displacements.
+            start: [skin, 3] what these add to.
+            before: [skin, 3] a state in which nothing touches.
+            find: contacts between a state without any [skin, 3] and a later one.
+            stages: in which the control points go from zero to ``controls``, so that each one goes not far.
+            rounded: what will be kept of control points; contacts are looked for, and returned, in these.
+        """
+        contacts, pushes = Contacts.none(len(start)), np.zeros((0, *controls.shape))
+        found = reached = controls
+        for stage in range(1, stages + 1):
+            wanted = controls * (stage / stages)
+            found = wanted + (found - controls * ((stage - 1) / stages) if stage > 1 else 0)
+            for _ in range(ROUNDS):
+                new = find(before, start + self.skin(rounded(found)))
+                if not len(new):
+                    break
+                if len(contacts) > MOST:
+                    return reached
+                contacts = contacts.and_also(new)
+                pushes = np.concatenate([pushes, self.pushes(new)])
+                meeting = self.meeting(contacts, pushes)
+                lower = np.linalg.cholesky(meeting + GIVE * np.trace(meeting) / len(meeting) * np.eye(len(meeting)))
+                missing = contacts.least - contacts.apart(start + self.skin(wanted))
+                force, _ = nnls(lower.T, np.linalg.solve(lower, missing), maxiter=30 * len(missing))
+                found = wanted + np.tensordot(force, pushes, 1)
+            else:
+                return reached
+            reached = rounded(found)
+            before = start + self.skin(reached)
+        return reached
+
+
+def _solver(refine: sp.spmatrix, smooth: sp.spmatrix, smoothness: float, weights: Array) -> Callable[[Array], Array]:
+    """Solves with the normal matrix of |refine x - b|² (a weight for each row) + smoothness |smooth x|²."""
+    normal = refine.T @ sp.diags(weights) @ refine + smoothness * smooth.T @ smooth + 1e-7 * sp.eye(refine.shape[1])
+    solve = spl.splu(normal.tocsc()).solve
+    return lambda right: np.asarray(solve(np.ascontiguousarray(right)))
 
 
 def refinement(cage: Cage, level: int) -> sp.csr_matrix:

@@ -9,6 +9,10 @@ from ..figures import Array, Index
 
 ON_MIDLINE = 1e-3
 """Centimetres from the plane of symmetry."""
+LID_LINING, LIP_LINING = 2, 6
+"""Rows of quads between the reference's openings and where the mannequin's skin begins."""
+BASE_BELOW = -10.0
+"""Height below which an outline is the bust's, cm."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Outlines:
     ridge: Index
     """The midline from the nape over crown, forehead and nose to the upper lip."""
     mouth: Index
-    """The lips' inner edge, from the upper to the lower one."""
+    """The edge of the lips' skin, from the upper to the lower one."""
     front: Index
     """The midline from the lower lip over chin and throat to the base."""
     base: Index
@@ -41,6 +45,22 @@ class Half:
     vertices: Array
     faces: Index
     outlines: Outlines
+
+
+def without_linings(vertices: Array, faces: Index) -> Index:
+    """The triangles of a head without the margins of the lids and the inner side of the lips.
+
+    So the skin ends at the front edge of the lids, and a little behind the line on which closed lips touch.
+    """
+    for loop in boundary_loops(faces):
+        x, y = vertices[loop, :2].mean(0)
+        if y < BASE_BELOW:
+            continue
+        for _ in range(LIP_LINING if abs(x) < 0.1 else LID_LINING):
+            lining = np.isin(faces, loop).any(1)
+            ring = np.unique(faces[lining])
+            faces, loop = faces[~lining], np.setdiff1d(ring, loop)
+    return faces
 
 
 def left_half(vertices: Array, faces: Index) -> Half:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..figures import Array
-from .fits import HalfFit
+from .fits import Fit
 from .half import Half
 from .measure import Skin
 from .reference import LANDMARKS, Reference
@@ -48,4 +48,4 @@ def jaw_weights(skin: Skin, reference: Reference, half: Half) -> Array:
     real = (skin.correspondence @ moves[half.ids])[:, 1:]
     follows = (real * rigid).sum(1) / np.maximum((rigid**2).sum(1), LEAST_ARM)
     follows[arms[:, 1] < 0] *= 0.5
-    return HalfFit(skin.cage, 1, JAW_SMOOTHNESS).scalars(np.clip(follows, 0, 1))
+    return Fit.of_half(skin.cage, 1, JAW_SMOOTHNESS).scalars(np.clip(follows, 0, 1))

@@ -1,16 +1,18 @@
 """Control points of the neutral, the shape components and the expressions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial import cKDTree
 
-from ..cage import Cage
+from ..cage import Cage, boundary_loops
 from ..figures import Array
+from .contacts import Contacts, self_contacts
 from .correspondence import FineChart
-from .fits import HalfFit, refinement, smoothing, solver
-from .half import Half
+from .fits import Fit
+from .half import BASE_BELOW, Half
 from .reference import Reference
 from .surface import Surface, flat_surface, lifted
 
@@ -23,13 +25,29 @@ FARTHEST = (0.6, 0.5)
 LID_WEIGHT = 6.0
 SMOOTHNESS = 1e-3
 EXPRESSION_SMOOTHNESS = 3e-4
+LEAST = 0.006
+"""Centimetres between the closest places of the skin that an expression brings together."""
+ON_THE_LEFT = 1e-6
+"""Centimetres from the midline."""
+LIP_ROOM, LIP_OPENING = 0.02, 0.1
+"""Centimetres between the lips' edges in the neutral, and how fast the gap opens from the corner of the mouth."""
+STAGES = 3
+"""In which an expression moves the skin, while contacts are looked for."""
 BLINK = 1.07
 """Closes the last gap between the lids."""
+LEAST_KEPT = 0.002
+LEAST_MOVE = 0.012
+"""Centimetres; control points that an expression moves less stay, unless contacts push them."""
 BROWS = slice(17, 27)
 BROW_HEIGHT = 0.3
 """Centimetres: detectors of the 68 landmarks mark the middle of the brow's hair, ICT-FaceKit a line above it."""
 TWO_SIDED = ("browInnerUp", "cheekPuff")
 """One expression in ARKit, one for each side in ICT-FaceKit."""
+CORRECTIVES = {"jawOpen+mouthClose": ("jawOpen", ("mouthClose",))}
+"""What two expressions do together on top of each alone: which of them the skin is moved by already, and the sources.
+
+``mouthClose`` closes the lips over an open jaw; alone it would push them through each other, so it is nothing alone.
+"""
 NOT_IN_ARKIT = ("cheekRaiser", "PupilDilate")
 
 
@@ -44,49 +62,72 @@ class Skin:
     """[half of the skin, half of the reference] interpolates the reference."""
     lid_weights: Array
     """[half of the skin] weights that pull the lids' edges close."""
+    count: float = 1e-3
+    """Centimetres that the table's lengths are rounded to."""
 
     @property
     def vertices(self) -> Array:
         """[skin, 3]."""
         return self.cage.refine(self.cage.levels[1].whole(self.controls), 1)
 
+    def rounded(self, controls: Array) -> Array:
+        """Displacements [n, 3] as the table holds them: in whole counts, nothing that moves little."""
+        kept = np.linalg.norm(controls, axis=1, keepdims=True) > LEAST_KEPT
+        return np.where(kept, self.count * np.round(controls / self.count), 0)
 
-def fit_neutral(cage: Cage, fine: FineChart, half: Half, chart: Array) -> Skin:
+    def too_close(self, before: Array, moved: Array) -> Contacts:
+        """Where the skin [skin, 3], moved from another state, crosses itself."""
+        return self_contacts(before, moved, self.cage.levels[-1].faces, LEAST)
+
+
+def fit_neutral(cage: Cage, chart_points: FineChart, half: Half, chart: Array) -> Skin:
     """Fit the control points to the half, sliding over it."""
-    chart_places = flat_surface(chart, half.faces).interpolation(lifted(fine.places))
+    chart_places = flat_surface(chart, half.faces).interpolation(lifted(chart_points.places))
     targets = chart_places @ half.vertices
-    weights = np.where(fine.on_eye, LID_WEIGHT, 1.0)
-    fit = HalfFit(cage, 1, SMOOTHNESS, weights)
+    weights = np.where(chart_points.on_eye, LID_WEIGHT, 1.0)
+    fit = Fit.of_half(cage, 1, SMOOTHNESS, weights)
     surface = Surface(half.vertices, half.faces)
     skin = Skin(cage, fit.vectors(targets), chart_places, weights)
     left = cage.levels[-1].half
     for _ in range(ROUNDS):
         closest = surface.closest(skin.vertices[left])[0]
-        stay = fine.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[0])
+        stay = chart_points.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[0])
         slid = np.where(stay[:, None], targets, SLIDE * closest + (1 - SLIDE) * targets)
         skin = Skin(cage, fit.vectors(slid), chart_places, weights)
     closest = surface.closest(skin.vertices[left])[0]
-    stay = fine.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[1])
+    stay = chart_points.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[1])
     correspondence = sp.diags(stay * 1.0) @ chart_places + sp.diags(~stay * 1.0) @ surface.interpolation(
         skin.vertices[left]
     )
-    return Skin(cage, skin.controls, correspondence.tocsr(), weights)
+    fine = cage.levels[-1]
+    on_reference = fine.whole(targets)
+    skin = Skin(cage, skin.controls, correspondence.tocsr(), weights)
+    lips = _room_between_lips(skin)
+
+    def find(before: Array, moved: Array) -> Contacts:
+        return skin.too_close(before, moved).and_also(lips.closer(moved))
+
+    return replace(skin, controls=fit.apart(skin.controls, np.zeros_like(on_reference), on_reference, find, stages=1))
 
 
-def principal_shapes(skin: Skin, reference: Reference, half: Half, count: int) -> tuple[Array, Array]:
-    """Principal components of the symmetric part of the identities, in order of importance, for one standard deviation.
-
-    Returns the control points' displacements [count, half of level 0, 3] and those of the left eye [count, 3].
-    """
-    moves = np.stack(
-        [skin.correspondence @ reference.symmetric(identity)[half.ids] for identity in reference.identities]
+def _room_between_lips(skin: Skin) -> Contacts:
+    """Each place on the edge of the upper lip above the nearest one of the lower lip, left of the midline."""
+    vertices = skin.vertices
+    loops = [loop for loop in boundary_loops(skin.cage.levels[-1].faces) if vertices[loop, 1].mean() > BASE_BELOW]
+    mouth = min(loops, key=lambda loop: abs(vertices[loop, 0].mean()))
+    mouth = np.roll(mouth, -int(vertices[mouth, 0].argmax()))
+    both = mouth, np.roll(mouth[::-1], 1)
+    to_middle = [side[1 : np.argmax(vertices[side, 0] < ON_THE_LEFT)] for side in both]
+    upper, lower = sorted(to_middle, key=lambda side: -vertices[side, 1].mean())
+    below = lower[cKDTree(vertices[lower]).query(vertices[upper])[1]]
+    row = np.arange(len(upper))
+    entries = np.r_[np.ones(len(row)), -np.ones(len(row))], (np.r_[row, row], np.r_[upper, below])
+    from_corner = np.linalg.norm(vertices[upper] - vertices[mouth[0]], axis=1)
+    return Contacts(
+        sp.csr_matrix(entries, shape=(len(row), len(vertices))),
+        np.tile([0.0, 1.0, 0.0], (len(row), 1)),
+        np.minimum(LIP_ROOM, LIP_OPENING * from_corner),
     )
-    eyes = reference.identities[:, reference.left_eyeball].mean(1)
-    mixing, _, components = np.linalg.svd(moves.reshape(len(moves), -1), full_matrices=False)
-    mixing *= np.sign(components.sum(1))  # a component's sign is free: fix it
-    fit = HalfFit(skin.cage, 0, SMOOTHNESS)
-    modes = np.tensordot(mixing.T[:count], moves, 1)
-    return np.stack([fit.vectors(mode) for mode in modes]), mixing.T[:count] @ eyes
 
 
 def expressions(reference: Reference) -> Mapping[str, Sequence[str]]:
@@ -94,7 +135,7 @@ def expressions(reference: Reference) -> Mapping[str, Sequence[str]]:
     found: dict[str, Sequence[str]] = {}
     for name in reference.expression_names:
         stem, side = name.removesuffix("_L"), name.endswith("_L")
-        if name.endswith("_R") or stem in NOT_IN_ARKIT or name in ("jawRight", "mouthRight"):
+        if name.endswith("_R") or stem in NOT_IN_ARKIT or name in ("jawRight", "mouthRight", "mouthClose"):
             continue
         if stem in TWO_SIDED:
             found[stem] = (f"{stem}_L", f"{stem}_R")
@@ -103,24 +144,57 @@ def expressions(reference: Reference) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def expression_moves(skin: Skin, reference: Reference, half: Half, sources: Sequence[str]) -> Array:
-    """[level 1, 3] displacements of the whole cage's control points; of a symmetric expression only the left half's."""
+def all_expressions(skin: Skin, reference: Reference, half: Half) -> Mapping[str, Array]:
+    """Control point displacements of each expression and corrective, named as in the table."""
+    found = {name: expression_moves(skin, reference, half, of) for name, of in expressions(reference).items()}
+    once = skin.cage.levels[1]
+    for name, (first, sources) in CORRECTIVES.items():
+        moves = found[first]
+        if not first.endswith("Left"):
+            moves = once.whole(moves[once.half])
+        start = skin.vertices + skin.cage.refine(moves, 1)
+        found[name] = expression_moves(skin, reference, half, sources, start)
+    return found
+
+
+def expression_moves(
+    skin: Skin, reference: Reference, half: Half, sources: Sequence[str], start: Array | None = None
+) -> Array:
+    """[level 1, 3] displacements of the whole cage's control points; of a symmetric expression only the left half's.
+
+    Args:
+        skin: the neutral.
+        reference: where the expressions are from.
+        half: its left half.
+        sources: the reference's names of the expressions that are added up.
+        start: [skin, 3] what the displacements add to, for the contacts; else the neutral.
+    """
+    start = skin.vertices if start is None else start
     moves = np.sum([reference.expression(source)[: len(reference.skin)] for source in sources], axis=0)
     one_sided = sources[0].endswith("Left") or (len(sources) == 1 and sources[0].endswith("_L"))
     if not one_sided:
         moves = reference.symmetric(moves)
     fine, once = skin.cage.levels[-1], skin.cage.levels[1]
+    if sources[0] == "eyeBlink_L":
+        moves = moves * BLINK
     targets, weights = np.zeros((len(fine.mirror), 3)), np.ones(len(fine.mirror))
     for vertices, ids in ((fine.mirror[fine.half], reference.mirror[half.ids]), (fine.half, half.ids)):
         targets[vertices] = skin.correspondence @ moves[ids]
         weights[vertices] = skin.lid_weights
-    refine, smooth = refinement(skin.cage, 1), smoothing(skin.cage, 1)
-    controls = solver(refine, smooth, EXPRESSION_SMOOTHNESS, weights)(targets)
-    if sources[0] == "eyeBlink_L":
-        controls *= BLINK
-    if not one_sided:
-        controls[np.setdiff1d(np.arange(len(controls)), once.half)] = 0
+    fit = Fit.of_half(skin.cage, 1, EXPRESSION_SMOOTHNESS, skin.lid_weights)
+    if one_sided:
+        fit = Fit.of_whole(skin.cage, 1, EXPRESSION_SMOOTHNESS, weights)
+    found = fit.apart(_settled(fit.vectors(targets[fit.rows])), start, start, skin.too_close, STAGES, skin.rounded)
+    if one_sided:
+        return found
+    controls = np.zeros((len(once.mirror), 3))
+    controls[once.half] = found
     return controls
+
+
+def _settled(controls: Array) -> Array:
+    """Without the displacements that are too small to be seen."""
+    return np.where(np.linalg.norm(controls, axis=1, keepdims=True) > LEAST_MOVE, controls, 0)
 
 
 def brows_lowered(landmarks: Array) -> Array:

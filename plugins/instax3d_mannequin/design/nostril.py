@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 import scipy.sparse.linalg as spl
+from scipy.sparse.csgraph import connected_components
 
 from ..cage import boundary_loops, edges_of
 from ..figures import Array, Index
@@ -26,8 +28,9 @@ def close_nostril(half: Half, chart: Array) -> tuple[Half, Index]:
     mean_scale = np.bincount(faces.ravel(), np.repeat(scale, 3), n) / np.bincount(faces.ravel(), minlength=n)
     low, high = NOSE
     inside = (mean_scale < SHRUNK) & (half.vertices > low).all(1) & (half.vertices < high).all(1)
-    rim = max(boundary_loops(faces[inside[faces].all(1)]), key=len)
-    free = np.setdiff1d(np.flatnonzero(inside), rim)
+    cavity = _largest_part(faces[inside[faces].all(1)])
+    rim = max(boundary_loops(cavity), key=len)
+    free = np.setdiff1d(cavity, rim)
     fixed = np.setdiff1d(np.arange(n), free)
     laplacian = uniform_laplacian(edges_of(faces)[0], n)
     solve = spl.splu(laplacian[free][:, free].tocsc()).solve
@@ -39,3 +42,12 @@ def close_nostril(half: Half, chart: Array) -> tuple[Half, Index]:
     outwards *= -np.sign(outwards[1])  # the nostril opens downwards
     vertices[free] -= DEPTH * ((bulge / bulge.max()) ** 0.8)[:, None] * outwards
     return replace(half, vertices=vertices), rim
+
+
+def _largest_part(faces: Index) -> Index:
+    """The most triangles that are joined by edges."""
+    edges, side, _ = edges_of(faces)
+    at_edge = (np.ones(side.size), (np.repeat(np.arange(len(faces)), 3), side.ravel()))
+    beside = sp.csr_matrix(at_edge, shape=(len(faces), len(edges)))
+    part = connected_components(beside @ beside.T, directed=False)[1]
+    return faces[part == np.bincount(part).argmax()]

@@ -1,6 +1,7 @@
-"""Points along outlines, spaced by a wanted size."""
+"""Points along curves on the surface, spaced by a wanted size."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -43,34 +44,53 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Curve:
-    """A polyline of a mesh, parametrised by its length in space."""
+    """A polyline on the surface, parametrised by its length in space."""
 
-    line: Index
-    lengths: Array
-    """At each vertex of the line."""
+    chart: Array
+    """[n, 2]."""
+    space: Array
+    """[n, 3]."""
     closed: bool
 
     @classmethod
-    def along(cls, vertices: Array, line: Index, *, closed: bool) -> "Curve":
+    def along(cls, chart: Array, vertices: Array, line: Index, *, closed: bool) -> "Curve":
         """The curve through the given vertices."""
-        line = np.r_[line, line[:1]] if closed else line
-        return cls(line, np.r_[0, np.cumsum(np.linalg.norm(np.diff(vertices[line], axis=0), axis=1))], closed)
+        return cls(chart[line], vertices[line], closed)
+
+    @cached_property
+    def lengths(self) -> Array:
+        """At each point, and where a closed curve comes back to the first one."""
+        return np.r_[0, np.cumsum(np.linalg.norm(np.diff(self._around(self.space), axis=0), axis=1))]
 
     @property
     def total(self) -> float:
         """Its length."""
         return float(self.lengths[-1])
 
-    def at(self, values: Array, places: Array) -> Array:
-        """Vertex values [n, c] interpolated at lengths along the curve."""
-        places = places % self.total if self.closed else places
-        return np.stack([np.interp(places, self.lengths, column) for column in values[self.line].T], -1)
+    def at(self, places: Array) -> Array:
+        """Chart points [n, 2] at lengths along the curve."""
+        return self._interpolated(self.chart, places)
 
-    def spaced(self, vertices: Array, sizes: Sizes, least: int) -> Array:
-        """Lengths along the curve about the wanted sizes apart, at least ``least`` steps; ends included."""
-        fine = np.linspace(0, self.total, SAMPLES)
-        steps = np.diff(fine) / sizes.at(self.at(vertices, fine)[1:])
+    def in_space(self, places: Array) -> Array:
+        """Points [n, 3] at lengths along the curve."""
+        return self._interpolated(self.space, places)
+
+    def spaced(self, sizes: Sizes, least: int, begin: float = 0.0, end: float | None = None) -> Array:
+        """Lengths along a stretch of the curve about the wanted sizes apart, in at least ``least`` steps."""
+        fine = np.linspace(begin, self.total if end is None else end, SAMPLES)
+        steps = np.diff(fine) / sizes.at(self.in_space(fine)[1:])
         count = np.r_[0, np.cumsum(steps)]
         n = max(least, round(count[-1]))
-        places = np.interp(np.linspace(0, count[-1], n + 1), count, fine)
-        return places[:-1] if self.closed else places
+        return np.interp(np.linspace(0, count[-1], n + 1), count, fine)
+
+    def nearest(self, chart_points: Array) -> Array:
+        """Lengths along the curve closest to chart points [n, 2]."""
+        fine = np.linspace(0, self.total, SAMPLES)
+        return np.asarray(fine[cKDTree(self.at(fine)).query(chart_points)[1]])
+
+    def _around(self, values: Array) -> Array:
+        return np.vstack([values, values[:1]]) if self.closed else values
+
+    def _interpolated(self, values: Array, places: Array) -> Array:
+        places = places % self.total if self.closed else places
+        return np.stack([np.interp(places, self.lengths, column) for column in self._around(values).T], -1)

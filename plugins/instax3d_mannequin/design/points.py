@@ -1,5 +1,6 @@
 """Spreads the cage's points over the half head: evenly along the outlines, relaxed inside."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,17 +8,19 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..figures import Array, Index
+from ..regions import inside_polygon
 from .half import Half
 from .outline_points import Curve, Sizes
+from .rings import Rings
 from .surface import face_areas, flat_surface, lifted
 
 INSIDE = -1
-"""Outline number of a point on none."""
+"""Line number of a point on none."""
 EYE, MOUTH = 4, 1
-"""Outline numbers: ridge, mouth, front, base, eye."""
-LEAST_STEPS = (2, 8, 2, 5, 14)
-"""Of each outline."""
-NOSTRIL_POINTS = 7
+"""Line numbers: ridge, mouth, front, base and eye are the half's outlines; the rings follow."""
+LEAST_STEPS = (2, 5, 2, 5, 8)
+"""Of each outline; of mouth and eye for each of their two lips and lids."""
+NOSTRIL_POINTS = 8
 SAMPLES = 120_000
 ROUNDS = 60
 PER_HEXAGON = 0.866
@@ -28,16 +31,18 @@ NORMALS = 0.45
 
 @dataclass(frozen=True)
 class CagePoints:
-    """The points of the half cage; those on outlines come first, outline by outline."""
+    """The points of the half cage; those on lines come first, line by line."""
 
     chart: Array
     """[n, 2]."""
     outline: Index
-    """[n] outline number, or -1."""
+    """[n] number of the line, or -1."""
     place: Array
-    """[n] length along that outline, cm."""
-    nostril: Index
-    """Points around the nostril, in order."""
+    """[n] length along that line, cm."""
+    lines: Sequence[Curve]
+    """The outlines and the rings."""
+    ends: Mapping[int, tuple[int, int]]
+    """The points of ridge and front at which an open ring begins and ends, by its number."""
 
     @property
     def border(self) -> Index:
@@ -45,8 +50,26 @@ class CagePoints:
         return np.concatenate([self.on(number) for number in range(4)])
 
     def on(self, number: int) -> Index:
-        """The points of an outline, without the end that belongs to the one before."""
+        """The points of a line, without the ends that belong to another one."""
         return np.flatnonzero(self.outline == number)
+
+    def along(self, number: int) -> Index:
+        """All points of a ring in order, ends included."""
+        points = self.on(number)
+        if number in self.ends:
+            return np.r_[self.ends[number][0], points, self.ends[number][1]]
+        return points
+
+    def edges(self) -> Index:
+        """[e, 2] pairs of points that follow each other on outlines and rings."""
+        border, eye = self.border, self.on(EYE)
+        found = [np.c_[border, np.roll(border, -1)], np.c_[eye, np.roll(eye, -1)]]
+        for number in range(EYE + 1, len(self.lines)):
+            line = self.along(number)
+            found.append(np.c_[line[:-1], line[1:]])
+            if self.lines[number].closed:
+                found.append([[line[-1], line[0]]])
+        return np.vstack(found)
 
     @property
     def on_midline(self) -> NDArray[np.bool_]:
@@ -56,47 +79,76 @@ class CagePoints:
         return mask
 
 
-def spread_points(half: Half, chart: Array, rim: Index, sizes: Sizes, seed: int) -> CagePoints:
+def spread_points(half: Half, chart: Array, rings: Rings, sizes: Sizes, seed: int) -> CagePoints:
     """Points of the half cage, in the half's chart.
 
     Args:
         half: with a shallow nostril.
         chart: [n, 2] of its vertices.
-        rim: of the nostril.
+        rings: around eye, mouth and nostril.
         sizes: wanted edge lengths.
         seed: of the relaxation's start.
     """
-    placed, outline, places = [], [], []
-    for number, line in enumerate(half.outlines.all()):
-        curve = Curve.along(half.vertices, line, closed=number == EYE)
-        place = curve.spaced(half.vertices, sizes, LEAST_STEPS[number])
-        if 0 < number < EYE:
-            place = place[1:]  # the shared end belongs to the outline before
-        if number == EYE - 1:
-            place = place[:-1]  # and the base's other end to the ridge
-        placed.append(curve.at(chart, place))
-        outline += [number] * len(place)
-        places += list(place)
-    round_nostril = Curve.along(half.vertices, rim, closed=True)
-    around = np.linspace(0, round_nostril.total, NOSTRIL_POINTS + 1)[:-1]
-    ring = round_nostril.at(chart, around)
-    fixed = np.vstack([*placed, ring, ring.mean(0, keepdims=True)])
-    inner = _relaxed(half, chart, fixed, sizes, seed)
+    outlines = [
+        Curve.along(chart, half.vertices, line, closed=number == EYE) for number, line in enumerate(half.outlines.all())
+    ]
+    lines = [*outlines, *rings.eye, *rings.mouth, rings.nostril]
+    first_mouth_ring, nostril = EYE + 1 + len(rings.eye), len(lines) - 1
+    ridge, mouth, front, base, eye = outlines
+    # ridge and front have a point where each ring of the mouth ends; beyond the last ring they are free
+    upper = np.sort([ridge.nearest(ring.chart[:1])[0] for ring in rings.mouth])
+    lower = np.sort([front.nearest(ring.chart[-1:])[0] for ring in rings.mouth])
+    places = {
+        0: np.r_[ridge.spaced(sizes, LEAST_STEPS[0], end=upper[0])[:-1], upper, ridge.total],
+        1: _to_corner_and_on(mouth, sizes, LEAST_STEPS[1])[1:],
+        2: np.r_[lower, front.spaced(sizes, LEAST_STEPS[2], begin=lower[-1])[1:]],
+        3: base.spaced(sizes, LEAST_STEPS[3])[1:-1],
+        4: _to_corner_and_on(eye, sizes, LEAST_STEPS[4])[:-1],
+    }
+    for number, ring in enumerate(rings.eye, EYE + 1):
+        places[number] = np.interp(places[EYE], np.linspace(0, eye.total, len(ring.lengths)), ring.lengths)
+    columns = np.interp(places[MOUTH][:-1], mouth.lengths, np.arange(len(mouth.lengths)))
+    for number, ring in enumerate(rings.mouth, first_mouth_ring):
+        places[number] = np.interp(columns, np.arange(len(ring.lengths)), ring.lengths)
+    places[nostril] = np.linspace(0, rings.nostril.total, NOSTRIL_POINTS + 1)[:-1]
+
+    outline = np.concatenate([np.full(len(place), number) for number, place in places.items()])
+    placed = np.vstack([lines[number].at(place) for number, place in places.items()])
+    middle = rings.nostril.chart.mean(0, keepdims=True)
+    fixed = np.vstack([placed, middle])
+    inner = _relaxed(half, chart, fixed, [rings.eye[-1], _closed(rings.mouth[-1]), rings.nostril], sizes, seed)
     on_none = len(fixed) + len(inner) - len(outline)
+    ends = {}
+    for k in range(len(rings.mouth)):
+        on_ridge, on_front = np.flatnonzero(outline == 0), np.flatnonzero(outline == 2)
+        ends[first_mouth_ring + k] = (int(on_ridge[-2 - k]), int(on_front[k]))
     return CagePoints(
         np.vstack([fixed, inner]),
         np.r_[outline, [INSIDE] * on_none].astype(np.int64),
-        np.r_[places, np.zeros(on_none)],
-        len(outline) + np.arange(NOSTRIL_POINTS),
+        np.r_[np.concatenate(list(places.values())), np.zeros(on_none)],
+        lines,
+        ends,
     )
 
 
-def _relaxed(half: Half, chart: Array, fixed: Array, sizes: Sizes, seed: int) -> Array:
-    """Chart points between the fixed ones: centroids of graded Voronoi cells on the surface (Lloyd's method)."""
+def _to_corner_and_on(curve: Curve, sizes: Sizes, least: int) -> Array:
+    """Lengths along a curve with a point at its outermost place."""
+    corner = float(curve.lengths[curve.space[:, 0].argmax()])
+    return np.r_[curve.spaced(sizes, least, end=corner)[:-1], curve.spaced(sizes, least, begin=corner)]
+
+
+def _closed(ring: Curve) -> Curve:
+    return Curve(ring.chart, ring.space, closed=True)
+
+
+def _relaxed(half: Half, chart: Array, fixed: Array, kept_free: Sequence[Curve], sizes: Sizes, seed: int) -> Array:
+    """Chart points between the fixed ones, outside the given curves: centroids of graded Voronoi cells (Lloyd)."""
     vertices, faces = half.vertices, half.faces
     rng = np.random.default_rng(seed)
     areas, size_of_face = face_areas(vertices, faces), sizes.at(vertices[faces].mean(1))
-    share = areas * size_of_face**-2.0
+    middles = chart[faces].mean(1)
+    outside = ~np.logical_or.reduce([inside_polygon(middles, curve.chart) for curve in kept_free])
+    share = areas * size_of_face**-2.0 * outside
     face = rng.choice(len(faces), SAMPLES, p=share / share.sum())
     weights = rng.dirichlet([1, 1, 1], SAMPLES)
     where = (vertices[faces[face]] * weights[..., None]).sum(1)
@@ -104,7 +156,10 @@ def _relaxed(half: Half, chart: Array, fixed: Array, sizes: Sizes, seed: int) ->
     features = np.c_[vertices, NORMALS * _vertex_normals(vertices, faces)]
     sample = (features[faces[face]] * weights[..., None]).sum(1)
     anchors = flat_surface(chart, faces).interpolation(lifted(fixed)) @ features
-    count = round(share.sum() / PER_HEXAGON - 0.6 * len(fixed))
+    beside = ~np.logical_or.reduce(
+        [inside_polygon(fixed, 0.999 * c.chart + 0.001 * c.chart.mean(0)) for c in kept_free]
+    )
+    count = round(share.sum() / PER_HEXAGON - 0.6 * beside.sum())
     nearest_sample = cKDTree(sample)
     chosen = rng.choice(SAMPLES, count, replace=False)
     for _ in range(ROUNDS):

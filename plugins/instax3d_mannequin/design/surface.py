@@ -31,6 +31,12 @@ class Surface:
             best[closer], found[closer], face[closer] = square[closer], on_face[closer], candidate[closer]
         return found, np.sqrt(best), face
 
+    def normals(self, points: Array) -> Array:
+        """Unit normals [n, 3] of the faces that carry the closest points."""
+        triangles = self._triangles[self.closest(points)[2]]
+        normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
+
     def barycentric(self, points: Array) -> tuple[Index, Array]:
         """The triangles [n, 3] that carry the closest points, and barycentric weights there."""
         found, _, face = self.closest(points)

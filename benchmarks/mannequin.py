@@ -1,0 +1,253 @@
+"""How far the mannequin is from ICT-FaceKit and from a head scan (mm, for a head 25 cm high), and what crosses.
+
+    python benchmarks/mannequin.py DATA_FOLDER [--table figures.npz]
+
+The folder holds ``ict_facekit`` and ``head_scan/mesh.npz``. Distances go from the vertices of the reference to the
+closest point of the mannequin, both ways where that is said. The part of the reference's face around the nostrils is
+left out: the mannequin's are shallow on purpose.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from instax3d_mannequin.crossings import crossing_pairs
+from instax3d_mannequin.design.build import EYE_DISTANCE
+from instax3d_mannequin.design.half import without_linings
+from instax3d_mannequin.design.joints import eyeball
+from instax3d_mannequin.design.reference import Reference
+from instax3d_mannequin.design.surface import Surface
+from instax3d_mannequin.figures import Array, Index
+from instax3d_mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
+from scipy.sparse.csgraph import connected_components
+
+FACE = 9409
+"""Vertices of the reference's face come first."""
+HEAD = 0.25
+IDENTITIES, COMPONENTS, SEED = 20, 30, 7
+PAIRS = (("eyeBlinkLeft", "eyeSquintLeft"), ("eyeBlinkLeft", "eyeLookDownLeft"), ("jawOpen", "mouthClose"))
+PAIRS += (("jawOpen", "mouthFunnel"), ("mouthPucker", "jawOpen"), ("mouthSmileLeft", "mouthSmileRight"))
+SCAN_EXPRESSIONS = ("eyeBlinkLeft", "eyeBlinkRight")
+"""Fitted with the shape: the scanned person's eyes are closed."""
+RIDGE = 1e-3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--table", type=Path)
+    options = parser.parse_args()
+    packaged_mannequin.cache_clear()
+    begin = time.process_time()
+    model = packaged_mannequin() if options.table is None else mannequin_from(options.table)
+    print(f"made in {time.process_time() - begin:.2f} s of processor time; {model.skin_count} vertices of skin")
+    print_crossings(model)
+    print_eyeballs(model)
+    print_reference(model, Reference.load(options.data / "ict_facekit"))
+    print_scan(model, options.data / "head_scan" / "mesh.npz")
+
+
+def posed(model: MannequinModel, shape: Array | None = None, **expression: float) -> Array:
+    """[n, 3] vertices for some shape weights and named expressions."""
+    rest = model.neutral()
+    weights, moved = rest.shape.clone(), rest.expression.clone()
+    if shape is not None:
+        weights[: len(shape)] = torch.tensor(shape, dtype=torch.float32)
+    for name, weight in expression.items():
+        moved[model.expression_names.index(name)] = weight
+    return np.asarray(model(replace(rest, shape=weights, expression=moved)).double().numpy())
+
+
+def random_shapes(model: MannequinModel) -> Array:
+    """[IDENTITIES, components]."""
+    return np.random.default_rng(SEED).normal(size=(IDENTITIES, model.shape_components))
+
+
+def skin_faces(model: MannequinModel) -> Index:
+    """Triangles of the skin."""
+    return np.asarray(model.faces[(model.faces < model.skin_count).all(1)].numpy())
+
+
+def print_crossings(model: MannequinModel) -> None:
+    """Pairs of crossing skin triangles."""
+    faces = skin_faces(model)
+
+    def count(vertices: Array) -> int:
+        return len(crossing_pairs(vertices, faces))
+
+    print("crossing pairs: neutral", count(posed(model)))
+    found = {name: count(posed(model, **{name: 1.0})) for name in model.expression_names}
+    print("  expressions alone at 1:", sum(found.values()), {name: n for name, n in found.items() if n})
+    shapes = random_shapes(model)
+    print(f"  {IDENTITIES} random identities:", [count(posed(model, shape)) for shape in shapes])
+    print(
+        "  pairs of expressions:", {"+".join(pair): count(posed(model, **dict.fromkeys(pair, 1.0))) for pair in PAIRS}
+    )
+    for name in ("eyeBlinkLeft", "mouthPucker"):
+        print(f"  random identities with {name}:", [count(posed(model, shape, **{name: 1.0})) for shape in shapes])
+
+
+def print_eyeballs(model: MannequinModel) -> None:
+    """How deep the skin goes into the eyeballs."""
+    balls = [model.regions["eyeballs"].numpy() & (side * model(model.neutral()).numpy()[:, 0] > 0) for side in (1, -1)]
+
+    def depth(vertices: Array) -> float:
+        deepest = 0.0
+        for ball in balls:
+            centre = vertices[ball].mean(0)
+            points = vertices[ball]
+            centre = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0][:3]
+            radius = np.linalg.norm(points - centre, axis=1).mean()
+            deepest = max(deepest, float(radius - np.linalg.norm(vertices[: model.skin_count] - centre, axis=1).min()))
+        return 1000 * deepest
+
+    found = {name: depth(posed(model, **{name: 1.0})) for name in model.expression_names}
+    worst = max(found, key=lambda name: found[name])
+    print(
+        f"skin inside eyeballs, mm: neutral {depth(posed(model)):.2f}, worst expression {worst} {found[worst]:.2f}",
+        end="",
+    )
+    print(f", worst of {IDENTITIES} identities {max(depth(posed(model, s)) for s in random_shapes(model)):.2f}")
+
+
+def print_reference(model: MannequinModel, reference: Reference) -> None:
+    """Distances to the neutral and to random identities of the model that the table was measured on."""
+    faces, neutral = skin_faces(model), posed(model)
+    metres = EYE_DISTANCE / 100 / (2 * eyeball(reference).centre[0])
+    target = reference.skin * metres
+    millimetres = 1000 * HEAD / (target[:, 1].max() - target[CHIN, 1])
+    x, y, z = reference.skin.T
+    face = (np.arange(len(target)) < FACE) & ~((np.abs(x) < 1.7) & (np.abs(y + 0.3) < 0.9) & (z > 9.5))
+    inner = lining(reference)
+    distance = Surface(neutral[: model.skin_count], faces).closest(target)[1] * millimetres
+    back = Surface(target, reference.faces).closest(neutral[: model.skin_count])[1] * millimetres
+    print(
+        f"to the neutral: all {line(distance)}; face {line(distance[face])}; without linings {line(distance[~inner])}"
+    )
+    print(f"  from the mannequin: {line(back)}")
+    rng = np.random.default_rng(SEED)
+    found = []
+    for _ in range(IDENTITIES):
+        weights = rng.normal(size=len(reference.identities))
+        target = (reference.skin + np.tensordot(weights, reference.identities[:, : len(x)], 1)) * metres
+        shape = fitted(model, target, reference.faces, COMPONENTS)[0]
+        found.append(Surface(posed(model, shape)[: model.skin_count], faces).closest(target)[1] * millimetres)
+    distances = np.stack(found)
+    print(
+        f"to {IDENTITIES} identities, {COMPONENTS} components fitted: face {line(distances[:, face].ravel())}", end=""
+    )
+    print(
+        f"; face without linings {line(distances[:, face & ~inner].ravel())}; rest {line(distances[:, ~face].ravel())}"
+    )
+
+
+def print_scan(model: MannequinModel, path: Path) -> None:
+    """Distances to a scan of which the table knows nothing."""
+    with np.load(path) as mesh:
+        vertices, faces = mesh["vertices"].astype(float), mesh["faces"].astype(np.int64)
+    beside = sp.coo_matrix((np.ones(faces.size), (faces.ravel(), np.roll(faces, 1, 1).ravel())), (len(vertices),) * 2)
+    part = connected_components(beside, directed=False)[1]
+    skin = part == np.bincount(part).argmax()
+    faces, vertices = (np.cumsum(skin) - 1)[faces[skin[faces].all(1)]], vertices[skin]
+    middle = vertices[(np.abs(vertices[:, 0]) < 0.1) & (vertices[:, 1] > 0.3)]
+    scale, shift = 0.186, np.zeros(3)
+    shift[1] = posed(model)[:, 1].max() - scale * vertices[:, 1].max()
+    shift[2] = posed(model)[: model.skin_count, 2].max() - scale * middle[:, 2].max()
+    start = scale * vertices + shift
+    _, placed = fitted(model, start, faces, 1, move=True, rounds=15)
+    shape, placed = fitted(model, placed, faces, COMPONENTS, move=True, rounds=25, expressions=SCAN_EXPRESSIONS)
+    blink = dict(zip(SCAN_EXPRESSIONS, shape[COMPONENTS:], strict=True))
+    fit = posed(model, shape[:COMPONENTS], **blink)[: model.skin_count]
+    chin = model.landmarks(torch.tensor(posed(model, shape[:COMPONENTS]), dtype=torch.float32))[8, 1]
+    millimetres = 1000 * HEAD / (placed[:, 1].max() - float(chin))
+    above = placed[:, 1] > MID_NECK
+    distance = Surface(fit, skin_faces(model)).closest(placed[above])[1] * millimetres
+    own = (fit[:, 1] > MID_NECK) & ~model.regions["nostrils"].numpy()[: model.skin_count]
+    back = Surface(placed, faces).closest(fit[own])[1] * millimetres
+    print(f"to the scan above mid-neck, {COMPONENTS} components and closed eyes fitted: {line(distance)}")
+    print(f"  from the mannequin: {line(back)}; weights' rms {np.sqrt((shape[:COMPONENTS] ** 2).mean()):.2f}")
+
+
+CHIN = 966
+"""Vertex of the reference's chin: the ninth landmark."""
+MID_NECK = -0.093
+"""Metres."""
+
+
+def lining(reference: Reference) -> Array:
+    """Which vertices of the reference belong to the margins of the lids and the inner side of the lips."""
+    inner = np.ones(len(reference.skin), bool)
+    inner[without_linings(reference.skin, reference.faces)] = False
+    return inner
+
+
+def fitted(
+    model: MannequinModel,
+    target: Array,
+    faces: Index,
+    components: int,
+    *,
+    move: bool = False,
+    rounds: int = 8,
+    expressions: Sequence[str] = (),
+) -> tuple[Array, Array]:
+    """Weights of the first components (and expressions) by closest points, and the target, moved by a similarity."""
+    kept = np.flatnonzero(~model.regions["nostrils"].numpy()[: model.skin_count])
+    neutral = posed(model)[kept]
+    if move:
+        kept = kept[neutral[:, 1] > MID_NECK]
+        neutral = posed(model)[kept]
+    moves = [posed(model, np.eye(components)[k])[kept] - neutral for k in range(components)]
+    moves += [posed(model, **{name: 1.0})[kept] - neutral for name in expressions]
+    basis, weights = np.stack(moves), np.zeros(len(moves))
+    all_faces = skin_faces(model)
+    for _ in range(rounds):
+        surface = Surface(target, faces)
+        named = dict(zip(expressions, weights[components:], strict=True))
+        whole = posed(model, weights[:components], **named)[: model.skin_count]
+        current = whole[kept]
+        closest, distance, _ = surface.closest(current)
+        normals = surface.normals(current)
+        facing = (normals * vertex_normals(whole, all_faces)[kept]).sum(1) > 0.4
+        near = facing & (distance < max(0.006, np.percentile(distance, 80))) if move else facing
+        if move:
+            a, b = closest[near], current[near]
+            u, s, vt = np.linalg.svd((b - b.mean(0)).T @ (a - a.mean(0)))
+            sign = np.diag([1, 1, np.linalg.det(u @ vt)])
+            rotation = u @ sign @ vt
+            scale = (s * np.diag(sign)).sum() / ((a - a.mean(0)) ** 2).sum()
+            target = scale * (target - a.mean(0)) @ rotation.T + b.mean(0)
+            closest, normals = scale * (closest - a.mean(0)) @ rotation.T + b.mean(0), normals @ rotation.T
+        if components == 1:
+            continue
+        along = np.einsum("knc,nc->kn", basis, normals) * near
+        rest = closest - neutral
+        system = along @ along.T + 0.05 * np.einsum("knc,jnc->kj", basis * near[:, None], basis)
+        right = along @ ((rest * normals).sum(1) * near) + 0.05 * np.einsum("knc,nc->k", basis * near[:, None], rest)
+        ridge = RIDGE * near.sum() * 1e-6 * np.eye(len(basis))
+        weights = np.linalg.solve(system + ridge, right)
+        weights[components:] = weights[components:].clip(0, 1)
+    return weights, target
+
+
+def vertex_normals(vertices: Array, faces: Index) -> Array:
+    """[n, 3] unit normals."""
+    a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
+    sums = np.zeros_like(vertices)
+    np.add.at(sums, faces, np.cross(b - a, c - a)[:, None])
+    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True))
+
+
+def line(distance: Array) -> str:
+    """Mean, 95 % and largest."""
+    return f"{distance.mean():.2f} (95 % {np.percentile(distance, 95):.2f}, max {distance.max():.1f})"
+
+
+if __name__ == "__main__":
+    main()
