@@ -126,6 +126,7 @@ def rows() -> list[Row]:
         Row(views, "6 views, free Gaussians", views=6, representation="free"),
         Row(views, "6 views, ball as the mesh", views=6, prior="ball"),
         Row(longer, "absgs, 5 times as long", longer=5),
+        Row(longer, "absgs, revised opacities, 5 times as long", density=revised, longer=5),
         Row(longer, "default, 5 times as long", densifier="default", longer=5),
         Row(longer, "absgs, splits alone, 5 times as long", density={"grow_scale3d": 1e-9}, longer=5),
         Row(
@@ -422,7 +423,7 @@ def main() -> None:
             ] + [{"subject": name, "settings": settings, "load": os.getloadavg()[0], **measured}]
             store.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             print(
-                f"{name:10} {row.name:38}",
+                f"{name:10} {row.name:41}",
                 *(f"{key} {form.format(measured[key])}" for key, (_, form) in COLUMNS.items()),
                 flush=True,
             )
