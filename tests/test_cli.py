@@ -100,7 +100,7 @@ def test_origins_are_shown(capsys):
     assert main(["config", "show", "seed=3"]) == 0
     shown = capsys.readouterr().out
     assert "seed: 3  # command line" in shown
-    assert "plugin: triangles  # base.yaml" in shown
+    assert "plugin: mannequin  # base.yaml" in shown
 
 
 def test_all_built_in_plugins_are_in_order(capsys):
