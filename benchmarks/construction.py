@@ -28,9 +28,8 @@ import instax3d  # noqa: F401 - before torch, for its OpenMP setting
 from instax3d.artefacts import rounded
 from instax3d.capture import load_frames, read_capture
 from instax3d.config import RunConfig, load_config
-from instax3d.images import to_uint8
 from instax3d.photometric import psnr
-from instax3d.pipeline import resolve_device
+from instax3d.pipeline import resolve_device, with_faces
 from instax3d.plugin import Kind
 from instax3d.training import PortraitModule, scene_extent, train, view_order
 from instax3d.types import Views
@@ -77,22 +76,9 @@ def prepare(folder: Path, preset: str, overrides: tuple[str, ...] = ()) -> Scene
     if capture.test_cameras is None:
         raise SystemExit(f"{folder} has no transforms_test.json: nothing is held out")
     truth, _ = load_frames(capture.test_cameras, capture.test_files)
-    views = rounded(build(config, Kind.VIEW_GENERATOR).generate(capture, seed=0))
-    detector = build(config, Kind.LANDMARK_DETECTOR)
-    faces = [detector.detect(to_uint8(image)) for image in views.images]
-    views = Views(
-        views.images,
-        views.alpha,
-        views.cameras,
-        views.trust,
-        faces=tuple(found[0] if found else None for found in faces),
-    )
-    return Scene(views, build(config, Kind.MESH_PRIOR).fit(views), truth, capture.test_cameras, config, device)
-
-
-def build(config: RunConfig, kind: Kind) -> Any:
-    choice = config.choices[kind]
-    return choice.entry.build(choice.config)
+    views = rounded(config.build(Kind.VIEW_GENERATOR).generate(capture, seed=0))
+    views = with_faces(views, config.build(Kind.LANDMARK_DETECTOR))
+    return Scene(views, config.build(Kind.MESH_PRIOR).fit(views), truth, capture.test_cameras, config, device)
 
 
 def ours(scene: Scene) -> Run:
@@ -100,7 +86,7 @@ def ours(scene: Scene) -> Run:
     config, run = scene.config, Run()
     torch.manual_seed(config.seed)
     since = time.perf_counter()
-    representation, renderer = build(config, Kind.REPRESENTATION), build(config, Kind.RENDERER)
+    representation, renderer = config.build(Kind.REPRESENTATION), config.build(Kind.RENDERER)
     representation.initialise(scene.mesh, scene.views, seed=config.seed)
     test, truth = scene.test.to(scene.device), scene.truth.to(scene.device)
     paused = 0.0
@@ -124,7 +110,7 @@ def ours(scene: Scene) -> Run:
 
     module = PortraitModule(
         representation,
-        build(config, Kind.DENSIFIER),
+        config.build(Kind.DENSIFIER),
         renderer,
         scene.views,
         config.training,
@@ -142,7 +128,7 @@ def prototype(scene: Scene, folder: Path) -> Callable[[], Run]:
     import train as loop
 
     config = scene.config
-    representation = build(config, Kind.REPRESENTATION)
+    representation = config.build(Kind.REPRESENTATION)
     representation.initialise(scene.mesh, scene.views, seed=config.seed)
     start = representation.gaussians().detach()
     images = [image.numpy() for image in torch.cat([scene.views.images, scene.truth])]

@@ -91,6 +91,15 @@ class RunConfig:
     notes: tuple[str, ...] = ()
     """What the user should know about how the layers were merged."""
 
+    def build(self, kind: Kind) -> Any:
+        """The plugin chosen for a slot, with its options; imports what it needs.
+
+        Raises:
+            BrokenPluginError: it cannot be imported or does not implement its kind.
+        """
+        choice = self.choices[kind]
+        return choice.entry.build(choice.config)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, all defaults included; reading them back gives the same configuration."""
         doc: dict[str, Any] = {"seed": self.seed, "device": self.device}

@@ -21,7 +21,8 @@ _UPRIGHT = 5.0
 """Landmarks are sharpest where the face stands upright within so many degrees."""
 _CLEAR = 0.5
 """A detection of this share of the person's best score is trusted to tell the tilt."""
-_RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)
+EYES = {"right": slice(36, 42), "left": slice(42, 48)}
+"""Landmarks around the subject's eyes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def sharpen(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any], pers
 
 def face_roll(landmarks: Float[Tensor, "68 2"]) -> float:
     """Degrees by which a face is tilted clockwise in its image."""
-    across = landmarks[_LEFT_EYE].mean(0) - landmarks[_RIGHT_EYE].mean(0)
+    across = landmarks[EYES["left"]].mean(0) - landmarks[EYES["right"]].mean(0)
     return math.degrees(math.atan2(float(across[1]), float(across[0])))
 
 

@@ -94,7 +94,7 @@ def warm_up(config: RunConfig) -> float:
     since = time.perf_counter()
     config = config.on(resolve_device(config.device))
     for kind in config.choices:
-        _build(config, kind).warmup()
+        config.build(kind).warmup()
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
     photometric_loss(image, torch.rand(1, 3, 16, 16)).backward()
     return time.perf_counter() - since
@@ -119,9 +119,6 @@ class _Run:
     resume: bool
     keys: Mapping[str, str] = field(default_factory=dict)
     """Of the stages' results, by stage; filled in once the source is read."""
-
-    def build(self, kind: Kind) -> Any:
-        return _build(self.config, kind)
 
     def stage(
         self,
@@ -150,8 +147,8 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
     config, stages = run.config, run.stages
     for note in config.notes:
         stages.note(note)
-    detector: LandmarkDetector[Any] = run.build(Kind.LANDMARK_DETECTOR)
-    renderer: Renderer[Any] = run.build(Kind.RENDERER)
+    detector: LandmarkDetector[Any] = run.config.build(Kind.LANDMARK_DETECTOR)
+    renderer: Renderer[Any] = run.config.build(Kind.RENDERER)
     if config.device != "auto" and renderer.device_type != config.device:
         raise IncompatiblePipelineError(
             f"device={config.device} was asked for, but the renderer "
@@ -165,7 +162,7 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
         if run.cache:
             run.keys = stage_keys(config, run.device, of_source(path, given))
     views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
-    prior: MeshPrior[Any] = run.build(Kind.MESH_PRIOR)
+    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
     mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
     made = run.stage(
         "construct",
@@ -196,23 +193,21 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
     return portrait
 
 
-def _build(config: RunConfig, kind: Kind) -> Any:
-    choice = config.choices[kind]
-    return choice.entry.build(choice.config)
-
-
 def _views(run: _Run, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
-    generator: ViewGenerator[Any] = run.build(Kind.VIEW_GENERATOR)
+    generator: ViewGenerator[Any] = run.config.build(Kind.VIEW_GENERATOR)
     views = rounded(generator.generate(given, seed=run.config.seed))
-    if views.faces:
-        return views
+    return views if views.faces else with_faces(views, detector)
+
+
+def with_faces(views: Views, detector: LandmarkDetector[Any]) -> Views:
+    """The views and the surest face that the detector finds in each of them."""
     found = (detector.detect(to_uint8(image)) for image in views.images)
     return replace(views, faces=tuple(faces[0] if faces else None for faces in found))
 
 
 def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views) -> Construction:
     config, progress = run.config, run.stages.progress
-    representation: Representation[Any] = run.build(Kind.REPRESENTATION)
+    representation: Representation[Any] = run.config.build(Kind.REPRESENTATION)
     representation.initialise(mesh, views, seed=config.seed)
 
     def told(report: StepReport) -> None:
@@ -220,7 +215,7 @@ def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views)
 
     module = PortraitModule(
         representation,
-        run.build(Kind.DENSIFIER),
+        run.config.build(Kind.DENSIFIER),
         renderer,
         views,
         config.training,

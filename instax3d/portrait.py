@@ -136,8 +136,7 @@ class Portrait:
     ) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
         """Images in [0, 1] over ``background`` (white where None), and coverage."""
         if self._renderer is None:
-            choice = self.config.choices[Kind.RENDERER]
-            self._renderer = choice.entry.build(choice.config)
+            self._renderer = self.config.build(Kind.RENDERER)
         device = self._renderer.device_type
         gaussians, cameras = self.gaussians.to(device), cameras.to(device)
         background = (torch.ones(3) if background is None else background).to(device)

@@ -72,18 +72,13 @@ class AdaptiveDensity(Densifier[C]):
         for gathered in self.gradients.values():
             gathered.add(step)
         report = DensifyReport()
-        if self._refines_at(step.step, step.total_steps):
+        if config.refines_at(step.step, step.total_steps):
             report = self._refine(step)
             for gathered in self.gradients.values():
                 gathered.clear()
         if config.reset_every and step.step and step.step % config.reset_every == 0:
             reset_opa(step.splats, dict(step.optimizers), {}, value=_RESET_OPACITY)
         return report
-
-    def _refines_at(self, step: int, total: int) -> bool:
-        config = self.config
-        within = config.refine_start * total <= step <= config.refine_stop * total
-        return within and step > 0 and step % config.refine_every == 0
 
     def _refine(self, step: DensifyStep) -> DensifyReport:
         splats, optimizers, config = step.splats, dict(step.optimizers), self.config
@@ -119,7 +114,7 @@ class AdaptiveDensity(Densifier[C]):
         room = self.config.max_gaussians - int((~faint).sum())
         if self.config.grow_by == "budget":
             later = range(step.step, step.total_steps)
-            room = -(-room // max(sum(self._refines_at(index, step.total_steps) for index in later), 1))
+            room = -(-room // max(sum(self.config.refines_at(index, step.total_steps) for index in later), 1))
             wanted = (choice.strength > 0) & ~faint
         else:
             wanted = choice.wanted & ~faint

@@ -7,12 +7,31 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from instax3d.plugin import PluginConfig
 
 
-class DensityOptions(PluginConfig):
+class RefinementOptions(PluginConfig):
+    """When a densifier refines, and up to how many Gaussians."""
+
+    refine_every: PositiveInt = 100
+    """Steps between refinements."""
+    refine_start: float = Field(0.05, ge=0, le=1)
+    """Share of the run before the first refinement."""
+    refine_stop: float = Field(0.6, ge=0, le=1)
+    """Share of the run after the last refinement."""
+    max_gaussians: PositiveInt = 120_000
+    """Growth stops here."""
+
+    def refines_at(self, step: int, total: int) -> bool:
+        """Whether a run of ``total`` steps is refined after this one."""
+        within = self.refine_start * total <= step <= self.refine_stop * total
+        return within and step > 0 and step % self.refine_every == 0
+
+
+class DensityOptions(RefinementOptions):
     """Sizes are shares of the scene's extent, gradients are per unit of images that reach from -1 to 1 (3DGS)."""
 
     grow_by: Literal["threshold", "budget"] = "threshold"
-    """What grows: whatever exceeds the thresholds; or the strongest, whatever the thresholds, so many at each
-    refinement that `max_gaussians` is reached at the last one (for short runs, in which little exceeds a threshold)."""
+    """What grows: whatever exceeds the thresholds, the strongest first if not all find room; or the strongest, whatever
+    the thresholds, so many at each refinement that `max_gaussians` is reached at the last one (for short runs, in which
+    little exceeds a threshold)."""
     grow_scale3d: PositiveFloat = 0.01
     """Size above which a Gaussian is split rather than cloned."""
     revised_opacity: bool = False
@@ -22,13 +41,5 @@ class DensityOptions(PluginConfig):
     """Opacity below which a Gaussian is removed."""
     prune_scale3d: PositiveFloat = 0.1
     """Size above which a Gaussian is removed."""
-    refine_every: PositiveInt = 100
-    """Steps between refinements."""
-    refine_start: float = Field(0.05, ge=0, le=1)
-    """Share of the run before the first refinement."""
-    refine_stop: float = Field(0.6, ge=0, le=1)
-    """Share of the run after the last refinement."""
     reset_every: NonNegativeInt = 3000
     """Steps between resets of the opacities, as long as refinement lasts; 0 never resets."""
-    max_gaussians: PositiveInt = 120_000
-    """Growth stops here; the strongest come first."""

@@ -11,14 +11,13 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from ..faces import EYES
 from ..headmodel import HeadModel
 from ..types import Cameras
 from .landmarks import face_size
 from .solver import soft_l1
 from .terms import Sightings
 
-EYES = {"right": slice(36, 42), "left": slice(42, 48)}
-"""Landmarks around the subject's eyes."""
 IRIS_SIGMA = 0.006
 """Of an iris' centre beside the middle of its eye's corners, in face sizes; about a millimetre."""
 IRIS_THRESHOLD = 2.0

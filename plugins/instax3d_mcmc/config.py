@@ -1,15 +1,13 @@
 """Options of the `mcmc` densifier."""
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from instax3d.plugin import PluginConfig
+from instax3d.density.options import RefinementOptions
 
 
-class MCMCConfig(PluginConfig):
+class MCMCConfig(RefinementOptions):
     """The values of 3DGS-MCMC, but for the shares of the run (there: steps 500 to 25,000 of 30,000) and the cap."""
 
-    max_gaussians: PositiveInt = 120_000
-    """Growth stops here."""
     growth: PositiveFloat = 0.05
     """Gaussians added at each refinement, as a share of those there are."""
     min_opacity: float = Field(0.005, gt=0, lt=1)
@@ -20,9 +18,5 @@ class MCMCConfig(PluginConfig):
     """Weight of the mean opacity in the loss, which lets useless Gaussians die."""
     scale_weight: NonNegativeFloat = 0.01
     """Weight of the mean size in the loss, in scene extents."""
-    refine_every: PositiveInt = 100
-    """Steps between refinements."""
-    refine_start: float = Field(0.05, ge=0, le=1)
-    """Share of the run before the first refinement."""
     refine_stop: float = Field(0.8, ge=0, le=1)
     """Share of the run after the last refinement."""

@@ -46,10 +46,7 @@ class MCMC(Densifier[MCMCConfig]):
         config = self.config
         if config.noise_rate:
             self._shake(step)
-        within = config.refine_start * step.total_steps <= step.step <= config.refine_stop * step.total_steps
-        if not within or step.step == 0 or step.step % config.refine_every:
-            return DensifyReport()
-        return self._refine(step)
+        return self._refine(step) if config.refines_at(step.step, step.total_steps) else DensifyReport()
 
     def _shake(self, step: DensifyStep) -> None:
         """Adds ``noise_rate * rate * covariance @ normal`` to the means of faint Gaussians, all in scene extents."""
