@@ -1,6 +1,6 @@
 """Heads with a known surface and fine detail, as captures: meshes under procedural skin and hair, and a head scan.
 
-Skin has pores, freckles and brows, the scalp has strands: solid textures, evaluated at the surface point of each
+Skin (that of the drawn turntables) has pores, freckles and brows, the scalp has strands: solid textures, evaluated at the surface point of each
 (sub)pixel, so the detail is as fine as the pixels and the same in all views. Light is fixed and diffuse.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from instax3d_turntables.skin import brow_points, near, skin_colours, waves
 from numpy import ndarray
 from torch.nn import functional
 
@@ -112,33 +113,19 @@ def _face(head: Head, camera: Cameras) -> Face | None:
     return Face((left, top, right, bottom), 1.0, pixels)
 
 
-def waves(points: ndarray, wavelength: float, seed: int, count: int = 48) -> ndarray:
-    """Solid noise of unit variance with one wavelength (same units as the points): a sum of plane waves."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(3, count))
-    directions *= 2 * np.pi / wavelength / np.linalg.norm(directions, axis=0) * rng.uniform(0.8, 1.25, count)
-    phases = points.astype(np.float32) @ directions.astype(np.float32) + rng.uniform(0, 2 * np.pi, count).astype("f4")
-    return np.asarray(np.cos(phases).sum(1) * np.float32((2 / count) ** 0.5))
-
-
 def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndarray]:
     """Colours of surface points, from position, normal and whether they lie on an eyeball."""
     rng = np.random.default_rng(seed)
     tone = np.array([[0.86, 0.66, 0.55], [0.55, 0.37, 0.27], [0.74, 0.52, 0.40]], np.float32)[seed % 3]
     hair = np.array([[0.33, 0.22, 0.14], [0.16, 0.13, 0.12], [0.55, 0.42, 0.25]], np.float32)[seed % 3]
     light = np.array([-0.35, 0.55, 0.75], np.float32) / np.linalg.norm([-0.35, 0.55, 0.75])
-    spots = np.linspace(0, 1, 6)[:, None]
-    pairs = [(head.landmarks[k], head.landmarks[k + 1]) for k in (*range(17, 21), *range(22, 26))]
-    brows = np.concatenate([a + spots * (b - a) for a, b in pairs]).astype(np.float32)
+    brows = brow_points(head.landmarks)
     chin, ears = head.landmarks[8], head.landmarks[[0, 16]].mean(0)
     seeds = rng.integers(0, 2**31, 8)
 
     def colours(points: ndarray, normals: ndarray, eyes: ndarray) -> ndarray:
-        pores = 1 + 0.10 * waves(points, 0.0045, seeds[0]) + 0.06 * waves(points, 0.012, seeds[1])
-        freckles = np.clip(waves(points, 0.009, seeds[2]) - 1.3, 0, 1)
-        flush = 1 + 0.03 * waves(points, 0.05, seeds[3])[:, None] * np.array([0.5, -1.0, -1.0], np.float32)
-        skin = tone * (pores - 0.45 * freckles)[:, None] * flush
-        brow = np.exp(-((np.linalg.norm(points[:, None] - brows, axis=2).min(1) / 0.004) ** 2))
+        skin = skin_colours(points, tone, seeds)
+        brow = near(points, brows, 0.004)
         strand = np.sin(2 * np.pi * (points[:, 0] + 0.004 * waves(points, 0.03, seeds[4])) / 0.005)
         hairy = hair * (1 + 0.45 * strand + 0.15 * waves(points, 0.005, seeds[5]))[:, None]
         # The hairline runs above the brows and down behind the ears.

@@ -6,7 +6,6 @@ import pytest
 import torch
 from instax3d_template.diffusion import Spreader
 from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
-from instax3d_template.head import sample
 from instax3d_template.materials import border
 from instax3d_template.matting import cut_out, guided_filter
 from instax3d_template.noise import SIZE, make_noise
@@ -14,6 +13,7 @@ from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
 
 from instax3d.mesh import vertex_normals
+from instax3d.resample import sample
 from instax3d.types import Face, Photo
 
 PHOTO_SIZE = 300

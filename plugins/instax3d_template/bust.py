@@ -9,8 +9,9 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d.mesh import unique_edges
+from instax3d.resample import sample
 
-from .head import Head, sample
+from .head import Head
 from .labels import HAIR
 from .outline import Outline
 from .volume import Grid, relax, smoothstep

@@ -17,9 +17,10 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
 from instax3d.mesh import subdivide, unique_edges, vertex_normals
+from instax3d.resample import sample
 
 from .bust import Bust
-from .head import Head, mirrored_vertices, sample
+from .head import Head, mirrored_vertices
 from .labels import HAIR
 from .matting import signed_distance
 from .outline import Outline

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.mesh import unique_edges, vertex_normals
 from instax3d.mesh_raster import MeshRaster, project, rasterise
+from instax3d.resample import sample
 
 from .labels import SKIN, Labels
 from .matting import signed_distance
@@ -153,19 +154,6 @@ def make_head(model: HeadModel, parameters: HeadParameters, camera: PhotoCamera)
         landmark_weights=model.landmark_weights.numpy().astype(np.float64),
         camera=camera,
     )
-
-
-def sample(image: Float[ndarray, "s s *c"], points: Float[ndarray, "n _"]) -> Float[ndarray, "n *c"]:
-    """Bilinear values of an image at pixel positions (first two columns); its edges are continued outwards."""
-    x, y = (np.ascontiguousarray(points[:, k], np.float32) - 0.5 for k in range(2))
-    out, step = [], 32_000  # OpenCV refuses longer rows
-    image = np.ascontiguousarray(image, np.float32)
-    for k in range(0, len(x), step):
-        rows = cv2.remap(
-            image, x[None, k : k + step], y[None, k : k + step], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        out.append(rows.reshape(-1, *image.shape[2:]))
-    return np.concatenate(out) if out else np.zeros((0, *image.shape[2:]), np.float32)
 
 
 def snap(

@@ -12,11 +12,14 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import ndimage
 
+from instax3d.mesh_light import exposure
+from instax3d.resample import sample
+
 from .diffusion import Spreader
 from .framing import WorkingSquare
-from .head import PhotoCamera, sample
+from .head import PhotoCamera
 from .labels import CLOTH, HAIR, SKIN, Labels
-from .light import exposure, shading
+from .light import shading
 from .materials import border, bridges, cloth_patch, hair_bands, hairline
 from .matting import erode, polygon_mask
 from .scene import BUST, HAIR_PART, HEAD, Scene
@@ -137,7 +140,7 @@ def paint(
     weight = own * (1 - better_mirrored(facing, mirror_facing) * mirror_weight)
     colour = sample(blurred, at).astype(np.float64)
 
-    exposed = exposure(scene)
+    exposed = exposure(scene.vertices, scene.faces, scene.normals)
     light = shading(scene, exposed, facing, colour, weight)[:, None]
     dressed = _dressed(square, labels, core)
     cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.0), at)
