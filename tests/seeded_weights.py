@@ -13,8 +13,8 @@ import numpy as np
 def regenerate(recipe: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
     """The tensors of a recipe by name, those that ``wanted`` accepts.
 
-    Each is drawn from PCG64 seeded by the CRC of its name and the file's seed, so any subset gives the same numbers. All
-    of them together are compared with the file's checksum.
+    Each is drawn from PCG64 seeded by the CRC of its name and the file's seed, so any subset gives the same numbers.
+    All of them together are compared with the file's checksum.
     """
     described: dict[str, Any] = json.loads(recipe.read_text())
     seed, tensors = described["seed"], described["tensors"]
