@@ -43,3 +43,7 @@ class RenderError(Instax3DError, RuntimeError):
 
 class PortraitError(Instax3DError, ValueError):
     """A result folder that cannot be read or written."""
+
+
+class ModelFileError(Instax3DError, ValueError):
+    """A file or folder of model weights that cannot be read or written, or is of another model."""

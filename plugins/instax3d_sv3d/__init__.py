@@ -1,0 +1,1 @@
+"""The `sv3d` view generator; see README.md."""

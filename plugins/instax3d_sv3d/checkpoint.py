@@ -1,0 +1,337 @@
+"""Reads SV3D from its official flat file or from a folder in diffusers' style, and writes such folders.
+
+Headers are compared with the networks' shapes before a tensor is read; each part is then read by itself.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from instax3d.errors import ModelFileError
+
+from .header import Header, read_header
+from .layout import (
+    OFFICIAL_FRAMES,
+    PREFIXES,
+    TOLERATED,
+    Architecture,
+    Part,
+    Source,
+    Variant,
+    clip_source,
+    infer,
+    unet_source,
+    vae_source,
+    variant_of,
+)
+from .unet import SV3DUNet, build_unet
+
+Decoder = Literal["vae", "first_stage"]
+_WEIGHTS: Mapping[Part, str] = {
+    "unet": "unet/diffusion_pytorch_model.safetensors",
+    "vae": "vae/diffusion_pytorch_model.safetensors",
+    "image_encoder": "image_encoder/model.safetensors",
+}
+"""The parts' files in a folder."""
+_CLASSES = {
+    "unet": ["diffusers", "UNetSpatioTemporalConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+}
+_INDEX = "model_index.json"
+_SHOWN = 8
+"""Names that a message lists before it only counts."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model whose layout was found right; nothing of it is read yet."""
+
+    path: Path
+    architecture: Architecture
+    headers: Mapping[Part, Header]
+    official: bool
+    """One flat file with the official names, rather than a folder."""
+
+    @property
+    def variant(self) -> Variant:
+        return self.architecture.variant
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read, each file once."""
+        return tuple(dict.fromkeys(header.path for header in self.headers.values()))
+
+    def load_unet(self, dtype: torch.dtype = torch.float32) -> SV3DUNet:
+        """The UNet, on the CPU."""
+        unet = _unet(self.architecture)
+        self._fill(unet, "unet", unet_source, dtype)
+        return unet
+
+    def load_vae(self, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+        """The autoencoder of condition and frames, on the CPU."""
+        vae = _vae(self.architecture)
+        self._fill(vae, "vae", _vae_source(self.architecture), dtype)
+        return vae
+
+    def load_first_stage(self, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+        """The decoder that the original program uses: an `AutoencoderKL` that cannot encode, on the CPU.
+
+        Raises:
+            ModelFileError: the model has none, as folders have not.
+        """
+        if "first_stage" not in self.headers:
+            raise ModelFileError(
+                f"{self.path} has no decoder under {PREFIXES['first_stage']}; write decoder=vae, or give an official file"
+            )
+        vae = _first_stage(self.architecture)
+        self._fill(vae, "first_stage", _vae_source(self.architecture), dtype)
+        return vae
+
+    def load_image_encoder(self, dtype: torch.dtype = torch.float32) -> CLIPVisionModelWithProjection:
+        """CLIP's vision tower, on the CPU."""
+        encoder = _image_encoder(self.architecture)
+        self._fill(encoder, "image_encoder", clip_source, dtype)
+        # the one buffer that is stored nowhere
+        embeddings = encoder.vision_model.embeddings
+        embeddings.position_ids = torch.arange(embeddings.num_positions)[None]
+        return encoder
+
+    def _fill(self, model: nn.Module, part: Part, source: Callable[[str], Source], dtype: torch.dtype) -> None:
+        header = self.headers[part]
+        filled = {}
+        with safe_open(header.path, framework="pt") as file:
+            for name in model.state_dict():
+                if self.official:
+                    where = source(name)
+                    tensor = where.take(file.get_tensor(PREFIXES[part] + where.name))
+                else:
+                    tensor = file.get_tensor(name)
+                filled[name] = tensor.to(dtype).contiguous()
+        model.load_state_dict(filled, strict=True, assign=True)
+        model.requires_grad_(False)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Find out what a file or folder holds, and whether it is whole; no tensor is read.
+
+    Raises:
+        ModelFileError: it is no SV3D model, or tensors are missing, of other shapes or unknown; they are named.
+    """
+    return _open_folder(path) if path.is_dir() else _open_official(path)
+
+
+def _open_official(path: Path) -> Checkpoint:
+    header = read_header(path)
+    if not any(name.startswith(PREFIXES["unet"]) for name in header.shapes):
+        some = ", ".join(sorted(header.shapes)[:3]) or "no tensors"
+        raise ModelFileError(
+            f"{path} is no SV3D file: nothing in it begins with {PREFIXES['unet']} (it has {some}, …); "
+            "give sv3d_u.safetensors or sv3d_p.safetensors"
+        )
+    try:
+        architecture = infer(header.shapes, header.metadata)
+    except KeyError as error:
+        raise ModelFileError(f"{path} is no whole SV3D file: {error.args[0]} is missing") from error
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise ModelFileError(f"{path} is no SV3D file: {error}") from error
+    parts: list[Part] = ["unet", "vae", "image_encoder"]
+    if any(name.startswith(PREFIXES["first_stage"]) for name in header.shapes):
+        parts.append("first_stage")
+    expected = {name: shape for part in parts for name, shape in official_shapes(architecture, part).items()}
+    extra = [name for name in header.shapes if name not in expected and not _tolerated(name)]
+    _compare(path, expected, header.shapes, extra)
+    return Checkpoint(path, architecture, dict.fromkeys(parts, header), official=True)
+
+
+def _tolerated(name: str) -> bool:
+    """Whether an unused tensor may be there: not one that stands among those of a part."""
+    return name.startswith(TOLERATED) and not name.startswith(tuple(PREFIXES.values()))
+
+
+def _open_folder(path: Path) -> Checkpoint:
+    configs: dict[str, dict[str, Any]] = {}
+    headers: dict[Part, Header] = {}
+    for part, file in _WEIGHTS.items():
+        config = _read_config((path / file).parent / "config.json")
+        configs[part] = {name: value for name, value in config.items() if not name.startswith("_")}
+        headers[part] = read_header(path / file)
+    unet = configs["unet"]
+    vector = unet.get("projection_class_embeddings_input_dim")
+    variant = variant_of(vector) if isinstance(vector, int) else None
+    if variant is None:
+        raise ModelFileError(
+            f"{path} is no SV3D model: projection_class_embeddings_input_dim in unet/config.json is {vector}, "
+            "SV3D_u has 256 and SV3D_p 1280"
+        )
+    architecture = Architecture(
+        variant, int(unet.get("num_frames", OFFICIAL_FRAMES)), unet, configs["vae"], configs["image_encoder"]
+    )
+    for part, header in headers.items():
+        expected = part_shapes(architecture, part, header.path)
+        _compare(header.path, expected, header.shapes, [name for name in header.shapes if name not in expected])
+    return Checkpoint(path, architecture, headers, official=False)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"{path.parent.parent} is no SV3D folder: cannot read {path.relative_to(path.parent.parent)} ({error}); "
+            "`instax3d sv3d convert` makes one of an official file"
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path} is no configuration: it must be a JSON object")
+    return config
+
+
+def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Any], extra: list[str]) -> None:
+    missing = [name for name in expected if name not in found]
+    shaped = [
+        f"{name} ({list(found[name])}, needed {list(shape)})"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+        for what, names in (("missing", missing), ("of another shape", shaped), ("unknown", extra))
+        if names
+    ]
+    if problems:
+        raise ModelFileError(f"{path} does not hold the tensors of SV3D. " + "; ".join(problems))
+
+
+def part_shapes(architecture: Architecture, part: Part, path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of a part's tensors under the names of diffusers and transformers.
+
+    Raises:
+        ModelFileError: the sizes make no network.
+    """
+    make: dict[Part, Callable[[Architecture], nn.Module]] = {
+        "unet": _unet, "vae": _vae, "image_encoder": _image_encoder, "first_stage": _first_stage,
+    }  # fmt: skip
+    try:
+        return {name: tuple(value.shape) for name, value in make[part](architecture).state_dict().items()}
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise ModelFileError(f"{path}: its sizes make no {part} ({error})") from error
+
+
+def official_shapes(architecture: Architecture, part: Part) -> dict[str, tuple[int, ...]]:
+    """Shapes of a part's tensors under their full official names."""
+    source = {
+        "unet": unet_source, "image_encoder": clip_source,
+        "vae": _vae_source(architecture), "first_stage": _vae_source(architecture),
+    }[part]  # fmt: skip
+    found = {}
+    for name, shape in part_shapes(architecture, part, Path(PREFIXES[part])).items():
+        where = source(name)
+        found[PREFIXES[part] + where.name] = where.official_shape(shape)
+    return found
+
+
+def _vae_source(architecture: Architecture) -> Callable[[str], Source]:
+    return vae_source(len(architecture.vae["block_out_channels"]))
+
+
+# Networks without memory: their tensors are put in place when they are read.
+
+
+@contextmanager
+def _hollow() -> Iterator[None]:
+    with torch.device("meta"):
+        yield
+
+
+def _unet(architecture: Architecture) -> SV3DUNet:
+    with _hollow():
+        return build_unet(dict(architecture.unet))
+
+
+def _vae(architecture: Architecture, **options: Any) -> AutoencoderKL:
+    with _hollow():
+        return AutoencoderKL(**{**architecture.vae, **options}).eval()
+
+
+def _first_stage(architecture: Architecture) -> AutoencoderKL:
+    vae = _vae(architecture, use_quant_conv=False, use_post_quant_conv=False)
+    vae.encoder = nn.Identity()
+    return vae
+
+
+def _image_encoder(architecture: Architecture) -> CLIPVisionModelWithProjection:
+    with _hollow():
+        return CLIPVisionModelWithProjection(CLIPVisionConfig(**architecture.image_encoder)).eval()
+
+
+def save_folder(
+    folder: Path,
+    architecture: Architecture,
+    parts: Mapping[Part, Callable[[], Mapping[str, Tensor]]],
+) -> None:
+    """Write a model in diffusers' style, in one step: its parts' configurations and weights.
+
+    Args:
+        folder: must not exist, or be empty.
+        parts: for ``unet``, ``vae`` and ``image_encoder`` what gives the tensors under diffusers' names; each is called
+            when its turn comes, so that one part at a time is in memory.
+
+    Raises:
+        ModelFileError: the folder cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelFileError(f"{folder} exists; choose another place for the model, or remove it")
+    building = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(building, ignore_errors=True)
+    settings = {"unet": architecture.unet, "vae": architecture.vae, "image_encoder": architecture.image_encoder}
+    index: dict[str, Any] = {"_class_name": "StableVideo3DDiffusionPipeline"}
+    try:
+        for part, file in _WEIGHTS.items():
+            target = building / file
+            target.parent.mkdir(parents=True)
+            library, name = _CLASSES[part]
+            config: dict[str, Any] = {"_class_name": name}
+            if library == "transformers":
+                config = {"architectures": [name], "model_type": "clip_vision_model"}
+            (target.parent / "config.json").write_text(json.dumps({**config, **settings[part]}, indent=1) + "\n")
+            save_file({name: value.contiguous() for name, value in parts[part]().items()}, target, {"format": "pt"})
+            index[part] = _CLASSES[part]
+        (building / _INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        if folder.exists():
+            folder.rmdir()
+        building.rename(folder)
+    except OSError as error:
+        raise ModelFileError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def convert(source: Path, folder: Path, dtype: torch.dtype = torch.float16) -> Checkpoint:
+    """Write the model of a file or folder as a folder in diffusers' style; one part at a time is in memory.
+
+    Raises:
+        ModelFileError: ``source`` is no SV3D model, or ``folder`` cannot be written.
+    """
+    checkpoint = open_checkpoint(source)
+    save_folder(
+        folder,
+        checkpoint.architecture,
+        {
+            "unet": lambda: checkpoint.load_unet(dtype).state_dict(),
+            "vae": lambda: checkpoint.load_vae(dtype).state_dict(),
+            "image_encoder": lambda: checkpoint.load_image_encoder(dtype).state_dict(),
+        },
+    )
+    return open_checkpoint(folder)

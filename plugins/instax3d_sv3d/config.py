@@ -1,0 +1,47 @@
+"""Options of the `sv3d` view generator."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from instax3d.plugin import PluginConfig
+
+CameraModulation = Literal["aware", "invariant"]
+
+
+class Sv3dConfig(PluginConfig):
+    """Views by Stable Video 3D, from weights that the user has."""
+
+    weights: str | None = None
+    """An official file (sv3d_u.safetensors, sv3d_p.safetensors), or a folder that `instax3d sv3d convert` or
+    fine-tuning wrote. Which variant it is, is found out."""
+    camera: CameraModulation = "invariant"
+    """``aware`` tells SV3D_p the camera of each frame; ``invariant`` sets that embedding to zero, which the paper found
+    more robust. SV3D_u is never told a camera."""
+    steps: int = Field(50, ge=1, le=1000)
+    """Noise levels, two runs of the network each; 25 take half the time."""
+    guidance: float = Field(2.5, ge=1.0, le=20.0)
+    """Scale of guidance at the back of the head; it falls to 1 at the photo."""
+    size: int = Field(576, ge=64, le=1024, multiple_of=64)
+    """Width and height of the frames, pixels; SV3D was trained with 576."""
+    elevation: float = Field(0.0, ge=-89.0, le=89.0)
+    """Degrees by which the photo was taken from above; all frames share it."""
+    azimuth_sign: Literal[1, -1] = 1
+    """Which way the camera of rising frames goes: 1 to the subject's left, as SV3D's own drawings have it."""
+    frame_ratio: float = Field(0.917, gt=0.2, le=1.0)
+    """Share of the frame that the head and shoulders fill."""
+    trust: float = Field(0.7, ge=0.0, le=1.0)
+    """How far generated pixels may be believed, beside 1 for the photo's."""
+    decoder: Literal["vae", "first_stage"] = "vae"
+    """``vae`` decodes with the autoencoder that encodes; ``first_stage`` with the official file's second decoder, as the
+    original program does."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run; ``auto`` is CUDA where torch finds it."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the networks; ``auto`` is float16 on CUDA and float32 on the CPU. Sampling itself is in float32."""
+    memory: Literal["auto", "fast", "parts", "lean", "streamed"] = "auto"
+    """How memory is saved; ``auto`` takes the fastest way that fits into what is free. The README tells them apart."""
+    decode_chunk: int = Field(7, ge=1, le=64)
+    """Frames decoded at a time; it changes memory, not the result."""
+    compile: bool = False
+    """Let torch.compile work on the UNet: slow at first, then faster. CUDA only pays."""
