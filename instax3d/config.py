@@ -25,7 +25,7 @@ def source_kind(path: Path) -> Source:
     return "capture" if path.is_dir() or path.suffix.lower() == ".json" else "photo"
 
 
-SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind is not Kind.METRIC}
+SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (Kind.METRIC, Kind.TURNTABLE_SOURCE)}
 """The slots that every portrait fills, by their key in a config."""
 
 _WHEN = "when"

@@ -47,3 +47,7 @@ class PortraitError(Instax3DError, ValueError):
 
 class ModelFileError(Instax3DError, ValueError):
     """A file or folder of model weights that cannot be read or written, or is of another model."""
+
+
+class DatasetError(Instax3DError, ValueError):
+    """Turntables that cannot be made, read or trained on."""

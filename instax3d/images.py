@@ -1,6 +1,7 @@
 """Images between tensors in [0, 1] and eight-bit pixels, and PNG files of them."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import io
 import warnings
 from pathlib import Path
 
@@ -53,17 +54,25 @@ def off_white(
     return torch.where(alpha > 0, colour, torch.ones_like(colour)).clamp(0, 1)
 
 
-def write_png(path: Path, image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"] | None = None) -> None:
-    """Write an eight-bit PNG in one step.
+def png_bytes(image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"] | None = None) -> bytes:
+    """An eight-bit PNG.
 
-    With ``alpha`` the file is RGBA with straight colours, such that laid over white it is ``image`` again.
-
-    Raises:
-        OSError: the file cannot be written.
+    With ``alpha`` it is RGBA with straight colours, such that laid over white it is ``image`` again.
     """
     if alpha is not None:
         # The alpha that the file will hold, so that rounding it does not shift the colours.
         alpha = to_float(to_uint8(alpha))
         image = torch.cat([off_white(image.detach().cpu(), alpha), alpha])
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(image).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"] | None = None) -> None:
+    """Write an eight-bit PNG (see `png_bytes`) in one step.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with atomic(path) as temporary:
-        Image.fromarray(to_uint8(image).numpy()).save(temporary)
+        temporary.write_bytes(png_bytes(image, alpha))

@@ -23,6 +23,7 @@ from .types import (
     HeadMesh,
     Photo,
     Render,
+    Turntable,
     Views,
 )
 
@@ -177,6 +178,29 @@ class Metric(Component[C]):
         """Numbers by name, for images in [0, 1]."""
 
 
+class TurntableSource(Component[C]):
+    """Gives clips to train view generators on: heads seen from all sides, one after the other, for `instax3d dataset`.
+
+    Clips are made in several processes, each with its own instance: a clip depends on the config, the seed and its
+    index alone.
+    """
+
+    licence: str = "none attached"
+    """What a user of the clips is bound to; written into the data set."""
+
+    def clips(self) -> int | None:
+        """How many there are; None where new ones can always be made."""
+        return None
+
+    @abc.abstractmethod
+    def make(self, index: int, *, seed: int) -> Turntable:
+        """One clip, the same bit for bit for the same index and seed.
+
+        Raises:
+            DatasetError: it cannot be made; says which clip and why.
+        """
+
+
 KINDS: Mapping[str, type[Any]] = {
     "view_generator": ViewGenerator,
     "mesh_prior": MeshPrior,
@@ -185,5 +209,6 @@ KINDS: Mapping[str, type[Any]] = {
     "renderer": Renderer,
     "landmark_detector": LandmarkDetector,
     "metric": Metric,
+    "turntable_source": TurntableSource,
 }
 """The abstract class of each kind, by the kind's value."""

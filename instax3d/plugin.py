@@ -34,7 +34,7 @@ hookimpl = pluggy.HookimplMarker("instax3d")
 
 
 class Kind(StrEnum):
-    """The slots of a portrait; the value is the slot's key in a config."""
+    """What plugins can be; the value is the slot's key in a config. Metrics and turntable sources are no slots."""
 
     VIEW_GENERATOR = "view_generator"
     MESH_PRIOR = "mesh_prior"
@@ -43,6 +43,7 @@ class Kind(StrEnum):
     RENDERER = "renderer"
     LANDMARK_DETECTOR = "landmark_detector"
     METRIC = "metric"
+    TURNTABLE_SOURCE = "turntable_source"
 
 
 class PluginConfig(BaseModel):

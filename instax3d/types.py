@@ -137,6 +137,17 @@ class Views:
 
 
 @dataclass(frozen=True)
+class Turntable:
+    """A clip of one head that turns: views in the order of `instax3d.turntables.AZIMUTHS_DEG`, the input view last."""
+
+    views: Views
+    elevation_deg: float
+    """Of all cameras; positive above."""
+    about: Mapping[str, str | float] = field(default_factory=dict)
+    """What a user may want to choose clips by."""
+
+
+@dataclass(frozen=True)
 class Rig:
     """What makes a head mesh move: the head model, its fitted parameters, and the head's place in the world."""
 

@@ -30,6 +30,7 @@ CHECKED = [
     "instax3d_plain",
     "instax3d_template",
     "instax3d_triangles",
+    "instax3d_turntables",
 ]
 _hook = install_import_hook(CHECKED, "checker.check")
 

@@ -14,6 +14,7 @@ _COMMANDS = {
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),
+    "dataset": ("dataset_commands", "Turntables to train view generators on: make, check."),
     "config": ("config_commands", "Look at a configuration before running it: show, check, schema."),
 }
 

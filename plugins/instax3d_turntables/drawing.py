@@ -90,8 +90,8 @@ class Artist:
             half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
             across = np.clip((normals * half).sum(1), 0, 1)
             along = np.sqrt(np.clip(1 - (tangents * half).sum(1) ** 2, 0, 1))
-            glint = np.where(on_eye, 1.5 * across**300, np.where(on_hair, 0.16 * along**40, 0.16 * gloss * across**18))
-            shine += lamp.colour * (glint * shone[:, k] * (cosine[:, 0] > 0))[:, None]
+            glint = np.where(on_eye, 1.5 * across**300, np.where(on_hair, 0.10 * along**40, 0.16 * gloss * across**18))
+            shine += lamp.colour * (glint * shone[:, k] * np.clip(4 * cosine[:, 0], 0, 1))[:, None]
         # skin is glossier where it is grazed
         grazing = (1 - np.clip((normals * towards).sum(1), 0, 1)) ** 4
         shine += 0.10 * (grazing * gloss * sky)[:, None] * person.sky
@@ -106,7 +106,11 @@ class Artist:
         gaze = self.person.gaze
         angle = np.arccos(np.clip(outward @ gaze, -1, 1))
         turn = np.arctan2(outward[:, 1] - gaze[1], outward[:, 0] - gaze[0])
-        rays = 1 + 0.18 * np.sin(23 * turn + 3 * np.sin(7 * turn)) + 0.5 * np.clip((angle - _PUPIL) / (_IRIS - _PUPIL), 0, 1)
+        rays = (
+            1
+            + 0.18 * np.sin(23 * turn + 3 * np.sin(7 * turn))
+            + 0.5 * np.clip((angle - _PUPIL) / (_IRIS - _PUPIL), 0, 1)
+        )
         ring = 1 - 0.7 * np.exp(-(((angle - _IRIS) / 0.05) ** 2))
         white = np.array([0.68, 0.64, 0.62]) * (1 - 0.25 * np.clip((angle - 0.8) / 0.6, 0, 1))[:, None]
         iris = self.person.iris * (rays * ring)[:, None]
@@ -119,7 +123,7 @@ class Artist:
     ) -> tuple[Float[ndarray, "n"], Float[ndarray, "n 3"]]:
         """Brightness and direction of strands, which run from the crown outwards and down."""
         x, z = points[:, 0], points[:, 2] + 0.02
-        swing = self.person.style.waviness * np.sin(points[:, 1] / 0.012 + 3 * np.sin(4 * np.arctan2(x, z)))
+        swing = self.person.style.waviness * np.sin(points[:, 1] / 0.014 + 2 * np.sin(3 * np.arctan2(x, z)))
         around = np.arctan2(x, z) + swing
         down = np.hypot(x, z) - points[:, 1]
         across, along = around / (2 * np.pi) * _STRANDS, down / _STRAND_TILE * _STRANDS
@@ -165,6 +169,8 @@ def _tiled(tile: Float[ndarray, "n n"], x: Float[ndarray, "m"], y: Float[ndarray
     size, step, out = len(tile), 32_000, []  # OpenCV refuses longer rows
     x, y = (np.ascontiguousarray(v % size, np.float32) for v in (x, y))
     for k in range(0, len(x), step):
-        row = cv2.remap(tile, x[None, k : k + step], y[None, k : k + step], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        row = cv2.remap(
+            tile, x[None, k : k + step], y[None, k : k + step], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        )
         out.append(row[0])
     return np.concatenate(out)

@@ -146,7 +146,7 @@ def _style(name: str, rng: np.random.Generator) -> HairStyle:
         end=None if end is None else float(end),
         front=float(rng.uniform(-0.01, 0.025)),
         fringe=float(rng.uniform(0.3, 1.0)) if name != "cropped" and rng.uniform() < 0.35 else 0.0,
-        waviness=float(rng.uniform(0.0, 0.12)),
+        waviness=float(rng.choice([0.0, 0.015, 0.05])),
     )
 
 

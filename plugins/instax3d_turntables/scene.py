@@ -18,8 +18,15 @@ from .skin import brow_points, near, skin_colours, waves
 _TEETH = np.array([0.75, 0.70, 0.60])
 _MOUTH = np.array([0.16, 0.03, 0.03])
 _SCLERA = np.array([0.72, 0.69, 0.66])
+_PORES = 0.35
+_PRESSED = 0.022
+"""Metres."""
 _SHADOW_IMAGE = 400
 _SKY_DIRECTIONS = 24
+_NECK_REACH = 0.015
+"""The neck lies less far in front of the ears than this, the floor of the mouth farther, metres."""
+_NECK_ENDS = 0.036
+"""The head's own mesh ends this far below the neck's narrowest section, from which the shoulders go on, metres."""
 _NECK_BELOW_CHIN = 0.055
 """The clothes' highest edge lies this far below the chin at the back of the neck, metres."""
 
@@ -71,6 +78,9 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     landmarks = model.landmarks(rest).numpy().astype(np.float64)
     vertices, faces = rest.numpy().astype(np.float64), model.faces.numpy()
     regions = {name: mask.numpy() for name, mask in model.regions.items()}
+    if person.style.end is not None:
+        # hair that hangs over them presses the ears to the head
+        vertices[regions["ears"], 0] -= _PRESSED * np.sign(vertices[regions["ears"], 0])
     no = np.zeros(len(vertices), bool)
     inside = regions.get("teeth", no) | regions.get("mouth_bag", no)
     skull = Skull(vertices, faces, regions["scalp"], ~(inside | regions["eyeballs"]), landmarks)
@@ -79,9 +89,12 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     columns = np.concatenate(
         [vertices, skull.hairiness(person.style)[:, None], np.stack(masks, 1).astype(np.float64)], 1
     )
+    behind_chin = vertices[:, 2] < landmarks[[0, 16], 2].mean() + _NECK_REACH
+    neck = _narrowest(vertices[regions["neck"] & behind_chin], landmarks[8, 1])
+    faces = faces[(vertices[faces, 1] > neck[:, 1].mean() - _NECK_ENDS).all(1)]
     for _ in range(detail):
         columns, faces = subdivide(columns, faces)
-    parts = [_head(columns, faces, landmarks, (left, right), person), _shoulders(landmarks, person)]
+    parts = [_head(columns, faces, landmarks, (left, right), person), _shoulders(neck, landmarks, person)]
     if person.style.thickness:
         parts.append(_hair(skull, person))
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
@@ -93,7 +106,9 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     # A part's own smooth border is no shadow: sky and light are evened out within the parts.
     sky = exposure(joined, triangles, normals, directions=_SKY_DIRECTIONS)
     shone = [
-        smoothed(lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3)
+        smoothed(
+            lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
+        )
         for light in person.lights
     ]
 
@@ -113,14 +128,16 @@ def _head(
     points = columns[:, :3]
     grown, eyeball, lips, teeth, mouth = columns[:, 3:].T
     seeds = person.seeds
-    skin = skin_colours(points, person.skin, seeds[:4], freckles=person.freckles)
-    cheeks = near(points, landmarks[[36, 45]] * 0.4 + landmarks[[48, 54]] * 0.6, 0.022) + near(points, landmarks[[30, 33]], 0.012)
+    skin = skin_colours(points, person.skin, seeds[:4], freckles=person.freckles, pores=_PORES)
+    cheeks = near(points, landmarks[[36, 45]] * 0.4 + landmarks[[48, 54]] * 0.6, 0.022) + near(
+        points, landmarks[[30, 33]], 0.012
+    )
     skin = skin * (1 - cheeks[:, None] * np.array([0.0, 0.16, 0.14]))
     lips = lips * (1 + 0.15 * waves(points, 0.003, seeds[4]))
     colour = _over(skin, person.lips, np.clip(lips, 0, 1))
     stubble = person.beard * beard_area(points, landmarks) * (0.75 + 0.25 * waves(points, 0.005, seeds[5]))
     colour = _over(colour, 0.7 * person.hair + 0.1 * person.skin, np.clip(stubble, 0, 0.9) * (1 - np.clip(lips, 0, 1)))
-    brow = near(points, brow_points(landmarks), 0.0055) * (1 + 0.35 * waves(points, 0.004, seeds[6]))
+    brow = near(points, brow_points(landmarks), 0.0055) * (1 + 0.2 * waves(points, 0.004, seeds[6]))
     colour = _over(colour, person.brows, np.clip(1.7 * brow - 0.35, 0, 0.95))
     for eye in eyes:
         margin = np.linalg.norm(points - eye.centre, axis=1) - eye.radius
@@ -135,14 +152,17 @@ def _head(
     clothed = _clothed(points, landmarks, person)
     colour = _over(colour, _cloth(points, person), clothed)
     bare = (1 - eyeball) * (1 - teeth) * (1 - mouth) * (1 - clothed)
-    gloss = bare * (0.25 + 0.35 * np.clip(lips, 0, 1) + 0.25 * near(points, landmarks[[27, 28, 29, 30]], 0.01)) + 0.4 * teeth
+    gloss = (
+        bare * (0.25 + 0.35 * np.clip(lips, 0, 1) + 0.25 * near(points, landmarks[[27, 28, 29, 30]], 0.01))
+        + 0.4 * teeth
+    )
     return _Part(points, faces, vertex_normals(points, faces), colour, np.zeros(len(points)), eyeball, bare, gloss)
 
 
-def _shoulders(landmarks: Float[ndarray, "68 3"], person: Person) -> _Part:
-    points, faces = torso(person.shoulders)
+def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: Person) -> _Part:
+    points, faces = torso(neck, person.shoulders)
     points, faces = subdivide(points, faces)
-    skin = skin_colours(points, person.skin, person.seeds[:4], freckles=person.freckles)
+    skin = skin_colours(points, person.skin, person.seeds[:4], freckles=person.freckles, pores=_PORES)
     clothed = _clothed(points, landmarks, person)
     folds = 1 + 0.06 * waves(points * [1, 0.4, 1], 0.05, person.seeds[8])
     colour = _over(skin, _cloth(points, person) * folds[:, None], clothed)
@@ -172,8 +192,16 @@ def _cloth(points: Float[ndarray, "n 3"], person: Person) -> Float[ndarray, "n 3
     return _over(np.broadcast_to(person.cloth, points.shape), person.trim, bands) * grain[:, None]
 
 
-def _over(below: Float[ndarray, "n 3"], above: Float[ndarray, "*n 3"], amount: Float[ndarray, "n"]) -> Float[ndarray, "n 3"]:
+def _over(
+    below: Float[ndarray, "n 3"], above: Float[ndarray, "*n 3"], amount: Float[ndarray, "n"]
+) -> Float[ndarray, "n 3"]:
     return np.asarray(below * (1 - amount[:, None]) + above * amount[:, None])
+
+
+def _narrowest(neck: Float[ndarray, "n 3"], chin: float) -> Float[ndarray, "k 3"]:
+    """Points around the neck where it is narrowest from side to side."""
+    sections = [neck[np.abs(neck[:, 1] - chin + below) < 0.008] for below in np.arange(0.008, 0.045, 0.004)]
+    return min((section for section in sections if len(section) > 8), key=lambda section: float(np.ptp(section[:, 0])))
 
 
 def _eye(points: Float[ndarray, "n 3"]) -> Eye:

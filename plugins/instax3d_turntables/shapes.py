@@ -24,15 +24,14 @@ _SCALP_REACH = 10
 """Rounds of averaging that turn the scalp's mask into a soft one."""
 _TORSO = np.array(
     [
-        # height, half width, half depth, middle (z): metres for the mean person
-        (-0.085, 0.046, 0.046, -0.028),
-        (-0.120, 0.056, 0.056, -0.032),
-        (-0.145, 0.078, 0.066, -0.034),
-        (-0.162, 0.118, 0.078, -0.036),
-        (-0.182, 0.160, 0.090, -0.037),
-        (-0.215, 0.190, 0.102, -0.036),
-        (-0.280, 0.203, 0.113, -0.032),
-        (-0.440, 0.195, 0.118, -0.028),
+        # metres below the neck's measured section, half width, half depth and middle (z), for the mean person
+        (0.024, 0.078, 0.062, -0.016),
+        (0.038, 0.110, 0.068, -0.020),
+        (0.057, 0.142, 0.078, -0.025),
+        (0.087, 0.172, 0.092, -0.030),
+        (0.127, 0.190, 0.104, -0.032),
+        (0.202, 0.203, 0.113, -0.032),
+        (0.370, 0.195, 0.118, -0.028),
     ]
 )
 _RINGS, _SPOKES = 48, 96
@@ -58,7 +57,9 @@ class Skull:
             brows = self.landmarks[17:27]
             above = (self.vertices[:, 1] - brows[:, 1].max()) / (self.vertices[:, 1].max() - brows[:, 1].max())
             forehead = (self.vertices[:, 2] > self.landmarks[[0, 16], 2].mean()) & self.skin
-            grown = np.maximum(grown, forehead * _smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe))
+            grown = np.maximum(
+                grown, forehead * _smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe)
+            )
         return _smoothstep(grown, 0.25, 0.75)
 
 
@@ -71,7 +72,6 @@ def hair_shell(
     vertices, normals = skull.vertices[kept], vertex_normals(skull.vertices, skull.faces)[kept]
     thickness = _BARE + grown[kept] * (style.thickness - _BARE) * _by_height(vertices)
     thickness *= 1 + style.lumps * np.where(thickness > 0, waves(vertices, 0.06, seed), 0)
-    # ears stick out of the hair: nothing else than the scalp carries it
     chin = float(skull.landmarks[8, 1])
     low, high = vertices[grown[kept] > 0.1].min(0) - 0.07, vertices[grown[kept] > 0.1].max(0) + 0.07
     low[1] = min(low[1], chin - (style.end or 0.0) - 0.05)
@@ -106,19 +106,30 @@ def _hanging(
     row = int(np.argmin(np.abs(y[0, :, 0] - from_height)))
     section = layer[:, max(row - 1, 0) : row + 4].max(1)
     fallen = np.clip(from_height - y, 0, None)
-    falling = section[:, None, :] - 0.06 * fallen + 0.35 * np.maximum(fallen - 0.12, 0) * (np.abs(x) > 0.05)
-    end = skull.landmarks[8, 1] - style.end + 0.012 * waves(grid.reshape(-1, 3) * [1, 0, 1], 0.03, seed + 1, 16).reshape(
-        x.shape
+    falling = section[:, None, :] - 0.06 * fallen + 0.35 * np.maximum(fallen - 0.12, 0)
+    end = (
+        skull.landmarks[8, 1]
+        - style.end
+        + 0.012 * waves(grid.reshape(-1, 3) * [1, 0, 1], 0.03, seed + 1, 16).reshape(x.shape)
     )
     front = ears[2] + style.front - 0.1 * fallen - z
     return np.asarray(np.minimum.reduce([falling, front, y - end, from_height + 0.02 - y]))
 
 
-def torso(width: float) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
-    """Shoulders and chest below the neck, open at the bottom; ``width`` scales them sideways."""
-    heights = np.linspace(_TORSO[0, 0], _TORSO[-1, 0], _RINGS)
-    a, b, middle = PchipInterpolator(-_TORSO[:, 0], _TORSO[:, 1:])(-heights).T
-    a = a + (width - 1) * np.clip(a - 0.06, 0, None)
+def torso(neck: Float[ndarray, "k 3"], width: float) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
+    """Shoulders and chest below the neck, open at the bottom; ``width`` scales them sideways.
+
+    Args:
+        neck: points around a level section of the neck, which the torso begins with.
+    """
+    low, high = neck.min(0), neck.max(0)
+    height, half, middle = neck[:, 1].mean(), (high - low) / 2, (high + low) / 2
+    section = [-0.02, half[0] - 0.008, half[2] - 0.008, middle[2]], [0.0, half[0] - 0.002, half[2] - 0.002, middle[2]]
+    profile = np.vstack([*section, _TORSO])
+    below = np.linspace(profile[0, 0], profile[-1, 0], _RINGS)
+    a, b, depth = PchipInterpolator(profile[:, 0], profile[:, 1:])(below).T
+    a = a + (width - 1) * np.clip(a - half[0], 0, None)
+    heights = height - below
     angle = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
     across, along = np.sin(angle), np.cos(angle)
     power = 2 / _SQUARENESS
@@ -127,13 +138,15 @@ def torso(width: float) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
         [
             a[:, None] * ring[0],
             np.repeat(heights[:, None], _SPOKES, 1),
-            middle[:, None] + b[:, None] * ring[1],
+            depth[:, None] + b[:, None] * ring[1],
         ],
         -1,
     ).reshape(-1, 3)
     i, j = np.mgrid[: _RINGS - 1, :_SPOKES]
     p, q = i * _SPOKES + j, i * _SPOKES + (j + 1) % _SPOKES
-    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((p, p + _SPOKES, q), (q, p + _SPOKES, q + _SPOKES))])
+    faces = np.concatenate(
+        [np.stack(t, -1).reshape(-1, 3) for t in ((p, p + _SPOKES, q), (q, p + _SPOKES, q + _SPOKES))]
+    )
     return vertices, faces
 
 
