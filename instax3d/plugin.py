@@ -181,6 +181,24 @@ class PluginSpec:
     """Assets it always uses; those chosen by an option are marked there with `AssetRef`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """A command that a package adds to the command line, ``instax3d NAME …``; known by a line until it is called."""
+
+    name: str
+    summary: str
+    """The line in ``instax3d --help``."""
+    target: str
+    """``package.module:command``, a `click.Command` or group. The module is imported when the command is called, or
+    asked for its help; it may import torch, but does better to do so where the work begins."""
+    extra: str | None = None
+    """The pip extra of ``instax3d`` that installs what the command needs."""
+
+    def __post_init__(self) -> None:
+        if not _ASSET_NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no command's name: lower case letters and digits with hyphens between")
+
+
 class HookSpecs:
     """Hooks that a plugin module may implement with ``@hookimpl``."""
 
@@ -195,3 +213,7 @@ class HookSpecs:
     @hookspec
     def instax3d_converters(self) -> Iterable[AssetConverter]:  # type: ignore[empty-body]
         """Return the conversions of assets that this package offers. Must not import torch."""
+
+    @hookspec
+    def instax3d_commands(self) -> Iterable[CommandSpec]:  # type: ignore[empty-body]
+        """Return the commands this package adds to the command line. Must not import torch."""

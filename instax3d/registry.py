@@ -14,7 +14,7 @@ import pluggy
 from pydantic import ValidationError
 
 from .errors import AmbiguousPluginError, AssetError, BrokenPluginError, ConfigError, UnknownPluginError
-from .plugin import API_VERSION, GROUP, Asset, AssetConverter, HookSpecs, Kind, PluginConfig, PluginSpec
+from .plugin import API_VERSION, GROUP, Asset, AssetConverter, CommandSpec, HookSpecs, Kind, PluginConfig, PluginSpec
 
 # What a third party's import may raise and must not take the program down with; SystemExit because packages do it.
 _IMPORT_FAILURES = (Exception, SystemExit)
@@ -113,6 +113,7 @@ class Registry:
         self.entries: list[Entry] = []
         self.assets: dict[str, Asset] = {}
         self.converters: dict[str, AssetConverter] = {}
+        self.commands: dict[str, CommandSpec] = {}
         # Built-ins first, then by distribution: the order never depends on sys.path.
         for point in sorted(points, key=lambda p: (_origin(p)[0] != "instax3d", _origin(p), p.name)):
             self._admit(point)
@@ -122,7 +123,7 @@ class Registry:
         name = f"{distribution}:{point.name}"
         try:
             specs = self._specs(point, name)
-            assets, converters = self._assets(name), self._converters(name)
+            assets, converters, commands = self._assets(name), self._converters(name), self._commands(name)
         except _IMPORT_FAILURES as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -135,6 +136,7 @@ class Registry:
         self.entries += [Entry(spec, provider) for spec in specs]
         self.assets |= assets
         self.converters |= converters
+        self.commands |= commands
 
     def _yielded(self, hook: str, name: str) -> list[Any]:
         """What the package ``name`` gives to a hook."""
@@ -160,6 +162,16 @@ class Registry:
             if converter.name in self.converters or converter.name in found:
                 raise RuntimeError(f"the conversion {converter.name!r} is offered by another package already")
             found[converter.name] = converter
+        return found
+
+    def _commands(self, name: str) -> dict[str, CommandSpec]:
+        found: dict[str, CommandSpec] = {}
+        for command in self._yielded("instax3d_commands", name):
+            if not isinstance(command, CommandSpec):
+                raise TypeError(f"instax3d_commands of {name} gave {command!r}, which is no CommandSpec")
+            if command.name in self.commands or command.name in found:
+                raise RuntimeError(f"the command {command.name!r} is offered by another package already")
+            found[command.name] = command
         return found
 
     def asset(self, name: str) -> Asset:

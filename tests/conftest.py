@@ -29,6 +29,7 @@ CHECKED = [
     "instax3d_mannequin",
     "instax3d_mcmc",
     "instax3d_plain",
+    "instax3d_sv3d",
     "instax3d_template",
     "instax3d_triangles",
 ]

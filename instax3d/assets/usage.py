@@ -81,7 +81,7 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
     for where, entry, plugin_config in _plugins(config):
         for field, mark, value in required(plugin_config):
             name, located = resolve(mark, value)
-            records.append(_record(f"{where}.{field}", name, located))
+            records.append(_record(f"{where}.{field}", name or _alike(mark), located))
         records += [_record(where, name, None) for name in entry.spec.assets]
     return records
 
@@ -93,6 +93,12 @@ def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:
         for field, (other, name) in references(choice.config).items():
             entry = registry().get(other, name)
             yield f"{kind.value}.{field}", entry, entry.config_class()()
+
+
+def _alike(mark: AssetRef) -> str:
+    """For the user's own copy of one of several assets: the first of them, if the licence is the same for all."""
+    licences = {registry().asset(name).licence for name in mark.names}
+    return mark.names[0] if len(licences) == 1 else ""
 
 
 def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
