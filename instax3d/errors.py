@@ -45,7 +45,15 @@ class PortraitError(Instax3DError, ValueError):
     """A result folder that cannot be read or written."""
 
 
-class ModelFileError(Instax3DError, ValueError):
+class AssetError(Instax3DError, RuntimeError):
+    """A file of others that is not there, cannot be had, or is not what it should be."""
+
+
+class UnsafeFileError(AssetError):
+    """A file that would run code when read, or holds what is not expected of it; nothing of it was run."""
+
+
+class ModelFileError(AssetError):
     """A file or folder of model weights that cannot be read or written, or is of another model."""
 
 

@@ -19,6 +19,7 @@ from .artefacts import (
     unpack_mesh,
     unpack_views,
 )
+from .assets.usage import check_assets
 from .cache import StageCache
 from .capture import read_capture
 from .config import RunConfig, Source, check_capabilities, load_config, source_kind
@@ -84,6 +85,7 @@ def create(
     device = resolve_device(config.device)
     config = config.on(device)
     check_capabilities(config, source=kind, device=device)
+    check_assets(config)
     if resume and cache is None:
         raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
     return _create(path, kind, _Run(config, device, Stages(progress or Silent()), cache, resume))

@@ -5,7 +5,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
+
+_SHOWN: ContextVar["Progress | None"] = ContextVar("instax3d_progress", default=None)
+"""The display of the stage that runs in this context."""
+
+
+def count(done: int, total: int, what: str) -> None:
+    """Tell the display of the current stage, if there is one, that so many of its parts are done.
+
+    For plugins that take long: ``count(3, 50, "denoising steps")``. It is also where a run that the user wants to end
+    is ended, with KeyboardInterrupt.
+    """
+    shown = _SHOWN.get()
+    if shown is not None:
+        shown.count(done, total, what)
 
 
 class Progress(abc.ABC):
@@ -22,6 +37,9 @@ class Progress(abc.ABC):
     @abc.abstractmethod
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
         """So many steps of the current stage are done."""
+
+    def count(self, done: int, total: int, what: str) -> None:  # noqa: B027 - a display may leave it out
+        """So many parts of the current stage are done; another ``what`` begins another count."""
 
     @abc.abstractmethod
     def finish(self, stage: str, seconds: float) -> None:
@@ -59,6 +77,7 @@ class PlainLines(Progress):
         self.stream = stream or sys.stderr
         self.quiet = quiet
         self._total: int | None = None
+        self._what = ""
         self._said = 0
         self._since = 0.0
 
@@ -66,18 +85,28 @@ class PlainLines(Progress):
         self._print(f"note: {message}")
 
     def start(self, stage: str, total: int | None) -> None:
-        self._total, self._said, self._since = total, 0, time.perf_counter()
+        self._total, self._what, self._said, self._since = total, "", 0, time.perf_counter()
 
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
         if self.quiet or not self._total or psnr is None:
             return
-        fifth = 5 * done // self._total
-        if fifth > self._said:
-            self._said = fifth
+        if self._new_fifth(done, self._total):
             speed = done / max(time.perf_counter() - self._since, 1e-9)
             self._print(
                 f"  {done}/{self._total} steps, {speed:.0f} a second, {gaussians} Gaussians, PSNR {psnr:.1f} dB"
             )
+
+    def count(self, done: int, total: int, what: str) -> None:
+        if what != self._what:
+            self._what, self._said, self._since = what, 0, time.perf_counter()
+        if not self.quiet and total and self._new_fifth(done, total):
+            spent = time.perf_counter() - self._since
+            self._print(f"  {done}/{total} {what}, {left(done, total, spent)}")
+
+    def _new_fifth(self, done: int, total: int) -> bool:
+        fifth = 5 * done // total
+        new, self._said = fifth > self._said, fifth
+        return new
 
     def finish(self, stage: str, seconds: float) -> None:
         if not self.quiet:
@@ -111,6 +140,7 @@ class Live(Progress):
         )
         self._bars.start()
         self._task: TaskID | None = None
+        self._what = ""
         self._since = 0.0
 
     def note(self, message: str) -> None:
@@ -129,6 +159,13 @@ class Live(Progress):
             speed = done / max(time.perf_counter() - self._since, 1e-9)
             self._bars.update(self._task, detail=f"{speed:.0f} it/s  {gaussians:,} Gaussians  PSNR {psnr:.1f} dB")
 
+    def count(self, done: int, total: int, what: str) -> None:
+        assert self._task is not None
+        if what != self._what:
+            self._what, self._since = what, time.perf_counter()
+        spent = time.perf_counter() - self._since
+        self._bars.update(self._task, total=total, completed=done, detail=f"{what}, {left(done, total, spent)}")
+
     def finish(self, stage: str, seconds: float) -> None:
         assert self._task is not None
         self._bars.update(self._task, total=1, completed=1)
@@ -138,6 +175,11 @@ class Live(Progress):
 
     def close(self) -> None:
         self._bars.stop()
+
+
+def left(done: int, total: int, seconds: float) -> str:
+    """What is said of the time that the rest will take, if it goes on as in the ``seconds`` so far."""
+    return f"{seconds * (total - done) / done:.0f} s left" if done else "starting"
 
 
 def reused(seconds: float) -> str:
@@ -170,7 +212,11 @@ class Stages:
     def stage(self, name: str, total: int | None = None) -> Iterator[None]:
         self.progress.start(name, total)
         since = time.perf_counter()
-        yield
+        token = _SHOWN.set(self.progress)
+        try:
+            yield
+        finally:
+            _SHOWN.reset(token)
         self.seconds[name] = round(time.perf_counter() - since, 3)
         self.progress.finish(name, self.seconds[name])
 

@@ -6,7 +6,9 @@ from importlib import import_module
 
 import click
 
-from ..errors import Instax3DError
+from ..errors import BrokenPluginError, Instax3DError
+from ..plugin import CommandSpec
+from ..registry import registry
 
 _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),
@@ -15,25 +17,50 @@ _COMMANDS = {
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),
     "dataset": ("dataset_commands", "Turntables to train view generators on: make, check."),
+    "assets": ("asset_commands", "Files of others, such as weights and head models: list, get, check."),
+    "licences": ("asset_commands", "Whether a portrait may be used commercially."),
     "config": ("config_commands", "Look at a configuration before running it: show, check, schema."),
 }
 
 
 class _Commands(click.Group):
-    """Knows the commands by name and one line each, so that help needs none of their modules."""
+    """Knows the commands by name and one line each, so that help needs none of their modules.
+
+    Packages may add commands (`instax3d.plugin.CommandSpec`); none can take the place of one that is built in.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_added()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __package__), name)
-        return command
+        if name in _COMMANDS:
+            command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __package__), name)
+            return command
+        added = _added().get(name)
+        return None if added is None else _imported(added)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+        if added := _added():
+            with formatter.section("Commands of packages"):
+                formatter.write_dl([(spec.name, spec.summary) for spec in added.values()])
+
+
+def _added() -> dict[str, CommandSpec]:
+    return {name: spec for name, spec in sorted(registry().commands.items()) if name not in _COMMANDS}
+
+
+def _imported(spec: CommandSpec) -> click.Command:
+    module, _, attribute = spec.target.partition(":")
+    try:
+        command = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        hint = f"; try: pip install 'instax3d[{spec.extra}]'" if spec.extra else ""
+        raise BrokenPluginError(f"the command {spec.name!r} cannot be imported ({error}){hint}") from error
+    if not isinstance(command, click.Command):
+        raise BrokenPluginError(f"the command {spec.name!r}: {spec.target} is no click.Command")
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -42,6 +42,10 @@ class Interruptible(Progress):
         self._asked.check()
         self._display.step(done, psnr=psnr, gaussians=gaussians)
 
+    def count(self, done: int, total: int, what: str) -> None:
+        self._asked.check()
+        self._display.count(done, total, what)
+
     def finish(self, stage: str, seconds: float) -> None:
         self._asked.check()
         self._display.finish(stage, seconds)

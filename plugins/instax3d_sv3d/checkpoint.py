@@ -74,6 +74,12 @@ class Checkpoint:
         """What is read, each file once."""
         return tuple(dict.fromkeys(header.path for header in self.headers.values()))
 
+    def part_size(self, part: Part) -> tuple[int, int]:
+        """Number and bytes of a part's tensors in its file."""
+        header = self.headers[part]
+        prefix = PREFIXES[part] if self.official else ""
+        return sum(name.startswith(prefix) for name in header.shapes), header.size(prefix)
+
     def load_unet(self, dtype: torch.dtype = torch.float32) -> SV3DUNet:
         """The UNet, on the CPU."""
         unet = _unet(self.architecture)
@@ -94,7 +100,8 @@ class Checkpoint:
         """
         if "first_stage" not in self.headers:
             raise ModelFileError(
-                f"{self.path} has no decoder under {PREFIXES['first_stage']}; write decoder=vae, or give an official file"
+                f"{self.path} has no decoder under {PREFIXES['first_stage']}; write decoder=vae, or "
+                "give an official file"
             )
         vae = _first_stage(self.architecture)
         self._fill(vae, "first_stage", _vae_source(self.architecture), dtype)

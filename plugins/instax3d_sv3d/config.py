@@ -1,10 +1,10 @@
 """Options of the `sv3d` view generator."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from instax3d.plugin import PluginConfig
+from instax3d.plugin import AssetRef, PluginConfig
 
 CameraModulation = Literal["aware", "invariant"]
 
@@ -12,9 +12,9 @@ CameraModulation = Literal["aware", "invariant"]
 class Sv3dConfig(PluginConfig):
     """Views by Stable Video 3D, from weights that the user has."""
 
-    weights: str | None = None
-    """An official file (sv3d_u.safetensors, sv3d_p.safetensors), or a folder that `instax3d sv3d convert` or
-    fine-tuning wrote. Which variant it is, is found out."""
+    weights: Annotated[str, AssetRef("sv3d", "sv3d-u")] = "sv3d"
+    """``sv3d`` (variant p) or ``sv3d-u``, as `instax3d assets get` keeps them, or a path: an official file
+    (sv3d_u.safetensors, sv3d_p.safetensors) or a folder that `instax3d sv3d convert` or fine-tuning wrote."""
     camera: CameraModulation = "invariant"
     """``aware`` tells SV3D_p the camera of each frame; ``invariant`` sets that embedding to zero, which the paper found
     more robust. SV3D_u is never told a camera."""
@@ -33,8 +33,8 @@ class Sv3dConfig(PluginConfig):
     trust: float = Field(0.7, ge=0.0, le=1.0)
     """How far generated pixels may be believed, beside 1 for the photo's."""
     decoder: Literal["vae", "first_stage"] = "vae"
-    """``vae`` decodes with the autoencoder that encodes; ``first_stage`` with the official file's second decoder, as the
-    original program does."""
+    """``vae`` decodes with the autoencoder that encodes; ``first_stage`` with the official file's second decoder, as
+    the original program does."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run; ``auto`` is CUDA where torch finds it."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -18,8 +18,8 @@ def coverage_on_white(images: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "vi
     """Alpha in [0, 1] of pictures in [0, 1] whose ground is white.
 
     Ground is the white that hangs together with the left, right or upper edge: white within the person (teeth, eyes)
-    stays, and so does a white shirt as long as it meets no other edge than the lower one. At the rim a pixel is a mixture
-    C = a F + (1 - a) of the colour F of the nearest pixel further inside and of white, which gives a.
+    stays, and so does a white shirt as long as it meets no other edge than the lower one. At the rim a pixel is a
+    mixture C = a F + (1 - a) of the colour F of the nearest pixel further inside and of white, which gives a.
     """
     return torch.from_numpy(np.stack([_coverage(image) for image in images.permute(0, 2, 3, 1).numpy()]))[:, None]
 

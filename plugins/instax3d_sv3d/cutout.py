@@ -29,7 +29,9 @@ def person_alpha(photo: Photo) -> Float[Tensor, "1 h w"]:
     image = photo.image
     depth = max(2, min(image.shape[1:]) // 100)
     chin = int(photo.face.landmarks[8, 1].clamp(1, image.shape[1]))
-    rim = torch.cat([image[:, :depth].flatten(1), image[:, :chin, :depth].flatten(1), image[:, :chin, -depth:].flatten(1)], 1)
+    rim = torch.cat(
+        [image[:, :depth].flatten(1), image[:, :chin, :depth].flatten(1), image[:, :chin, -depth:].flatten(1)], 1
+    )
     if float(rim.amin(0).median()) > _WHITE_RIM:
         return coverage_on_white(image[None])[0]
     return _parted(photo)
@@ -55,7 +57,7 @@ def _parted(photo: Photo) -> Float[Tensor, "1 h w"]:
 
 def _seeds(shape: tuple[int, int], marks: Float[ndarray, "68 2"]) -> ndarray:
     """GrabCut's first guess: the face is person, an oval of hair and the bust below may be, the upper rim is not."""
-    height, width = shape
+    height = shape[0]
     mask = np.full(shape, cv2.GC_BGD, np.uint8)
     low, high = marks.min(0), marks.max(0)
     (x, y), (w, h) = (low + high) / 2, high - low

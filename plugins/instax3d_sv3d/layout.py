@@ -1,7 +1,7 @@
 """Names and sizes of SV3D's tensors, in the official flat file and in diffusers' and transformers' classes. No torch.
 
-The official file is the state dictionary of Stability AI's generative-models: `UNET`, `VAE` and `CLIP` are the prefixes of
-its parts. Here a part is asked, tensor by tensor, under which official name it lies and how it was stored there (`Source`).
+The official file is the state dictionary of Stability AI's generative-models; `PREFIXES` tells where its parts lie. A
+part is asked, tensor by tensor, under which official name it is found and how it was stored there (`Source`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PREFIXES: Mapping[Part, str] = {
 """Where the parts lie in the official file. ``vae`` encodes the condition and decodes the frames; ``first_stage`` is a
 second decoder (without encoder), with which the original program decodes."""
 TOLERATED = ("model_ema.", "conditioner.embedders.", "denoiser.")
-"""Further tensors that official files may carry and nothing here needs: averages from training, the left-overs of CLIP's
-text tower, constants of the denoiser."""
+"""Further tensors that official files may carry and nothing here needs: averages from training, the left-overs of
+CLIP's text tower, constants of the denoiser."""
 
 CONDITION_AUGMENTATION_DIM = 256
 ANGLE_DIM = 512
@@ -214,8 +214,8 @@ def variant_of(vector_dim: int) -> Variant | None:
 def infer(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None) -> Architecture:
     """The architecture behind the shapes of an official file.
 
-    Numbers of heads and of frames leave no trace in shapes: official sizes have 64 channels to a head in the UNet, 80 in
-    CLIP, and 21 frames; a file of other sizes says ``instax3d.unet_head_dim``, ``instax3d.clip_heads`` and
+    Numbers of heads and of frames leave no trace in shapes: official sizes have 64 channels to a head in the UNet, 80
+    in CLIP, and 21 frames; a file of other sizes says ``instax3d.unet_head_dim``, ``instax3d.clip_heads`` and
     ``instax3d.frames`` in its safetensors metadata.
 
     Raises:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, AssetFile, CommandSpec, Kind, PluginSpec, hookimpl
+
+_HUB = "https://huggingface.co/stabilityai/sv3d"
 
 
 @hookimpl
@@ -17,5 +19,35 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_sv3d.config:Sv3dConfig",
         needs=frozenset({"photo"}),
         requires=("diffusers", "transformers", "safetensors"),
+        extra="sv3d",
+    )
+
+
+@hookimpl
+def instax3d_assets() -> Iterator[Asset]:
+    """The official weights. Their sizes and sums are not known here: they are written down at the first use."""
+    yield _weights("sv3d", "Stable Video 3D, variant p (told its cameras)", "sv3d_p.safetensors")
+    yield _weights("sv3d-u", "Stable Video 3D, variant u (not told its cameras)", "sv3d_u.safetensors")
+
+
+def _weights(name: str, summary: str, file: str) -> Asset:
+    return Asset(
+        name=name,
+        summary=f"{summary}: video network, image autoencoder and CLIP's vision tower in one file",
+        files=(AssetFile(file, url=f"{_HUB}/resolve/main/{file}", token="HF_TOKEN"),),
+        licence="Stability AI Non-Commercial Research Community License",
+        licence_url="https://github.com/Stability-AI/generative-models/blob/main/model_licenses/LICENSE-SV3D",
+        commercial=False,
+        registration=True,
+        homepage=_HUB,
+    )
+
+
+@hookimpl
+def instax3d_commands() -> Iterator[CommandSpec]:
+    yield CommandSpec(
+        name="sv3d",
+        summary="Stable Video 3D's weights: inspect, convert.",
+        target="instax3d_sv3d.commands:sv3d",
         extra="sv3d",
     )

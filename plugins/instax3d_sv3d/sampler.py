@@ -45,8 +45,8 @@ def sample(
     Args:
         unit_noise: unit normal.
         guidance: the scale at the frame opposite to the photo (`triangle_scales`).
-        together: run the network on the conditioned and the unconditioned branch at once; one after the other takes half
-            the memory.
+        together: run the network on the conditioned and the unconditioned branch at once; one after the other takes
+            less memory.
         on_step: told, before each step and at the end, how many steps are done and the latents there.
     """
     device = next(unet.parameters()).device

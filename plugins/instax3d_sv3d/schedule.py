@@ -31,7 +31,7 @@ def edm_sigmas(steps: int) -> Float[Tensor, "levels"]:
 
 @dataclass(frozen=True)
 class Scalings:
-    """Preconditioning for a network that predicts v with unit data deviation: D = c_skip x + c_out F(c_in x, c_noise)."""
+    """Preconditioning of a network that predicts v, for unit data: D = c_skip x + c_out F(c_in x, c_noise)."""
 
     c_skip: Float[Tensor, "*levels"]
     c_out: Float[Tensor, "*levels"]

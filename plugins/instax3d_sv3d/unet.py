@@ -13,7 +13,7 @@ _EPSILON = 1e-5
 
 
 class SV3DUNet(UNetSpatioTemporalConditionModel):
-    """Holds the weights of SV3D_u and SV3D_p under diffusers' names; see `instax3d_sv3d.layout` for the official ones."""
+    """Holds the weights of SV3D_u and SV3D_p under diffusers' names; `instax3d_sv3d.layout` knows the official ones."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
@@ -69,7 +69,7 @@ def _attends(block: nn.Module) -> bool:
 
 
 def build_unet(config: dict[str, Any]) -> SV3DUNet:
-    """The network with that configuration, on the device of the context (``with torch.device("meta")`` takes no memory)."""
+    """The network with that configuration, on torch's current device (``with torch.device("meta")``: no memory)."""
     unet = SV3DUNet(**config)
     return unet.eval()
 
