@@ -51,3 +51,9 @@ def instax3d_commands() -> Iterator[CommandSpec]:
         target="instax3d_sv3d.commands:sv3d",
         extra="sv3d",
     )
+    yield CommandSpec(
+        name="finetune",
+        summary="Tune Stable Video 3D on turntables: sv3d, options.",
+        target="instax3d_sv3d.finetune.commands:finetune",
+        extra="sv3d",
+    )

@@ -1,0 +1,199 @@
+"""Does fine-tuning work? A tiny SV3D learns to turn heads on the CPU: loss, and PSNR of held-out heads by azimuth.
+
+    python benchmarks/finetune_sv3d.py WORK_FOLDER [--steps 3000] [--out docs]
+
+makes turntables and an autoencoder in the work folder unless they are there. The UNet starts from random weights, so
+the benchmark shows that data, objective, training and sampling fit together, not how well the real SV3D is tuned.
+"""
+
+import argparse
+import csv
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from instax3d_sv3d import vae as coding
+from instax3d_sv3d.checkpoint import Checkpoint, open_checkpoint
+from instax3d_sv3d.finetune.latents import Encoded, LatentStore
+from instax3d_sv3d.finetune.module import Sv3dFinetuning
+from instax3d_sv3d.finetune.options import FinetuneConfig
+from instax3d_sv3d.finetune.run import finetune
+from tiny_sv3d import SIZE, architecture, train_autoencoder, write_tiny
+from torch import Tensor
+
+import instax3d  # noqa: F401 - before torch, for its OpenMP setting
+from instax3d.images import write_png
+from instax3d.turntables import AZIMUTHS_DEG, INPUT_VIEW
+from instax3d.turntables.making import Recipe, make_dataset
+from instax3d.turntables.reading import open_dataset
+
+_SHOWN = (0, 3, 6, 9, 12, 15, 18)
+"""Frames in the sheet."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--clips", type=int, default=176)
+    parser.add_argument("--held-out", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--autoencoder-steps", type=int, default=1500)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--sampling-steps", type=int, default=25)
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    given = parser.parse_args()
+    seconds: dict[str, float] = {}
+
+    def timed(what: str, since: float) -> None:
+        seconds[what] = round(time.perf_counter() - since, 1)
+
+    since = time.perf_counter()
+    data = given.work / "turntables"
+    make_dataset(data, Recipe("heads", {"size": SIZE}, 0), clips=given.clips, processes=os.cpu_count() or 1)
+    timed("turntables", since)
+    clips = open_dataset(data)
+    held_out = clips[-given.held_out :]
+
+    since = time.perf_counter()
+    weights = given.work / "untrained"
+    if not weights.exists():
+        frames = torch.cat([clip.load().views.images for clip in clips[: -given.held_out]]) * 2 - 1
+        made = architecture()
+        write_tiny(weights, made, train_autoencoder(made, frames, steps=given.autoencoder_steps, seed=0), seed=0)
+    timed("autoencoder", since)
+
+    since = time.perf_counter()
+    config = FinetuneConfig(
+        steps=given.steps,
+        rate=given.rate,
+        size=SIZE,
+        camera="aware",
+        precision="32-true",
+        gradient_checkpointing=False,
+        ema_decay=0.995,
+        held_out=given.held_out,
+        check_every=min(250, given.steps),
+        picture_steps=0,
+    )
+    run = given.work / f"tuned_{given.steps}"
+    tuned = run / "model"
+    if not tuned.exists():
+        finetune(weights, data, run, config, accelerator="cpu", dtype=torch.float32, latents=given.work / "latents")
+    timed("tuning", since)
+
+    checkpoint = open_checkpoint(weights)
+    store = LatentStore(given.work / "latents", checkpoint, SIZE)
+    truth = [clip.load().views.images for clip in held_out]
+    encoded = [store.load(clip) for clip in held_out]
+    coder = checkpoint.load_vae()
+    since = time.perf_counter()
+    before, after = (
+        generated(open_checkpoint(path), config, encoded, coder, given.sampling_steps) for path in (weights, tuned)
+    )
+    timed("generation", since)
+    views = {
+        "before": before,
+        "copy of the input": [each[INPUT_VIEW].expand_as(each) for each in truth],
+        "after": after,
+        "autoencoder alone": [decoded(coder, coding.SCALE * each.moments.chunk(2, 1)[0]) for each in encoded],
+    }
+    curves = {name: psnr(made, truth) for name, made in views.items()}
+    losses = measured(run)
+    report = {
+        "command": f"python benchmarks/finetune_sv3d.py WORK --steps {given.steps}",
+        "clips": {"trained on": len(clips) - len(held_out), "held out": len(held_out)},
+        "parameters": sum(p.numel() for p in checkpoint.load_unet().parameters()),
+        "options": config.model_dump(mode="json"),
+        "seconds": seconds,
+        "psnr_mean": {name: round(sum(curve[:-1]) / (len(curve) - 1), 2) for name, curve in curves.items()},
+        "psnr_by_azimuth": {name: [round(value, 2) for value in curve] for name, curve in curves.items()},
+        "azimuths_deg": [round(azimuth, 2) for azimuth in AZIMUTHS_DEG],
+        "loss": losses,
+    }
+    (given.out / "finetuning.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_png(given.out / "finetuning_frames.png", sheet(truth, views, heads=(0, 1, 2)))
+    plot(given.out / "finetuning.png", report)
+    print(json.dumps({key: report[key] for key in ("parameters", "seconds", "psnr_mean")}, indent=1))
+    wins = sum(a > c for a, c in zip(curves["after"][:-1], curves["copy of the input"][:-1]))
+    print(f"after is closer to the truth than a copy of the input at {wins} of {len(AZIMUTHS_DEG) - 1} azimuths")
+
+
+def generated(
+    checkpoint: Checkpoint, config: FinetuneConfig, clips: list[Encoded], coder: object, steps: int
+) -> list[Tensor]:
+    """Turntables from the input views alone; the last frame is the input view itself, as in the product."""
+    module = Sv3dFinetuning(checkpoint.load_unet(), checkpoint.variant, config)
+    made = []
+    for number, clip in enumerate(clips):
+        latents = module.sampled(clip, steps=steps, seed=number)
+        latents[INPUT_VIEW] = coding.SCALE * clip.condition
+        made.append(decoded(coder, latents))
+    return made
+
+
+@torch.inference_mode()
+def decoded(coder: object, latents: Tensor) -> Tensor:
+    return (coding.decode(coder, latents) / 2 + 0.5).clamp(0, 1)  # type: ignore[arg-type]
+
+
+def psnr(made: list[Tensor], truth: list[Tensor]) -> list[float]:
+    """By frame, the mean over heads, dB."""
+    each = [-10 * ((a - b) ** 2).mean((1, 2, 3)).clamp(min=1e-8).log10() for a, b in zip(made, truth)]
+    return [float(value) for value in torch.stack(each).mean(0)]
+
+
+def measured(run: Path) -> dict[str, list[list[float]]]:
+    """The loss of every step, averaged over fifty, and that on the held-out clips."""
+    trained: list[list[float]] = []
+    held: list[list[float]] = []
+    for path in sorted(run.glob("logs/*/metrics.csv")):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                if row.get("loss"):
+                    trained.append([float(row["step"]), float(row["loss"])])
+                if row.get("loss_held_out"):
+                    held.append([float(row["step"]), round(float(row["loss_held_out"]), 5)])
+    means = [trained[k : k + 50] for k in range(0, len(trained), 50)]
+    averaged = [[part[-1][0], round(sum(loss for _, loss in part) / len(part), 5)] for part in means]
+    return {"trained on": averaged, "held out": held}
+
+
+def sheet(truth: list[Tensor], views: dict[str, list[Tensor]], heads: tuple[int, ...]) -> Tensor:
+    """For each head: the truth, before, after; the input view is the first column."""
+    rows = []
+    for head in heads:
+        for frames in (truth[head], views["before"][head], views["after"][head]):
+            shown = [truth[head][INPUT_VIEW], *(frames[k] for k in _SHOWN)]
+            rows.append(torch.cat(shown, 2))
+    return torch.nn.functional.interpolate(torch.cat(rows, 1)[None], scale_factor=2.0, mode="nearest")[0]
+
+
+def plot(path: Path, report: dict[str, Any]) -> None:
+    """Loss by step, and PSNR by azimuth."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("matplotlib is not installed: no plot")
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    for name, curve in report["loss"].items():
+        left.plot(*zip(*curve), label=name)
+    left.set(xlabel="step", ylabel="loss", yscale="log", title="denoising loss")
+    for name, curve in report["psnr_by_azimuth"].items():
+        right.plot(report["azimuths_deg"][:INPUT_VIEW], curve[:INPUT_VIEW], label=name)
+    right.set(xlabel="azimuth, degrees", ylabel="PSNR, dB", title="held-out heads", xticks=range(0, 361, 60))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

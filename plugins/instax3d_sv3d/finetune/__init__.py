@@ -1,0 +1,1 @@
+"""Fine-tuning of SV3D on turntables of heads (the paper's first stage)."""
