@@ -1,4 +1,6 @@
-"""CPU kernels of the fused L1 + SSIM loss, of the plain L1 loss, and their gradients, written so that LLVM vectorises their loops over pixels.
+"""CPU kernels of the fused L1 + SSIM loss, of the plain L1 loss, and of their gradients.
+
+All are written so that LLVM vectorises their loops over pixels.
 
 The 11x11 Gaussian window is separable: for each row of pixels, the eleven rows around it are summed vertically into
 buffers padded with zeros, which are then summed horizontally. Derivative maps with respect to the three blurred images

@@ -24,9 +24,7 @@ _LEAST = 1e-12
 """A quaternion is divided by its length, but by no less than this (torch.nn.functional.normalize)."""
 
 
-def frames_of(
-    vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
-) -> Float[Tensor, "faces {kernels.FRAME}"]:
+def frames_of(vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "faces 17"]:
     """A row for each triangle of a posed mesh: mu_tri, s_tri R_tri row by row, R_tri as a quaternion, s_tri.
 
     Differentiable by the vertices.
@@ -37,7 +35,7 @@ def frames_of(
 
 
 def place(
-    frames: Float[Tensor, "faces {kernels.FRAME}"],
+    frames: Float[Tensor, "faces 17"],
     binding: Int[Tensor, "n"],
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
@@ -57,7 +55,7 @@ def place(
 
 
 def place_by_torch(
-    frames: Float[Tensor, "faces {kernels.FRAME}"],
+    frames: Float[Tensor, "faces 17"],
     binding: Int[Tensor, "n"],
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],

@@ -35,6 +35,14 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.int64))
         self.register_buffer("frames", torch.zeros(0, 0))
 
+    def warmup(self) -> None:
+        """Compile the kernels."""
+        frames = frames_of(torch.eye(3), torch.tensor([[0, 1, 2]]))
+        means, quats, scales = (torch.ones(1, k, requires_grad=True) for k in (3, 4, 3))
+        held = constraint(means, scales, torch.zeros(1, 3), torch.zeros(1), torch.zeros(1))
+        parts = [*place(frames, torch.zeros(1, dtype=torch.int64), means, quats, scales), *held]
+        torch.stack([part.sum() for part in parts]).sum().backward()
+
     def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self.vertices, self.faces = mesh.vertices.clone(), mesh.faces.clone()
         self.frames = frames_of(self.vertices, self.faces)
