@@ -30,13 +30,13 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 from textured_heads import Subject, ict_head, mannequin_head, scan, synthetic
 
-from instax3d.config import TrainingConfig
+from instax3d.config import Choice, OutputConfig, RunConfig, TrainingConfig
 from instax3d.mesh_raster import rasterise
 from instax3d.photometric import psnr, ssim
 from instax3d.plugin import Kind
-from instax3d.registry import build
+from instax3d.registry import build, registry
 from instax3d.testing import toy_mesh
-from instax3d.training import PortraitModule, scene_extent, train, view_order
+from instax3d.training import assemble, train
 from instax3d.types import Cameras, Gaussians, HeadMesh, Render, Views
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -191,20 +191,21 @@ class Bench:
         settings = row.settings(scale)
         torch.manual_seed(row.seed)
         views, mesh = _some(self.subject.views, row.views), self.prior(row.prior)
-        representation = build(Kind.REPRESENTATION, row.representation, **settings["start"])
-        training = TrainingConfig(iterations=row.longer * scale.iterations, half_resolution=0.4)
-        wall, cpu = time.perf_counter(), time.process_time()
-        representation.initialise(mesh, views, seed=row.seed)
-        started = len(representation.splats["means"])
-        module = PortraitModule(
-            representation,
-            build(Kind.DENSIFIER, row.densifier, **settings["density"]),
-            self.renderer,
-            views,
-            training,
-            scene_scale=scene_extent(views.cameras, mesh.vertices.mean(0)),
+        config = RunConfig(
+            choices={
+                Kind.REPRESENTATION: _choice(Kind.REPRESENTATION, row.representation, settings["start"]),
+                Kind.DENSIFIER: _choice(Kind.DENSIFIER, row.densifier, settings["density"]),
+            },
+            training=TrainingConfig(iterations=row.longer * scale.iterations, half_resolution=0.4),
+            output=OutputConfig(),
+            seed=row.seed,
+            device="cpu",
         )
-        train(module, view_order(views, training.iterations, 0.0, row.seed), device="cpu")
+        wall, cpu = time.perf_counter(), time.process_time()
+        module, order = assemble(config, mesh, views, self.renderer)
+        representation = module.representation
+        started = len(representation.splats["means"])
+        train(module, order, device="cpu")
         times = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         with torch.no_grad():
             gaussians = representation.gaussians().detach()
@@ -238,6 +239,11 @@ class Bench:
         with torch.no_grad():
             shown = self.renderer.render(Gaussians(*(part[near] for part in parts)), camera, background=torch.ones(3))
         return np.asarray((shown.depth * (first.alpha > 0.95))[0, 0])
+
+
+def _choice(kind: Kind, name: str, options: dict[str, Any]) -> Choice:
+    entry = registry().get(kind, name)
+    return Choice(entry, entry.config_class().model_validate(options))
 
 
 def _some(views: Views, count: int | None) -> Views:

@@ -2,11 +2,13 @@
 
     python benchmarks/construction.py CAPTURE                # presets draft and standard, three runs each
     python benchmarks/construction.py CAPTURE --sketch DIR   # beside an equal loop over a prototype (its train.py)
+    python benchmarks/construction.py CAPTURE --profile      # also what each part of a step takes, in a run of its own
 
 The head is fitted by the product itself, from the capture's own frames. The clock runs while the optimisation does and
 stands still while held-out views are measured, every tenth step. "equal" is the preset without densification, started
 from the same Gaussians and run for as many steps, at the same resolutions, as the prototype's loop beside it; they take
-turns. Kernels are compiled before. Medians of three runs; a table goes to docs/construction_benchmark.md, with JSON.
+turns. Frames per second are those of the finished portrait from the held-out cameras, 512 pixels wide. Kernels are
+compiled before. Medians of three runs; a table goes to docs/construction_benchmark.md, with JSON.
 """
 
 import argparse
@@ -21,21 +23,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Idle OpenMP threads sleep, as in the program itself; torch reads it when it is imported.
+os.environ["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import torch
+from step_profile import WORK, StepProfile
 
-import instax3d  # noqa: F401 - before torch, for its OpenMP setting
 from instax3d.artefacts import rounded
 from instax3d.capture import load_frames, read_capture
 from instax3d.config import RunConfig, load_config
 from instax3d.photometric import psnr
 from instax3d.pipeline import resolve_device, with_faces
 from instax3d.plugin import Kind
-from instax3d.training import PortraitModule, scene_extent, train, view_order
-from instax3d.types import Views
+from instax3d.training import assemble, train
+from instax3d.types import Cameras, Gaussians, Views
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LEVELS = (30, 33, 36, 38)
+SHOWN = 512
+"""Pixels of the longer side of a frame whose speed is measured."""
 HOT = (1e-3, 1e-2, 2e-2, 5e-2, 6e-2)
 """The prototype's rates."""
 
@@ -49,6 +56,8 @@ class Run:
     """PSNR of the held-out views at those seconds, dB."""
     gaussians: int = 0
     steps: int = 0
+    frames_per_second: float | None = None
+    """Of the finished portrait; None where it was not measured."""
 
     def reaches(self, level: float) -> float:
         """Seconds until held-out views reach a level; infinite if they never do."""
@@ -86,8 +95,7 @@ def ours(scene: Scene) -> Run:
     config, run = scene.config, Run()
     torch.manual_seed(config.seed)
     since = time.perf_counter()
-    representation, renderer = config.build(Kind.REPRESENTATION), config.build(Kind.RENDERER)
-    representation.initialise(scene.mesh, scene.views, seed=config.seed)
+    renderer = config.build(Kind.RENDERER)
     test, truth = scene.test.to(scene.device), scene.truth.to(scene.device)
     paused = 0.0
 
@@ -99,7 +107,7 @@ def ours(scene: Scene) -> Run:
         with torch.no_grad():
             shown = [
                 renderer.render(
-                    representation.gaussians(), test[index], background=torch.ones(3, device=scene.device)
+                    module.representation.gaussians(), test[index], background=torch.ones(3, device=scene.device)
                 ).image
                 for index in range(len(test))
             ]
@@ -108,18 +116,33 @@ def ours(scene: Scene) -> Run:
         run.gaussians, run.steps = report.gaussians, report.step + 1
         paused += time.perf_counter() - now
 
-    module = PortraitModule(
-        representation,
-        config.build(Kind.DENSIFIER),
-        renderer,
-        scene.views,
-        config.training,
-        scene_scale=scene_extent(scene.views.cameras, scene.mesh.vertices.mean(0)),
-        on_step=measure,
-    )
-    order = view_order(scene.views, config.training.iterations, config.training.photo_share, config.seed)
+    module, order = assemble(config, scene.mesh, scene.views, renderer, on_step=measure)
     train(module, order, device=scene.device)
+    run.frames_per_second = frames_per_second(module.representation.gaussians().detach(), test, renderer)
     return run
+
+
+def frames_per_second(gaussians: Gaussians, cameras: Cameras, renderer: Any, rounds: int = 10) -> float:
+    """Median over frames of ``SHOWN`` pixels, drawn one by one without gradients."""
+    cameras = cameras.scaled(SHOWN / max(cameras.width, cameras.height))
+    background, seconds = torch.ones(3, device=gaussians.means.device), []
+    for index in [*range(len(cameras))] * rounds:
+        since = time.perf_counter()
+        with torch.no_grad():
+            renderer.render(gaussians, cameras[index], background=background)
+        if gaussians.means.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - since)
+    return 1 / statistics.median(seconds)
+
+
+def profile(scene: Scene) -> dict[str, tuple[float, float]]:
+    """Milliseconds and share of a step, by part, of a whole run."""
+    torch.manual_seed(scene.config.seed)
+    module, order = assemble(scene.config, scene.mesh, scene.views, scene.config.build(Kind.RENDERER))
+    watched = StepProfile(module)
+    train(module, order, device=scene.device)
+    return watched.table()
 
 
 def prototype(scene: Scene, folder: Path) -> Callable[[], Run]:
@@ -159,12 +182,14 @@ def summary(runs: list[Run]) -> dict[str, Any]:
         found = statistics.median(values)
         return None if found == float("inf") else round(found, 2)
 
+    drawn = [run.frames_per_second for run in runs if run.frames_per_second]
     return {
         "seconds": median([run.seconds[-1] for run in runs]),
         "ms per step": median([1000 * run.seconds[-1] / run.steps for run in runs]),
         "steps": runs[0].steps,
         "gaussians": runs[0].gaussians,
         "held-out PSNR": median([run.held_out[-1] for run in runs]),
+        "frames/s": round(statistics.median(drawn)) if drawn else "not measured",
         **{f"{level} dB after": median([run.reaches(level) for run in runs]) for level in LEVELS},
     }
 
@@ -174,7 +199,19 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     keys = list(next(iter(rows.values())))
     lines = [f"| | {' | '.join(keys)} |", f"|---|{'---:|' * len(keys)}"]
     for name, row in rows.items():
-        lines.append(f"| {name} | {' | '.join('never' if row[key] is None else f'{row[key]:,}' for key in keys)} |")
+        cells = (
+            "never" if row[key] is None else row[key] if isinstance(row[key], str) else f"{row[key]:,}" for key in keys
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def profile_table(found: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """Markdown: one column for each run."""
+    lines = [f"| ms and share of a step | {' | '.join(found)} |", f"|---|{'---:|' * len(found)}"]
+    for part in next(iter(found.values())):
+        cells = (f"{columns[part][0]:.2f} ({columns[part][1]:.1%})" for columns in found.values())
+        lines.append(f"| {part} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -183,14 +220,16 @@ def main() -> None:
     parser.add_argument("capture", type=Path)
     parser.add_argument("--presets", nargs="+", default=["draft", "standard"])
     parser.add_argument("--sketch", type=Path, help="folder of a prototype to compare with")
+    parser.add_argument("--profile", action="store_true", help="measure the parts of a step as well")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=DOCS, help="folder for construction_benchmark.{md,json}")
     arguments = parser.parse_args()
 
-    timed: dict[str, Callable[[], Run]] = {}
-    for preset in arguments.presets:
-        scene = prepare(arguments.capture, preset)
-        timed[preset] = lambda scene=scene: ours(scene)  # type: ignore[misc]
+    scenes = {preset: prepare(arguments.capture, preset) for preset in arguments.presets}
+    timed: dict[str, Callable[[], Run]] = {
+        preset: lambda scene=scene: ours(scene)  # type: ignore[misc]
+        for preset, scene in scenes.items()
+    }
     if arguments.sketch:
         equal = prepare(arguments.capture, "draft", ("densifier=none",))
         timed["draft, equal"] = lambda: ours(equal)
@@ -211,6 +250,12 @@ def main() -> None:
         ratio = statistics.median(a.seconds[-1] / b.seconds[-1] for a, b in pairs)
         text += f"\nSeconds of the equal loops, ours over the prototype's, median of the turns: {ratio:.2f}\n"
         rows["ratio"] = {"seconds, ours over prototype": round(ratio, 3)}
+    if arguments.profile:
+        parts = {preset: profile(scene) for preset, scene in scenes.items()}
+        text += f"\nParts of a step; all but {', '.join(WORK)} is overhead:\n\n{profile_table(parts)}"
+        rows["profile"] = {
+            preset: {part: round(ms, 3) for part, (ms, _) in found.items()} for preset, found in parts.items()
+        }
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     machine = {"device": device, "processors": os.cpu_count(), "torch": torch.__version__}
     print(text)

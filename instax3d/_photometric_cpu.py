@@ -1,4 +1,6 @@
-"""CPU kernels of the fused L1 + SSIM loss and its gradient, written so that LLVM vectorises their loops over pixels.
+"""CPU kernels of the fused L1 + SSIM loss, of the plain L1 loss, and of their gradients.
+
+All are written so that LLVM vectorises their loops over pixels.
 
 The 11x11 Gaussian window is separable: for each row of pixels, the eleven rows around it are summed vertically into
 buffers padded with zeros, which are then summed horizontally. Derivative maps with respect to the three blurred images
@@ -18,6 +20,8 @@ ROWS = 8
 """Rows of a block."""
 COLUMNS = 512
 """Columns of a block, at most."""
+CHUNK = 16384
+"""Values of the plain L1 loss that a thread takes at a time."""
 SIGMA, RADIUS = 1.5, 5
 C1, C2 = 0.01**2, 0.03**2
 
@@ -178,4 +182,38 @@ def differentiate(images, targets, weights, derivatives, l1_factor, ssim_factor,
         plane, top, bottom, left, right = _block(task, height, width)
         _differentiate_block(
             images, targets, weights, derivatives, plane, top, bottom, left, right, l1_factor, ssim_factor, gradient
+        )
+
+
+@njit(error_model="numpy", cache=True)
+@no_type_check
+def chunks(count):
+    """Number of chunks of ``count`` values."""
+    return (count + CHUNK - 1) // CHUNK
+
+
+@njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
+@no_type_check
+def _absolute_chunk(values, targets, weights, share, gradient):
+    """One chunk of `absolute`: its sum."""
+    total = _ZERO
+    for i in range(values.shape[0]):
+        a, b = values[i], targets[i]
+        weight = weights[i] if weights.shape[0] > 0 else _ONE
+        total += weight * abs(a - b)
+        gradient[i] = share * weight * (_f4(a > b) - _f4(a < b))
+    return total
+
+
+@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@no_type_check
+def absolute(values, targets, weights, share, sums, gradient):
+    """Weighted sums of |values - targets|, and the gradient of ``share`` times all of them.
+
+    Inputs: values and targets [N], weights [N] or empty. Outputs: sums float64 [chunks]; gradient [N].
+    """
+    for chunk in prange(chunks(values.shape[0])):
+        first, last = chunk * CHUNK, min(values.shape[0], (chunk + 1) * CHUNK)
+        sums[chunk] = _absolute_chunk(
+            values[first:last], targets[first:last], weights[first:last], share, gradient[first:last]
         )

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from .plugin import Kind
 from .registry import Entry, registry
 from .types import Capture, Photo
 
-_LIBRARIES = ("torch", "numpy", "numba", "scipy", "opencv-python-headless")
-"""Their results may change from one version to the next."""
-_NOT_RESULTS = ("cli", "testing", "configs")
-"""Parts of this package that no result depends on but through the configuration."""
+AROUND_THE_STAGES = (
+    "cli", "configs", "testing", "evaluation.py", "manifest.py", "ply.py", "portrait.py", "progress.py", "turntable.py"
+)  # fmt: skip
+"""Parts of this package that no stage's result depends on: they choose, show, store or measure."""
 _CODE = (".py", ".npz", ".npy", ".json", ".so", ".pyd")
 """Files of a package that results may depend on."""
 
@@ -46,8 +47,9 @@ def of_source(path: Path, given: Photo | Capture) -> str:
 
 
 @cache
-def of_package(name: str) -> str:
-    """A hash of everything in an importable package, so that results of edited code are never mixed up."""
+def of_package(name: str, without: tuple[str, ...] = ()) -> str:
+    """A hash of everything in an importable package but what lies at the top of it and is named in ``without``, so
+    that results of edited code are never mixed up."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ImportError(f"{name} has no code to take a fingerprint of")
@@ -55,20 +57,43 @@ def of_package(name: str) -> str:
     if spec.submodule_search_locations is None:
         return of_file(origin)
     files = (path.relative_to(origin.parent) for path in origin.parent.rglob("*") if path.is_file())
-    counted = sorted(path for path in files if path.parts[0] not in _NOT_RESULTS and path.suffix in _CODE)
+    counted = sorted(path for path in files if path.parts[0] not in without and path.suffix in _CODE)
     return digest([(path.as_posix(), of_file(origin.parent / path)) for path in counted])
 
 
 @cache
+def of_libraries(distribution: str) -> str:
+    """A hash of the versions of all that a distribution requires, whose results may change from one to the next.
+
+    Of the extras, those that are installed count, but ``dev`` does not.
+    """
+    try:
+        lines = requires(distribution) or []
+    except PackageNotFoundError:  # a plugin in development, see `registry`
+        return digest()
+    names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if not re.search(r"extra\s*==\s*.dev\b", line)}
+    return digest([(name, _version(name)) for name in sorted(names)])
+
+
+def _version(distribution: str) -> str | None:
+    """The installed version; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
 def of_core() -> str:
-    """A hash of this package and of the libraries it calculates with."""
-    return digest(of_package("instax3d"), [(name, version(name)) for name in _LIBRARIES])
+    """A hash of this package, as far as results depend on it, and of the libraries it calculates with."""
+    return digest(of_package("instax3d", AROUND_THE_STAGES), of_libraries("instax3d"))
 
 
 def of_entry(entry: Entry) -> str:
-    """A hash of a plugin's name and code."""
+    """A hash of a plugin's name and code, and of the libraries it calculates with."""
     package = entry.spec.target.partition(":")[0].partition(".")[0]
-    return digest(entry.qualified, entry.provider.version, of_package(package))
+    provider = entry.provider
+    return digest(entry.qualified, provider.version, of_package(package), of_libraries(provider.distribution))
 
 
 def of_choice(choice: Choice) -> str:

@@ -1,4 +1,4 @@
-"""How far an image is from its target: the training loss of 3D Gaussian Splatting, and PSNR and SSIM for evaluation.
+"""How far an image is from its target: the training losses, and PSNR and SSIM for evaluation.
 
 SSIM is that of 3DGS (Kerbl et al. 2023): an 11x11 Gaussian window of sigma 1.5 over zero padding, constants 0.01^2 and
 0.03^2, averaged over pixels and channels.
@@ -92,6 +92,40 @@ def photometric_loss(
         return loss
     loss = (1 - ssim_weight) * (image - target).abs() + ssim_weight * (1 - _ssim_map(image, target))
     return (loss if weight is None else weight * loss).mean()
+
+
+class _CpuCoverageLoss(torch.autograd.Function):
+    """The value and its gradient in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, alpha: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        values, targets = (t.contiguous().numpy().reshape(-1) for t in (alpha, target))
+        weights = _NO_WEIGHTS.reshape(-1) if weight is None else weight.contiguous().numpy().reshape(-1)
+        gradient, sums = torch.empty(alpha.shape), np.empty(kernels.chunks(len(values)))
+        kernels.absolute(values, targets, weights, np.float32(1 / len(values)), sums, gradient.numpy().reshape(-1))
+        ctx.save_for_backward(gradient)
+        return torch.tensor(sums.sum() / len(values), dtype=torch.float32)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad, None, None
+
+
+def coverage_loss(
+    alpha: Float[Tensor, "views 1 h w"],
+    target: Float[Tensor, "views 1 h w"],
+    *,
+    weight: Float[Tensor, "views 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """The mean over pixels of ``weight * |alpha - target|``. Differentiable with respect to ``alpha`` alone."""
+    if alpha.device.type == "cpu":
+        target, weight = target.detach().float(), None if weight is None else weight.detach().float()
+        loss: Tensor = _CpuCoverageLoss.apply(alpha.float(), target, weight)
+        return loss
+    wrong = (alpha - target).abs()
+    return (wrong if weight is None else weight * wrong).mean()
 
 
 def psnr(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views"]:

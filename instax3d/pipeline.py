@@ -27,14 +27,14 @@ from .errors import IncompatiblePipelineError
 from .evaluation import evaluate
 from .fingerprint import of_source, stage_keys
 from .images import to_uint8
-from .interfaces import LandmarkDetector, MeshPrior, Renderer, Representation, ViewGenerator
+from .interfaces import LandmarkDetector, MeshPrior, Renderer, ViewGenerator
 from .manifest import new_manifest
 from .photo import read_photo
-from .photometric import photometric_loss
+from .photometric import coverage_loss, photometric_loss
 from .plugin import Kind
 from .portrait import Orbit, Portrait
 from .progress import Progress, Silent, Stages
-from .training import PortraitModule, StepReport, load_checkpoint, scene_extent, train, view_order
+from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
 from .types import Capture, Gaussians, HeadMesh, Photo, Views
 
 T = TypeVar("T")
@@ -92,13 +92,15 @@ def create(
 
 
 def warm_up(config: RunConfig) -> float:
-    """Let every chosen plugin, and the loss, do once what would slow the first portrait down; returns the seconds."""
+    """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
     config = config.on(resolve_device(config.device))
     for kind in config.choices:
         config.build(kind).warmup()
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
-    photometric_loss(image, torch.rand(1, 3, 16, 16)).backward()
+    (
+        photometric_loss(image, torch.rand(1, 3, 16, 16)) + coverage_loss(image[:, :1], torch.rand(1, 1, 16, 16))
+    ).backward()
     return time.perf_counter() - since
 
 
@@ -208,31 +210,20 @@ def with_faces(views: Views, detector: LandmarkDetector[Any]) -> Views:
 
 
 def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views) -> Construction:
-    config, progress = run.config, run.stages.progress
-    representation: Representation[Any] = run.config.build(Kind.REPRESENTATION)
-    representation.initialise(mesh, views, seed=config.seed)
+    progress = run.stages.progress
 
     def told(report: StepReport) -> None:
         progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
 
-    module = PortraitModule(
-        representation,
-        run.config.build(Kind.DENSIFIER),
-        renderer,
-        views,
-        config.training,
-        scene_scale=scene_extent(views.cameras, mesh.vertices.mean(0)),
-        on_step=told,
-    )
+    module, order = assemble(run.config, mesh, views, renderer, on_step=told)
     checkpoint = run.cache.path("construct", run.keys["construct"], ".ckpt") if run.cache else None
     if checkpoint is not None:
         _take_up(run, module, checkpoint)
-    order = view_order(views, config.training.iterations, config.training.photo_share, config.seed)
     train(module, order, device=renderer.device_type, checkpoint=checkpoint)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    representation.to("cpu")
-    return Construction(representation.gaussians().detach(), module.losses)
+    module.to("cpu")
+    return Construction(module.representation.gaussians().detach(), module.losses)
 
 
 def _take_up(run: _Run, module: PortraitModule, checkpoint: Path) -> None:

@@ -1,5 +1,6 @@
 """Results of stages are found again when nothing they depend on has changed, and only then."""
 
+import ast
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,42 @@ def test_edited_code_is_other_code(tmp_path, monkeypatch):
     assert fingerprint.of_package.__wrapped__("some_plugin") == before
     (package / "__init__.py").write_text("x = 1")
     assert fingerprint.of_package.__wrapped__("some_plugin") != before
+
+
+def test_what_lies_around_the_stages_is_used_by_no_stage():
+    """Its code is no part of a fingerprint, so only what composes the stages may import it."""
+    package = Path(fingerprint.__file__).parent
+    outside = {Path(name).stem for name in fingerprint.AROUND_THE_STAGES}
+    assert outside <= {path.stem for path in package.iterdir()}
+    inside = [
+        path
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] not in fingerprint.AROUND_THE_STAGES
+    ]
+    inside += (package.parent / "plugins").rglob("*.py")
+    users = set()
+    for path in inside:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{name}" for name in names] if node.level or "instax3d" in node.module else []
+            if any(outside & set(name.split(".")[:2]) for name in names):
+                users.add(path.relative_to(package.parent).as_posix())
+    assert users <= {"instax3d/__init__.py", "instax3d/pipeline.py"}
+
+
+def test_every_library_that_a_distribution_requires_counts(monkeypatch):
+    wanted = ["dlib-bin>=19", "gsplat (>=1.5)", "torch ; python_version > '3'", "diffusers>=1; extra == 'sv3d'"]
+    monkeypatch.setattr(fingerprint, "requires", lambda name: [*wanted, "ruff>=0.6 ; extra == 'dev'"])
+    installed, before = fingerprint.version, fingerprint.of_libraries.__wrapped__("some")
+    for changed in ("dlib-bin", "gsplat", "torch", "diffusers", "ruff"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "version", lambda name, it=changed: "99" if name == it else installed(name))
+            assert (fingerprint.of_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
+
+
+def test_a_plugin_that_is_not_installed_requires_nothing():
+    assert fingerprint.of_libraries("(development)")
 
 
 def test_a_source_is_known_by_its_contents(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
-from instax3d.photometric import photometric_loss, psnr, ssim
+from instax3d.photometric import coverage_loss, photometric_loss, psnr, ssim
 
 
 def _reference_ssim(image, target):
@@ -101,6 +101,21 @@ def test_equal_images_cost_nothing_and_pull_nowhere():
 def test_no_gradient_is_made_where_none_is_wanted():
     image, target, _ = _images(1, 8, 8)
     assert not photometric_loss(image, target).requires_grad
+
+
+@settings(max_examples=12, deadline=None)
+@given(views=st.integers(1, 3), height=st.integers(1, 300), width=st.integers(1, 40), weighted=st.booleans())
+def test_coverage_loss_and_its_gradient(views, height, width, weighted):
+    image, target, weight = _images(views, height, width)
+    alpha, target = image[:, :1].clone().requires_grad_(), target[:, :1]
+    target[..., ::2] = alpha.detach()[..., ::2]  # equal pixels pull nowhere
+    loss = coverage_loss(alpha, target, weight=weight if weighted else None)
+    exact = alpha.detach().double().requires_grad_()
+    expected = ((exact - target).abs() * (weight.double() if weighted else 1)).mean()
+    (3 * loss).backward()
+    (3 * expected).backward()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(alpha.grad.double(), exact.grad, rtol=1e-5, atol=1e-10)
 
 
 def test_psnr_and_ssim():

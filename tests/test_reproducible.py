@@ -14,9 +14,10 @@ SCRIPT = """
 import hashlib
 import instax3d
 import torch
-from instax3d.photometric import photometric_loss
-from instax3d.testing import toy_cameras, toy_gaussians
+from instax3d.photometric import coverage_loss, photometric_loss
+from instax3d.testing import toy_cameras, toy_gaussians, toy_mesh
 from instax3d_cpu import rasterization
+from instax3d_triangles.placement import constraint, frames_of, place
 
 def show(name, tensor):
     print(name, hashlib.sha256(tensor.detach().numpy().tobytes()).hexdigest())
@@ -42,6 +43,21 @@ loss = photometric_loss(picture, pictures[1], weight=pictures[1][:, :1])
 loss.backward()
 show("loss", loss)
 show("gradient of the loss", picture.grad)
+coverage = pictures[0][:, :1].clone().requires_grad_()
+loss = coverage_loss(coverage, pictures[1][:, :1], weight=pictures[1][:, 1:2])
+loss.backward()
+show("loss of coverage", loss)
+show("gradient of coverage", coverage.grad)
+
+mesh, g = toy_mesh(), toy_gaussians(3000)
+leaves = [t.detach().requires_grad_() for t in (g.means, g.quats, g.scales)]
+placed = place(frames_of(mesh.vertices, mesh.faces), torch.arange(3000) % len(mesh.faces), *leaves)
+held = constraint(leaves[0], leaves[2], 2 * g.means, g.opacities / 100, g.opacities)
+sum((part * part).sum() for part in (*placed, *held)).backward()
+for name, part in zip(("placed means", "quats", "scales", "position", "scale"), (*placed, *held)):
+    show(name, part)
+for name, leaf in zip(("means", "quats", "scales"), leaves):
+    show("residual " + name, leaf.grad)
 """
 
 
@@ -53,4 +69,4 @@ def test_the_first_process_computes_what_later_ones_do(tmp_path):
         for _ in range(2)
     ]
     assert said[0].stdout == said[1].stdout
-    assert len(said[0].stdout.splitlines()) == 16
+    assert len(said[0].stdout.splitlines()) == 26

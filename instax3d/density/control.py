@@ -4,7 +4,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from gsplat.strategy.ops import duplicate, remove, reset_opa, split
@@ -18,6 +18,7 @@ from .gradients import ScreenGradients
 from .options import DensityOptions
 
 C = TypeVar("C", bound=DensityOptions)
+Gradient = Literal["signed", "absolute"]
 
 _RESET_OPACITY = 0.01
 """What opacities are lowered to (3DGS)."""
@@ -54,16 +55,19 @@ class AdaptiveDensity(Densifier[C]):
 
     def __init__(self, config: C) -> None:
         super().__init__(config)
-        self.gradients = {"signed": ScreenGradients(absolute=False)}
-        if self.absgrad:
-            self.gradients["absolute"] = ScreenGradients(absolute=True)
+        self.gradients = {kind: ScreenGradients(absolute=kind == "absolute") for kind in self.gathers()}
+
+    @abc.abstractmethod
+    def gathers(self) -> tuple[Gradient, ...]:
+        """Which gradients `choose` goes by; the absolute ones need ``absgrad``."""
 
     @abc.abstractmethod
     def choose(self, small: Bool[Tensor, "n"]) -> Choice:
         """What should grow, judged by `gradients`; ``small`` Gaussians will be cloned, others split."""
 
     def before_backward(self, step: DensifyStep) -> None:
-        step.render.info["means2d"].retain_grad()
+        if "signed" in self.gradients:
+            step.render.info["means2d"].retain_grad()
 
     def after_backward(self, step: DensifyStep) -> DensifyReport:
         config = self.config

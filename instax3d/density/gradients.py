@@ -31,14 +31,14 @@ class ScreenGradients:
         """Take the gradients of one step, after its backward pass."""
         info = step.render.info
         means2d = info["means2d"]
-        half = torch.tensor([info["width"] / 2, info["height"] / 2]) * info["n_cameras"]
-        norms = ((means2d.absgrad if self.absolute else means2d.grad) * half.to(means2d)).norm(dim=-1)
-        seen = (info["radii"] > 0).all(-1) & (norms > 0)
+        x, y = (means2d.absgrad if self.absolute else means2d.grad).unbind(-1)
+        half = 0.5 * info["n_cameras"]
+        norms = torch.hypot(x * (half * info["width"]), y * (half * info["height"]))
         if self._sums is None or self._counts is None:
             self._sums = torch.zeros_like(norms[0])
             self._counts = torch.zeros_like(norms[0])
-        self._sums += (norms * seen).sum(0)
-        self._counts += seen.sum(0)
+        self._sums += norms.sum(0)
+        self._counts += (norms > 0).sum(0)
 
     def mean(self) -> Float[Tensor, "n"]:
         """The mean of each Gaussian, 0 where no step drew it.

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from instax3d.density.control import AdaptiveDensity, Choice
+from instax3d.density.control import AdaptiveDensity, Choice, Gradient
 
 from .config import AbsGSConfig
 
@@ -17,6 +17,9 @@ class AbsGS(AdaptiveDensity[AbsGSConfig]):
     """Grows Gaussians whose pixels pull hard, whether or not they agree where to."""
 
     absgrad = True
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return ("absolute",) if self.config.clone_grad2d is None else ("absolute", "signed")
 
     def choose(self, small: Bool[Tensor, "n"]) -> Choice:
         excess = self.gradients["absolute"].mean() / self.config.grow_grad2d

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from instax3d.density.control import AdaptiveDensity, Choice
+from instax3d.density.control import AdaptiveDensity, Choice, Gradient
 
 from .config import GOFConfig
 
@@ -17,6 +17,9 @@ class GOF(AdaptiveDensity[GOFConfig]):
 
     absgrad = True
     jitter = True
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return "signed", "absolute"
 
     def choose(self, small: Bool[Tensor, "n"]) -> Choice:
         signed, absolute = self.gradients["signed"].mean(), self.gradients["absolute"].mean()

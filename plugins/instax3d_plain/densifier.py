@@ -4,7 +4,7 @@
 from jaxtyping import Bool
 from torch import Tensor
 
-from instax3d.density.control import AdaptiveDensity, Choice
+from instax3d.density.control import AdaptiveDensity, Choice, Gradient
 from instax3d.interfaces import Densifier
 from instax3d.types import DensifyReport, DensifyStep
 
@@ -13,6 +13,9 @@ from .config import DefaultConfig, NoneConfig
 
 class DefaultDensity(AdaptiveDensity[DefaultConfig]):
     """Grows Gaussians that their pixels, summed, pull somewhere (Instax3D, Eq. 7)."""
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return ("signed",)
 
     def choose(self, small: Bool[Tensor, "n"]) -> Choice:
         excess = self.gradients["signed"].mean() / self.config.grow_grad2d

@@ -7,59 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch.nn import functional
 
-from instax3d.geometry import matrix_to_quat, quat_multiply, triangle_frames
+from instax3d.geometry import triangle_frames
 from instax3d.start.surface import SurfaceRepresentation, SurfaceStart, from_y_axis
 from instax3d.types import Gaussians, HeadMesh
 
 from .config import TrianglesConfig
-
-
-def bind(
-    vertices: Float[Tensor, "vertices 3"],
-    faces: Int[Tensor, "faces 3"],
-    binding: Int[Tensor, "n"],
-    means: Float[Tensor, "n 3"],
-    quats: Float[Tensor, "n 4"],
-    scales: Float[Tensor, "n 3"],
-) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 4"], Float[Tensor, "n 3"]]:
-    """Eq. 6: mu = s_tri R_tri dmu + mu_tri, R = R_tri dR, s = s_tri ds, for residuals of Gaussians tied to triangles.
-
-    Args:
-        binding: the triangle of each Gaussian.
-        means, quats, scales: residuals dmu, dR (wxyz) and ds (positive), in the units of the triangle.
-    """
-    return TriangleFrames.of(vertices, faces, binding).place(means, quats, scales)
-
-
-class TriangleFrames:
-    """The triangle frame of each Gaussian."""
-
-    def __init__(
-        self,
-        centres: Float[Tensor, "n 3"],
-        rotations: Float[Tensor, "n 3 3"],
-        quats: Float[Tensor, "n 4"],
-        sizes: Float[Tensor, "n"],
-    ) -> None:
-        self.centres, self.quats, self.sizes = centres, quats, sizes[:, None]
-        self.axes = sizes[:, None, None] * rotations
-
-    @classmethod
-    def of(
-        cls, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], binding: Int[Tensor, "n"]
-    ) -> "TriangleFrames":
-        """Those of Gaussians tied to the triangles ``binding``."""
-        centres, rotations, sizes = triangle_frames(vertices, faces)
-        return cls(centres[binding], rotations[binding], matrix_to_quat(rotations)[binding], sizes[binding])
-
-    def place(
-        self, means: Float[Tensor, "n 3"], quats: Float[Tensor, "n 4"], scales: Float[Tensor, "n 3"]
-    ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 4"], Float[Tensor, "n 3"]]:
-        """Residuals to the world."""
-        world = torch.einsum("nij,nj->ni", self.axes, means) + self.centres
-        return world, quat_multiply(self.quats, functional.normalize(quats, dim=-1)), self.sizes * scales
+from .placement import constraint, frames_of, place
 
 
 class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
@@ -79,11 +33,19 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         super().__init__(config)
         self.register_buffer("vertices", torch.zeros(0, 3))
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.int64))
-        self._rest: tuple[Tensor, TriangleFrames] | None = None
+        self.register_buffer("frames", torch.zeros(0, 0))
+
+    def warmup(self) -> None:
+        """Compile the kernels."""
+        frames = frames_of(torch.eye(3), torch.tensor([[0, 1, 2]]))
+        means, quats, scales = (torch.ones(1, k, requires_grad=True) for k in (3, 4, 3))
+        held = constraint(means, scales, torch.zeros(1, 3), torch.zeros(1), torch.zeros(1))
+        parts = [*place(frames, torch.zeros(1, dtype=torch.int64), means, quats, scales), *held]
+        torch.stack([part.sum() for part in parts]).sum().backward()
 
     def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self.vertices, self.faces = mesh.vertices.clone(), mesh.faces.clone()
-        self._rest = None
+        self.frames = frames_of(self.vertices, self.faces)
         config, points, on_mesh = self.config, start.points, len(start.faces)
         binding = torch.cat([start.faces, self._nearest_faces(points.positions[on_mesh:])])
         centres, rotations, sizes = (part[binding] for part in triangle_frames(self.vertices, self.faces))
@@ -108,31 +70,18 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         centres = triangle_frames(self.vertices, self.faces)[0]
         return torch.from_numpy(cKDTree(centres.numpy()).query(positions.numpy(), workers=-1)[1])
 
-    def _frames(self) -> TriangleFrames:
-        """Frames on the unmoved mesh, kept until the binding or the device changes."""
-        binding = self.splats["binding"]
-        if self._rest is None or self._rest[0] is not binding or self._rest[1].centres.device != binding.device:
-            self._rest = binding, TriangleFrames.of(self.vertices, self.faces, binding)
-        return self._rest[1]
-
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
         splats = self.splats
+        frames = self.frames if vertices is None else frames_of(vertices, self.faces)
         residuals = splats["means"], splats["quats"], splats["scales"].exp()
-        if vertices is None:
-            means, quats, scales = self._frames().place(*residuals)
-        else:
-            means, quats, scales = bind(vertices, self.faces, splats["binding"], *residuals)
+        means, quats, scales = place(frames, splats["binding"], *residuals)
         return Gaussians(means, quats, scales, splats["opacities"].sigmoid(), self.harmonics())
 
     def means_rate(self) -> float:
         return self.config.means_rate
 
     def regularisation(self) -> Mapping[str, Float[Tensor, ""]]:
-        """The geometry constraint: mean over Gaussians of the excess of |dmu - anchor| and of the largest ds."""
+        """The geometry constraint."""
         splats, config = self.splats, self.config
-        drift = (splats["means"] - splats["anchors"]).norm(dim=-1) - splats["reaches"]
-        excess = splats["scales"].amax(1).exp() - splats["limits"]
-        return {
-            "position": config.position_weight * drift.relu().mean(),
-            "scale": config.scale_weight * excess.relu().mean(),
-        }
+        position, scale = constraint(*(splats[name] for name in ("means", "scales", "anchors", "reaches", "limits")))
+        return {"position": config.position_weight * position, "scale": config.scale_weight * scale}
