@@ -165,6 +165,33 @@ def _noisy(pixels: Pixels) -> Pixels:
     return pixels + np.random.default_rng(0).normal(0, 0.05, pixels.shape).astype(np.float32)
 
 
+def with_glasses(known: Known, tint: float) -> Version:
+    """Dark frames drawn over the eyes, with lenses that let 1 - ``tint`` of the light through."""
+    marks = known.photo.face.landmarks.numpy().astype(np.float64)
+    eyes = [marks[36:42].mean(0), marks[42:48].mean(0)]
+    apart = eyes[1] - eyes[0]
+    distance, angle = float(np.hypot(*apart)), float(np.degrees(np.arctan2(apart[1], apart[0])))
+    # drawn at four times the size against steps
+    fine, thick = 4, max(1, round(4 * 0.07 * distance))
+    lens = np.zeros([fine * n for n in known.alpha.shape], np.float32)
+    frame = lens.copy()
+
+    def at(point: ndarray) -> tuple[int, int]:
+        x, y = (fine * point).round().astype(int)
+        return int(x), int(y)
+
+    radii = (round(fine * 0.37 * distance), round(fine * 0.29 * distance))
+    for eye in eyes:
+        cv2.ellipse(lens, at(eye), radii, angle, 0, 360, 1.0, -1)
+        cv2.ellipse(frame, at(eye), radii, angle, 0, 360, 1.0, thick)
+    cv2.line(frame, at(eyes[0] + 0.37 * apart), at(eyes[1] - 0.37 * apart), 1.0, thick)
+    for eye, sign, temple in ((eyes[0], -1, marks[0]), (eyes[1], 1, marks[16])):
+        cv2.line(frame, at(eye + sign * 0.37 * apart), at(temple), 1.0, thick)
+    size = known.alpha.shape[::-1]
+    lens, frame = (cv2.resize(part, size, interpolation=cv2.INTER_AREA)[..., None] for part in (lens, frame))
+    return Version(known.pixels * (1 - tint * lens) * (1 - frame) + 0.06 * frame, np.eye(2, 3))
+
+
 VARIANTS: Mapping[str, Callable[[Known], Version]] = {
     "tight crop": lambda known: cropped(known, (0.35, 0.15, 0.15)),
     "loose crop": lambda known: cropped(known, (0.8, 0.8, 0.6)),
@@ -179,6 +206,8 @@ VARIANTS: Mapping[str, Callable[[Known], Version]] = {
     "JPEG 25": same_place(lambda pixels: pixels, quality=25),
     "blurred": blurred,
     "noise": same_place(_noisy),
+    "glasses": lambda known: with_glasses(known, 0.05),
+    "sunglasses": lambda known: with_glasses(known, 0.8),
     "on white": lambda known: on_ground(known, _plain(1.0)),
     "on grey": lambda known: on_ground(known, _plain(0.55)),
     "on black": lambda known: on_ground(known, _plain(0.02)),

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_template.generator import Person, level_orbit, reconstruct, turntable_centre
+from instax3d_template.generator import Person, photo_orbit, reconstruct, turntable_centre
 from instax3d_template.scene import Scene
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -155,7 +155,7 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
     given = detector.descriptor(to_uint8(photo.image), photo.face)
     centre = turntable_centre(scene)
     distances: dict[str, float | None] = {}
-    cameras = level_orbit(AZIMUTHS, centre, SIZE)
+    cameras = photo_orbit(person.head, AZIMUTHS, centre, SIZE)
     for azimuth, viewmat, K in zip(AZIMUTHS, cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True):
         drawn = painter.draw(viewmat, K, SIZE)
         pixels = to_uint8(torch.from_numpy(drawn.image).permute(2, 0, 1))

@@ -37,11 +37,14 @@ class Orbit:
     focal: float
     """Pixels, for images of ``size``."""
     size: int
+    elevation_deg: float = 0.0
+    """Height from which the turntable is seen, as most of the views were."""
 
-    def cameras(self, azimuths_deg: list[float], elevation_deg: float = 0.0) -> Cameras:
-        """One camera per azimuth; 0 is in front of the face."""
+    def cameras(self, azimuths_deg: list[float], elevation_deg: float | None = None) -> Cameras:
+        """One camera per azimuth; 0 is in front of the face. From the turntable's own height unless told otherwise."""
+        height = self.elevation_deg if elevation_deg is None else elevation_deg
         about_origin = orbit(
-            azimuths_deg, [elevation_deg] * len(azimuths_deg), radius=self.radius, focal=self.focal, size=self.size
+            azimuths_deg, [height] * len(azimuths_deg), radius=self.radius, focal=self.focal, size=self.size
         )
         to_head = torch.eye(4)
         to_head[:3, :3] = self.axes.T
@@ -59,6 +62,7 @@ class Orbit:
             "radius": self.radius,
             "focal": self.focal,
             "size": self.size,
+            "elevation_deg": self.elevation_deg,
         }
 
     @classmethod
@@ -69,6 +73,7 @@ class Orbit:
             float(values["radius"]),
             float(values["focal"]),
             int(values["size"]),
+            float(values.get("elevation_deg", 0.0)),  # older portraits have none
         )
 
     @classmethod
@@ -77,10 +82,12 @@ class Orbit:
         middle = (mesh.vertices.amin(0) + mesh.vertices.amax(0)) / 2
         axes = _upright(torch.eye(3) if mesh.axes is None else mesh.axes, cameras)
         centre = _nearest_to_optical_axes(cameras, middle)
-        radius = float((cameras.centres - centre).norm(dim=1).median())
+        outward = cameras.centres - centre
+        radius = float(outward.norm(dim=1).median())
+        height = float((outward @ axes[:, 1] / outward.norm(dim=1)).clamp(-1, 1).asin().rad2deg().median())
         size = max(cameras.width, cameras.height)
         size -= size % 2  # video codecs want even sizes
-        return cls(centre, axes, radius, float(cameras.Ks[:, 0, 0].median()), size)
+        return cls(centre, axes, radius, float(cameras.Ks[:, 0, 0].median()), size, height)
 
 
 def _upright(head: Float[Tensor, "3 3"], cameras: Cameras) -> Float[Tensor, "3 3"]:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from instax3d_template.framing import Crop
-from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW, level_orbit
+from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
 
 from instax3d import registry
+from instax3d.cameras import orbit
 from instax3d.images import to_uint8
 from instax3d.mesh import vertex_normals
 from instax3d.mesh_raster import project, rasterise
@@ -19,7 +20,7 @@ from instax3d.photo import read_photo
 from instax3d.plugin import Kind
 from instax3d.types import Capture, Face, Photo
 
-SIDE, FOCAL, AZIMUTH = 480, 900.0, 14.0
+SIDE, FOCAL, AZIMUTH, ELEVATION = 480, 900.0, 14.0, 9.0
 SKIN, HAIR, CLOTH, FEATURES = (0.85, 0.65, 0.55), (0.25, 0.17, 0.1), (0.2, 0.3, 0.55), (0.9, 0.1, 0.9)
 VIEWS, SIZE = 8, 128
 
@@ -38,7 +39,8 @@ def toy() -> Photo:
     model = mannequin()
     vertices = model(model.neutral())
     places, faces = vertices.numpy().astype(np.float64), model.faces.numpy()
-    viewmat = level_orbit([AZIMUTH], np.array([0.0, 0.02, 0.0]), SIDE).viewmats[0].double().numpy()
+    camera = orbit([AZIMUTH], [ELEVATION], radius=DISTANCE, size=SIDE, focal=FOCAL, centre=(0.0, 0.02, 0.0))
+    viewmat = camera.viewmats[0].double().numpy()
     K = np.array([[FOCAL, 0, SIDE / 2], [0, FOCAL, SIDE / 2], [0, 0, 1]])
     colours = np.tile(SKIN, (len(places), 1))
     colours[model.regions["scalp"].numpy()] = HAIR
@@ -79,7 +81,7 @@ def test_the_views_are_as_asked(views):
     assert bool((corners > 0.999).all()), "the background is white"
 
 
-def test_all_but_the_photo_stand_on_the_level_orbit(views):
+def test_all_but_the_photo_stand_on_one_orbit_as_high_as_the_photo(views):
     others = [k for k in range(VIEWS) if k != views.photo_index]
     assert np.allclose(azimuths(views)[others], np.arange(VIEWS)[others] * 360 / VIEWS, atol=1.5)
     assert np.ptp(centres(views)[others, 1]) < 1e-4
@@ -87,6 +89,14 @@ def test_all_but_the_photo_stand_on_the_level_orbit(views):
     assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
     middle = centres(views)[others][:, [0, 2]]
     assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)
+
+
+def test_the_face_is_seen_from_as_high_as_in_the_photo(views):
+    face = np.array([0.0, 0.0, 0.08])
+    towards = centres(views) - face
+    height = np.degrees(np.arcsin(towards[:, 1] / np.linalg.norm(towards, axis=1)))
+    assert height[0] > 4
+    assert height[[1, -1]] == pytest.approx(height[0], abs=1.0)
 
 
 def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views):

@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from instax3d.cameras import orbit
 from instax3d.errors import PortraitError
+from instax3d.portrait import Orbit
 from instax3d.turntable import write_contact_sheet, write_video
+from instax3d.types import HeadMesh
 
 
 def coloured(*colours: tuple[float, float, float], height: int = 32, width: int = 48) -> torch.Tensor:
@@ -107,3 +110,13 @@ def test_a_large_sheet_is_reduced(tmp_path: Path):
     write_contact_sheet(tmp_path / "sheet.png", coloured((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), height=1500, width=1500))
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.size == (2 * 1024 + 4, 1024)
+
+
+def test_the_turntable_is_seen_from_as_high_as_the_views():
+    views = orbit([0.0, 90.0, 180.0, 270.0], [12.0] * 4, radius=0.8, size=64, focal=100.0, centre=(0.0, 0.1, 0.0))
+    corners = torch.tensor([[-0.1, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.2, 0.1]])
+    turntable = Orbit.around(HeadMesh(corners, torch.tensor([[0, 1, 2]])), views)
+    assert turntable.elevation_deg == pytest.approx(12.0, abs=0.2)
+    assert torch.allclose(turntable.turn(4).centres, views.centres, atol=0.005)
+    assert turntable.cameras([0.0], 0.0).centres[0, 1] == pytest.approx(float(turntable.centre[1]))
+    assert Orbit.from_dict(turntable.to_dict()).elevation_deg == turntable.elevation_deg

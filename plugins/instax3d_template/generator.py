@@ -37,6 +37,8 @@ FIELD_OF_VIEW = 33.8
 """Degrees across a view: SV3D's, which the paper's orbit uses."""
 DISTANCE = 0.78
 """From the turntable's axis to the camera, metres: head and shoulders fill the frame."""
+HIGHEST = 25.0
+"""Degrees by which the orbit's cameras may stand above or below the turntable's centre."""
 _HEADROOM = 0.175
 """The view's centre lies this far below the top of the bald head, metres."""
 
@@ -62,7 +64,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
     """
 
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
-        """Views on a level orbit, the one nearest to the photo's own direction replaced by the photo.
+        """Views on an orbit as high as the photo's camera, the one nearest to the photo replaced by the photo itself.
 
         The world is the head's: metres, upright, the face looks along +z.
 
@@ -79,7 +81,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
         azimuths[index] = camera.azimuth
         centre = turntable_centre(scene)
-        cameras = level_orbit(azimuths.tolist(), centre, size)
+        cameras = photo_orbit(person.head, azimuths.tolist(), centre, size)
         crop = photo_crop(person, centre, size)
         cameras.viewmats[index] = _float(camera.viewmat)
         cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
@@ -171,10 +173,24 @@ def turntable_centre(scene: Scene) -> Float[ndarray, "3"]:
     return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
 
 
-def level_orbit(azimuths: Sequence[float], centre: Float[ndarray, "3"], size: int) -> Cameras:
-    """Level cameras that look at the turntable's centre."""
-    level = [0.0] * len(azimuths)
-    return orbit(azimuths, level, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, centre=centre.tolist())
+def photo_orbit(head: Head, azimuths: Sequence[float], centre: Float[ndarray, "3"], size: int) -> Cameras:
+    """Cameras that look at the turntable's centre, all from the height from which the photo looks at the face.
+
+    SV3D's static orbit: a face seen from elsewhere than in its photo is less like it, and more of it is guessed.
+    """
+    heights = [orbit_elevation(head, centre)] * len(azimuths)
+    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, centre=centre.tolist())
+
+
+def orbit_elevation(head: Head, centre: Float[ndarray, "3"]) -> float:
+    """Degrees at which the orbit's camera at the photo's azimuth sees the face from the photo's own direction."""
+    face = head.landmarks[17:].mean(0)
+    towards = head.camera.centre - face
+    towards /= np.linalg.norm(towards)
+    # along the ray from the face to the photo's camera, out to the orbit's sphere
+    along = float((centre - face) @ towards)
+    place = face + (along + np.sqrt(DISTANCE**2 - ((centre - face) ** 2).sum() + along**2)) * towards - centre
+    return float(np.clip(np.degrees(np.arcsin(place[1] / DISTANCE)), -HIGHEST, HIGHEST))
 
 
 def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:

@@ -13,12 +13,16 @@ from .framing import WorkingSquare
 from .matting import dilate, erode, guided_filter, polygon_mask
 
 SKIN, HAIR, CLOTH = 1, 2, 3
-_FEATURES = ((17, 27), (36, 42), (42, 48), (48, 60))
+_BROWS, _LIDS = ((17, 22), (22, 27)), ((36, 42), (42, 48))
+_FEATURES = ((17, 27), *_LIDS, (48, 60))
 """Landmark ranges of brows, eyes and mouth: not the colour of skin."""
 _FAR = 60.0
 """Largest cost of a label: beyond this, colours say nothing more."""
 _UNKNOWN_CLOTH = 25.0
 """Cost of clothes whose colour is not known from below."""
+_DARKEST_SKIN, _GREYEST_SKIN, _MOST_HUE = 0.4, 0.35, 0.45
+"""Below the chin, skin has at least these shares of the face's lightness and chroma, and at most this tangent of the
+angle between both hues."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin colour on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
@@ -71,6 +75,20 @@ class _ColourModel:
         return nearest
 
 
+def _no_skin(lab: Float[ndarray, "s s 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "s s"]:
+    """Colours that this person's skin has in no light: much darker, greyer or of another hue.
+
+    Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large.
+    """
+    usual = np.median(skin, 0)
+    light = (lab[..., 0] + 16) / (usual[0] + 16)
+    chroma = max(float(np.hypot(*usual[1:])), 4.0)
+    relit = lab[..., 1:] / light[..., None] / chroma
+    along = relit @ (usual[1:] / chroma)
+    across = np.abs(relit @ (usual[[2, 1]] * [1, -1] / chroma))
+    return np.asarray((light < _DARKEST_SKIN) | (along < _GREYEST_SKIN) | (across > _MOST_HUE * along))
+
+
 def label_parts(
     square: WorkingSquare,
     alpha: Float[ndarray, "s s"],
@@ -95,6 +113,7 @@ def label_parts(
     for first, last in _FEATURES:
         plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
     from_skin = _ColourModel(lab[plain & person], 2).distance(lab)
+    no_skin = _no_skin(lab, lab[plain & person])
     skin_like = from_skin < 12
 
     over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
@@ -107,7 +126,8 @@ def label_parts(
 
     far = np.full(person.shape, _FAR, np.float32)
     from_hair = far if bald else _ColourModel(lab[seed], 3).distance(lab)
-    clothes = person & (below > 0.9) & (from_skin > 12) & (from_hair > 9)
+    clothes = person & (below > 0.15) & (from_skin > 12) & (from_hair > 9)
+    clothes &= (below > 0.9) | _opened(clothes & no_skin & (from_hair > 25), 2)
     surely = clothes & (below > 1.2)
     sample = surely if surely.sum() > 300 else clothes
     from_cloth = np.where(below > 0, _UNKNOWN_CLOTH, _FAR).astype(np.float32)
@@ -124,7 +144,7 @@ def label_parts(
     first = costs.argmin(0)
     bare = person & (first == 0) & (below > 0.1)
     if bare.sum() > 500:  # neck and shoulders are often lighter or darker than the face
-        both = np.concatenate([lab[plain & person], lab[bare & (from_skin < 30)]])
+        both = np.concatenate([lab[plain & person], lab[bare & (from_skin < 30) & ~no_skin]])
         costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
     smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
@@ -133,11 +153,27 @@ def label_parts(
     strays = (part == HAIR) & ~dilate(_touching(hair, rooted), 3)
     no_hair = np.where((smooth[0] < smooth[2]) | no_cloth, SKIN, CLOTH)
     part = np.where(strays, no_hair, part)
-    part[polygon_mask(marks[28:], size)] = SKIN  # brows, eyes and lips have other colours
+    part[polygon_mask(marks[28:], size) | _brows_and_lashes(part, marks, half)] = SKIN  # they have other colours
     islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
     part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     part = part.astype(np.uint8)
     return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel))
+
+
+def _brows_and_lashes(
+    part: UInt8[ndarray, "s s"], marks: Float[ndarray, "68 2"], half_width: float
+) -> Bool[ndarray, "s s"]:
+    """Around the eyes, and around brows that lie below bare skin: under a fringe, what is dark there is hair."""
+    size = len(part)
+    found = np.zeros(part.shape, bool)
+    for first, last in _LIDS:
+        found |= dilate(polygon_mask(marks[first:last], size), 4)
+    for first, last in _BROWS:
+        brow = dilate(polygon_mask(marks[first:last], size), 5)
+        above = polygon_mask(marks[first:last] - [0, 0.2 * half_width], size) & (part > 0)
+        if (part[above] == HAIR).sum() <= 0.5 * above.sum():
+            found |= brow
+    return found & (part > 0)
 
 
 def _occluder(
