@@ -205,4 +205,4 @@ def scan(folder: Path, *, size: int) -> Subject:
 
 def _scaled(face: Face, factor: float) -> Face:
     left, top, right, bottom = (factor * side for side in face.box)
-    return Face((left, top, right, bottom), face.score, face.landmarks * factor)
+    return Face((left, top, right, bottom), face.score, face.marks * factor)

@@ -14,6 +14,8 @@ from .types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
 Artefact = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and plain values."""
 
+_FACE = "face"
+"""Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
 _PIXELS = ("images", "alpha", "trust", "provenance")
 
 
@@ -42,7 +44,9 @@ def pack_views(views: Views) -> Artefact:
     faces = [views.faces[index] for index in found]
     tensors = {name: _packed(values) for name, values in _pixels(views).items()}
     tensors |= {"viewmats": cameras.viewmats, "Ks": cameras.Ks}
-    tensors["landmarks"] = torch.stack([face.landmarks for face in faces if face]) if faces else torch.zeros(0, 68, 2)
+    for index, face in zip(found, faces):
+        marks = {"": face.landmarks, **face.points} if face else {}
+        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in marks.items() if at is not None}
     values = {
         "size": [cameras.width, cameras.height],
         "names": list(cameras.names),
@@ -57,8 +61,10 @@ def unpack_views(artefact: Artefact) -> Views:
     tensors, values = artefact
     width, height = values["size"]
     faces: list[Face | None] = [None] * values["face_slots"]
-    for (index, (*box, score)), landmarks in zip(values["faces"].items(), tensors["landmarks"]):
-        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, landmarks)
+    for index, (*box, score) in values["faces"].items():
+        prefix = f"{_FACE} {index} "
+        marks = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
+        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, marks.pop("", None), marks)
     return Views(
         **{name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors},
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),

@@ -30,6 +30,9 @@ SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (K
 
 _WHEN = "when"
 
+PHOTO_NEEDS = frozenset({"landmarks68"})
+"""What the gate that judges photos needs of the landmark detector."""
+
 AUTOMATIC = "auto"
 """Instead of a renderer's name: the one that suits the device."""
 
@@ -412,22 +415,29 @@ def _origin_of(layers: Layers, key: str) -> str:
     return next((origin for name, origin in layers.origins.items() if f"{name}.".startswith(f"{key}.")), "defaults")
 
 
-def references(config: PluginConfig) -> dict[str, tuple[Kind, str]]:
-    """Fields of a config that name another plugin (`PluginRef`): field to kind and name."""
+def references(config: PluginConfig) -> dict[str, tuple[PluginRef, str]]:
+    """Fields of a config that name another plugin: field to its mark and the name."""
     found = {}
     for name, info in type(config).model_fields.items():
         marks = [mark for mark in info.metadata if isinstance(mark, PluginRef)]
         if marks:
-            found[name] = (marks[0].kind, getattr(config, name))
+            found[name] = (marks[0], getattr(config, name))
     return found
 
 
 def _dangling_references(slot: str, config: PluginConfig, plugins: Registry) -> Iterable[Instax3DError]:
-    for name, (kind, value) in references(config).items():
+    for name, (mark, value) in references(config).items():
         try:
-            plugins.get(kind, value, where=f"{slot}.{name}")
+            entry = plugins.get(mark.kind, value, where=f"{slot}.{name}")
         except Instax3DError as error:
             yield error
+            continue
+        if missing := mark.needs - entry.spec.provides:
+            fitting = [e.spec.name for e in plugins.of(mark.kind) if mark.needs <= e.spec.provides]
+            yield IncompatiblePipelineError(
+                f"{slot}.{name}: {mark.kind.value} {value!r} does not provide {', '.join(sorted(missing))}; "
+                f"these do: {', '.join(fitting) or 'none is installed'}"
+            )
 
 
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
@@ -449,12 +459,17 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
         undecided |= {"cpu", "cuda"}
     else:
         have |= {"cpu", device}
+    needs = {
+        f"{kind.value} {choice.entry.spec.name!r}": choice.entry.spec.needs for kind, choice in config.choices.items()
+    }
+    if source == "photo":
+        needs["a photo"] = PHOTO_NEEDS
     problems = []
-    for kind, choice in config.choices.items():
-        missing = choice.entry.spec.needs - have - undecided
+    for who, needed in needs.items():
+        missing = needed - have - undecided
         if missing:
             problems.append(
-                f"{kind.value} {choice.entry.spec.name!r} needs {', '.join(sorted(missing))}, which is not there; "
+                f"{who} needs {', '.join(sorted(missing))}, which is not there; "
                 f"the input, the device and the chosen plugins give: {', '.join(sorted(have)) or 'nothing'}"
             )
     if problems:

@@ -24,8 +24,11 @@ def identity_distances(
     detector: LandmarkDetector[Any], photo: Photo, images: Mapping[str, Float[Tensor, "3 h w"]]
 ) -> dict[str, float]:
     """Distances of the detector's descriptors of the photo's and each image's face, by name; images that show no face
-    are left out."""
-    reference = detector.descriptor(to_uint8(photo.image), photo.face)
+    are left out, and all of them where the detector compares no identities."""
+    try:
+        reference = detector.descriptor(to_uint8(photo.image), photo.face)
+    except NotImplementedError:
+        return {}
     found = {}
     for name, image in images.items():
         pixels = to_uint8(image)

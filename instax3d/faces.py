@@ -60,12 +60,12 @@ def sharpen(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any], pers
     for _ in range(2):  # landmarks of a strongly tilted face underrate its tilt
         if abs(tilt) < _UPRIGHT:
             break
-        roll = face_roll(face.landmarks)
+        roll = face_roll(face.marks)
         again = [found for found in detect_turned(image, detector, -roll) if overlap(found, face)]
         if not again:
             return None
         best = max(again, key=lambda found: found.score)
-        tilt = face_roll(best.landmarks) - roll
+        tilt = face_roll(best.marks) - roll
         face = replace(best, score=max(best.score, face.score))
     return face
 
@@ -123,7 +123,8 @@ def _moved(face: Face, move: Callable[[Tensor], Tensor]) -> Face:
     x, y = move(torch.tensor([[(left + right) / 2, (top + bottom) / 2]]))[0].tolist()
     half_width, half_height = (right - left) / 2, (bottom - top) / 2
     box = (x - half_width, y - half_height, x + half_width, y + half_height)
-    return replace(face, box=box, landmarks=move(face.landmarks))
+    landmarks = None if face.landmarks is None else move(face.landmarks)
+    return replace(face, box=box, landmarks=landmarks, points={name: move(at) for name, at in face.points.items()})
 
 
 def _person(group: list[tuple[float, Face]]) -> Person:
@@ -132,6 +133,6 @@ def _person(group: list[tuple[float, Face]]) -> Person:
     for turn, face in group:
         best[turn] = max(best.get(turn, 0.0), face.score)
     surest = group[0][1].score
-    clear = [(face_roll(face.landmarks) + turn, face) for turn, face in group if face.score >= _CLEAR * surest]
+    clear = [(face_roll(face.marks) + turn, face) for turn, face in group if face.score >= _CLEAR * surest]
     tilt, chosen = min(clear, key=lambda pair: abs(pair[0]))
     return Person(replace(chosen, score=surest), tilt, sum(best.values()))

@@ -98,7 +98,7 @@ def of_entry(entry: Entry) -> str:
 
 def of_choice(choice: Choice) -> str:
     """A hash of a plugin's code and options, of the plugins that its options name, and of the files they read."""
-    others = [registry().get(kind, name) for kind, name in references(choice.config).values()]
+    others = [registry().get(mark.kind, name) for mark, name in references(choice.config).values()]
     files = [contents(config) for config in (choice.config, *(other.config_class()() for other in others))]
     return digest(of_entry(choice.entry), choice.config.model_dump(mode="json"), [*map(of_entry, others)], files)
 

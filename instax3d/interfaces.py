@@ -157,15 +157,23 @@ class Renderer(Component[C]):
 
 
 class LandmarkDetector(Component[C]):
-    """Finds faces and their 68 landmarks, and compares identities."""
+    """Finds faces and their landmarks, and compares identities.
+
+    The spec's ``provides`` says what is found: ``landmarks68`` (`Face.landmarks`), ``points5`` and ``points478``
+    (`Face.points`), ``identity`` (`descriptor`).
+    """
 
     @abc.abstractmethod
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
         """All faces of an RGB image, surest first; an empty list where there is none."""
 
-    @abc.abstractmethod
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
-        """A vector whose Euclidean distance to another's tells whether both are the same person."""
+        """A vector whose Euclidean distance to another's tells whether both are the same person.
+
+        Raises:
+            NotImplementedError: this detector does not compare identities (it does not declare ``identity``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not compare identities")
 
 
 class Metric(Component[C]):

@@ -40,8 +40,8 @@ def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
     records = {}
     for kind, choice in config.choices.items():
         records[kind.value] = plugin_record(choice.entry)
-        for name, (other, value) in references(choice.config).items():
-            records[f"{kind.value}.{name}"] = plugin_record(registry().get(other, value))
+        for name, (mark, value) in references(choice.config).items():
+            records[f"{kind.value}.{name}"] = plugin_record(registry().get(mark.kind, value))
     return records
 
 

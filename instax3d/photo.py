@@ -135,7 +135,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
         )
     if size < SMALL_FACE:
         notes.append(f"The face is only {size:.0f} pixels wide, so the portrait will be soft; 200 or more are better.")
-    yaw = face_yaw(face.landmarks)
+    yaw = face_yaw(face.marks)
     if abs(yaw) > PROFILE_DEG:
         raise PhotoError(
             f"{path}: the head is turned by about {abs(yaw):.0f} degrees, which hides half of the face; "
@@ -147,7 +147,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
             "A photo from the front gives a better portrait."
         )
     height, width = image.shape[1:]
-    x, y = face.landmarks.unbind(1)
+    x, y = face.marks.unbind(1)
     margin = 0.02 * size
     if x.min() < -margin or y.min() < -margin or x.max() > width + margin or y.max() > height + margin:
         notes.append("The face is cut off by the edge of the photo; what is missing will be guessed.")
@@ -155,7 +155,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
 
 def _plausible(focal: float, face: Face) -> bool:
     """Whether a face of usual size is then at a distance from which faces are photographed."""
-    size = float((face.landmarks.max(0).values - face.landmarks.min(0).values).max())
+    size = float((face.marks.max(0).values - face.marks.min(0).values).max())
     return _NEAREST < focal * _FACE_METRES / size < _FARTHEST
 
 

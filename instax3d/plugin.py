@@ -63,6 +63,8 @@ class PluginRef:
     """
 
     kind: Kind
+    needs: frozenset[str] = frozenset()
+    """Capabilities that the named plugin must provide; checked when the config is read."""
 
 
 _FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -161,7 +163,8 @@ class PluginSpec:
 
     ``needs`` and ``provides`` are capabilities compared when the config is read. In use: ``photo`` and ``capture``
     (provided by the input), ``absgrad`` (a renderer), ``head_model`` (a mesh prior with `MeshPrior.head_model`),
-    ``cuda`` and ``cpu`` (the device); plugins may add their own.
+    ``landmarks68``, ``points5``, ``points478`` and ``identity`` (a landmark detector), ``cuda`` and ``cpu`` (the
+    device); plugins may add their own.
     """
 
     kind: Kind

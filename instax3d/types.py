@@ -15,7 +15,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .errors import FitError
 from .headmodel import HeadModel, HeadParameters
+
+FIVE_POINTS = "five"
+"""A scheme of `Face.points`: middles of the right and the left eye, tip of the nose, right and left corner of the mouth
+(the subject's right is left in the image)."""
+MEDIAPIPE_POINTS = "mediapipe478"
+"""A scheme of `Face.points`: MediaPipe's face mesh of 468 points, then five of each iris."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,24 @@ class Face:
     """Left, top, right, bottom."""
     score: float
     """The detector's own confidence; larger is surer."""
-    landmarks: Float[Tensor, "68 2"]
-    """iBUG 68 order."""
+    landmarks: Float[Tensor, "68 2"] | None = None
+    """iBUG 68 order; None where the detector finds only ``points``."""
+    points: Mapping[str, Float[Tensor, "_ 2"]] = field(default_factory=dict)
+    """What else the detector finds, by scheme: `FIVE_POINTS`, `MEDIAPIPE_POINTS`, or a plugin's own."""
+
+    @property
+    def marks(self) -> Float[Tensor, "68 2"]:
+        """The 68 landmarks, for those that cannot do without.
+
+        Raises:
+            FitError: there are none.
+        """
+        if self.landmarks is None:
+            raise FitError(
+                "This face comes without the 68 landmarks that are needed here; choose a landmark detector that finds "
+                "them, such as landmark_detector=dlib."
+            )
+        return self.landmarks
 
 
 @dataclass(frozen=True)

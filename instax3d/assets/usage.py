@@ -90,8 +90,8 @@ def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:
     """All plugins of a run, those that others name in their options included, with their options."""
     for kind, choice in config.choices.items():
         yield kind.value, choice.entry, choice.config
-        for field, (other, name) in references(choice.config).items():
-            entry = registry().get(other, name)
+        for field, (ref, name) in references(choice.config).items():
+            entry = registry().get(ref.kind, name)
             yield f"{kind.value}.{field}", entry, entry.config_class()()
 
 

@@ -2,17 +2,18 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import FitError
-from ..headmodel import HeadModel
+from ..headmodel import HeadModel, HeadParameters
 from ..types import HeadMesh, Rig, Views
 from .agreement import Agreement
 from .engine import solve
-from .gaze import gaze_term
+from .gaze import GazeTerm, gaze_term
 from .initial import Placement, place_in_space, place_in_view, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import SignedDistance, comparison_cameras
@@ -60,53 +61,142 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     Raises:
         FitError: no face was found in any view.
     """
-    found = {view: face.landmarks for view, face in enumerate(views.faces) if face is not None}
-    if not found:
-        raise FitError("No face was found in any of the views: use views that show the face from the front.")
-    size = float(torch.tensor([face_size(points) for points in found.values()]).median())
-    place, seen = _place(model, views, found, size)
-    gaze = gaze_term(model, {view: views.images[view] for view in seen}, seen, views.view_trust, worth=LANDMARK_WORTH)
+    scene = _Scene.of(model, model.neutral(), views)
     components = min(shape_components, model.shape_components)
-    beliefs = Beliefs(components, scale=_units(views, place, len(seen)), gaze=gaze is not None)
-    unknowns = Unknowns(model, views.cameras, place, beliefs)
-    small = comparison_cameras(views.cameras)
-    outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
-    agreement = Agreement(model, views, seen, outlines, size)
+    gaze = scene.gaze()
+    beliefs = Beliefs(components, scale=_units(views, scene.place, len(scene.seen)), gaze=gaze is not None)
+    unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
 
-    landmarks = LandmarkTerm(model, seen, views.view_trust, worth=LANDMARK_WORTH)
-    haired = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=False), gaze)
-    touching = solve(unknowns, landmarks, OutlineTerm(model, outlines, views.view_trust, size, bald=True), gaze, haired)
-    bald = _is_bald(agreement, unknowns, haired, touching)
-    vector = touching if bald else haired
+    landmarks = LandmarkTerm(model, scene.seen, views.view_trust, worth=LANDMARK_WORTH)
+    haired = solve(unknowns, landmarks, scene.outline(bald=False), gaze)
+    touching = solve(unknowns, landmarks, scene.outline(bald=True), gaze, haired)
+    bald = _is_bald(scene.agreement, unknowns, haired, touching)
+    return scene.measured(_rig(model, unknowns, touching if bald else haired), {"bald": float(bald)})
 
-    vertices = unknowns.vertices(vector)
-    error = agreement.landmark_error(vertices)
-    metrics = {
-        "landmark_error_px": error * size,
-        "landmark_error": error,
-        "outside": agreement.outside(vertices),
-        "views_with_face": float(len(found)),
-        "views_used": float(len(seen)),
-        "bald": float(bald),
-        "single_view": float(len(seen) == 1),
-    }
-    return HeadMesh(
-        vertices,
-        model.faces,
-        landmarks=model.landmarks(vertices),
-        regions=model.regions,
-        rig=_rig(model, unknowns, vector),
-        axes=unknowns.rotation(vector),
-        units_per_metre=float(unknowns.scale(vector)),
-        metrics=metrics,
+
+@one_thread()
+def place_head(
+    model: HeadModel,
+    parameters: HeadParameters,
+    views: Views,
+    *,
+    rotation: Float[Tensor, "3 3"] | None = None,
+    gaze: bool = True,
+) -> HeadMesh:
+    """Place a head whose shape and expression are known in the world of the cameras, by the landmarks of the views.
+
+    Args:
+        model: any head model.
+        parameters: of this model.
+        views: with ``faces`` filled in; what is said at `fit_head` of their units and trust holds here as well.
+        rotation: from the head's axes to the world's, where it is known; else the landmarks tell it.
+        gaze: turn the eyes by the irises that are seen, instead of leaving them as ``parameters`` have them.
+
+    Returns:
+        The head in the world of the cameras, with the metrics of `fit_head` except ``bald``.
+
+    Raises:
+        FitError: no face was found in any view.
+    """
+    scene = _Scene.of(model, parameters, views, rotation)
+    irises = scene.gaze() if gaze else None
+    beliefs = Beliefs(
+        0,
+        scale=_units(views, scene.place, len(scene.seen)),
+        gaze=irises is not None,
+        known=parameters,
+        turned=rotation is None,
     )
+    unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
+    landmarks = LandmarkTerm(model, scene.seen, views.view_trust, worth=LANDMARK_WORTH)
+    return scene.measured(_rig(model, unknowns, solve(unknowns, landmarks, None, irises)))
+
+
+def measured_head(views: Views, rig: Rig) -> HeadMesh:
+    """A head that someone else placed in the world of the cameras, with the metrics of `place_head`.
+
+    Raises:
+        FitError: no face was found in any view.
+    """
+    return _Scene.of(rig.head, rig.parameters, views).measured(rig)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What was seen of the head, and where to begin."""
+
+    model: HeadModel
+    views: Views
+    seen: Mapping[int, Float[Tensor, "68 2"]]
+    """Landmarks that agree, by view."""
+    views_with_face: int
+    place: Placement
+    size: float
+    """Of a face, in pixels."""
+    outlines: Mapping[int, SignedDistance]
+
+    @classmethod
+    def of(
+        cls,
+        model: HeadModel,
+        head: HeadParameters,
+        views: Views,
+        rotation: Float[Tensor, "3 3"] | None = None,
+    ) -> "_Scene":
+        """``head`` is what is sought at first."""
+        found = {view: face.marks for view, face in enumerate(views.faces) if face is not None}
+        if not found:
+            raise FitError("No face was found in any of the views: use views that show the face from the front.")
+        size = float(torch.tensor([face_size(points) for points in found.values()]).median())
+        points = model.landmarks(model(head))[INNER]
+        place, seen = _place(points, views, found, size)
+        if rotation is not None:
+            centre = place.scale * points.mean(0)
+            place = Placement(rotation, place.translation + (place.rotation - rotation) @ centre, place.scale)
+        small = comparison_cameras(views.cameras)
+        outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
+        return cls(model, views, seen, len(found), place, size, outlines)
+
+    @property
+    def agreement(self) -> Agreement:
+        return Agreement(self.model, self.views, self.seen, self.outlines, self.size)
+
+    def gaze(self) -> GazeTerm | None:
+        images = {view: self.views.images[view] for view in self.seen}
+        return gaze_term(self.model, images, self.seen, self.views.view_trust, worth=LANDMARK_WORTH)
+
+    def outline(self, *, bald: bool) -> OutlineTerm:
+        return OutlineTerm(self.model, self.outlines, self.views.view_trust, self.size, bald=bald)
+
+    def measured(self, rig: Rig, more_metrics: Mapping[str, float] | None = None) -> HeadMesh:
+        """The result, compared with what was seen."""
+        model, vertices = self.model, rig.vertices(rig.parameters)
+        error = self.agreement.landmark_error(vertices)
+        metrics = {
+            "landmark_error_px": error * self.size,
+            "landmark_error": error,
+            "outside": self.agreement.outside(vertices),
+            "views_with_face": float(self.views_with_face),
+            "views_used": float(len(self.seen)),
+            "single_view": float(len(self.seen) == 1),
+            **(more_metrics or {}),
+        }
+        return HeadMesh(
+            vertices,
+            model.faces,
+            landmarks=model.landmarks(vertices),
+            regions=model.regions,
+            rig=rig,
+            axes=rig.rotation,
+            units_per_metre=rig.scale,
+            metrics=metrics,
+        )
 
 
 def _place(
-    model: HeadModel, views: Views, found: Mapping[int, Float[Tensor, "68 2"]], size: float
+    points: Float[Tensor, "51 3"], views: Views, found: Mapping[int, Float[Tensor, "68 2"]], size: float
 ) -> tuple[Placement, dict[int, Float[Tensor, "68 2"]]]:
-    """Where to begin, and the views whose landmarks agree with it."""
-    points = model.landmarks(model(model.neutral()))[INNER]
+    """Where to begin for a head with these inner landmarks, and the views whose landmarks agree with it."""
     chosen = list(found)
     cameras = views.cameras[chosen]
     pixels = torch.stack([found[view][INNER] for view in chosen])

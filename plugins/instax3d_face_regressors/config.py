@@ -1,0 +1,36 @@
+"""Options of the estimators `deca` and `fused`. Never imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
+
+
+class RegressorConfig(PluginConfig):
+    """What both estimators share."""
+
+    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"flame"}))] = "flame"
+    """The mesh prior whose FLAME head is regressed; DECA was trained with FLAME 2020."""
+    weights: Annotated[str, AssetRef("deca")] = "deca"
+    """DECA's ``deca_model.tar``."""
+    deep3d: Annotated[str | None, AssetRef("deep3d")] = None
+    """Deep3DFaceReconstruction's files: ``deep3d`` or the folder that holds them. With them the head's rotation before
+    the photo's camera is Deep3D's; else it follows from the placement."""
+    faceverse: Annotated[str | None, AssetRef("faceverse")] = None
+    """FaceVerse v4's network: ``faceverse`` or its path. With it the eyes look where FaceVerse says; else where the
+    irises are seen in the views."""
+
+
+class DecaConfig(RegressorConfig):
+    """Options of `deca`."""
+
+    placement: Literal["landmarks", "camera"] = "landmarks"
+    """``landmarks``: by those of all views. ``camera``: by DECA's own weak perspective in its frame, in metres."""
+
+
+class FusedConfig(RegressorConfig):
+    """Options of `fused`."""
+
+    frames: int = Field(default=3, ge=1)
+    """How many frames are averaged: the photo and those with a face whose cameras are nearest (paper: 3)."""
