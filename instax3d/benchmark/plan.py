@@ -27,6 +27,8 @@ class Cell:
     overrides: tuple[str, ...]
     shared: str
     """The same in all cells that need the same views and the same fitted head."""
+    gpu: bool = False
+    """Whether one of its plugins needs a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class _Piece:
     config: RunConfig | None
     """A whole configuration with this section; None where the combination is invalid."""
     reason: str = ""
+    gpu: bool = False
 
 
 def make_plan(grid: Grid) -> Plan:
@@ -88,7 +91,7 @@ def make_plan(grid: Grid) -> Plan:
                 duplicates += 1
                 continue
             overrides = tuple(item for piece in pieces for item in piece.overrides)
-            cells[identity] = Cell(identity, subject, labels, overrides, shared)
+            cells[identity] = Cell(identity, subject, labels, overrides, shared, sections.needs_gpu(pieces))
     return Plan(tuple(axis.key for axis in grid.axes), tuple(cells.values()), tuple(skipped), duplicates)
 
 
@@ -144,7 +147,9 @@ class _Sections:
                 found[combination] = _Piece("", overrides, None, str(error))
                 continue
             text = json.dumps(config.to_dict()[name], sort_keys=True)
-            found[combination] = _Piece(hashlib.sha256(f"{name}:{text}".encode()).hexdigest(), overrides, config)
+            digest = hashlib.sha256(f"{name}:{text}".encode()).hexdigest()
+            gpu = name in SLOTS and "cuda" in config.choices[SLOTS[name]].entry.spec.needs
+            found[combination] = _Piece(digest, overrides, config, gpu=gpu)
         return found
 
     def _refuse_what_is_always_wrong(self) -> None:
@@ -174,6 +179,10 @@ class _Sections:
         if slots not in self._verdicts:
             self._verdicts[slots] = self._judge(pieces)
         return self._verdicts[slots]
+
+    def needs_gpu(self, pieces: tuple[_Piece, ...]) -> bool:
+        """Whether one of the chosen plugins can only run on a GPU."""
+        return any(piece.gpu for piece in pieces)
 
     def _judge(self, pieces: tuple[_Piece, ...]) -> str:
         named = dict(zip(self._tables, pieces, strict=True))

@@ -11,6 +11,7 @@ from ..benchmark.plan import Cell, Plan, make_plan
 from ..benchmark.store import Store
 
 if TYPE_CHECKING:
+    from ..benchmark.engine import Engine
     from ..benchmark.run import Tally
     from ..benchmark.work import Outcome
 
@@ -45,15 +46,26 @@ def benchmark(
     _say_plan(plan, store)
     if only_plan:
         return
-    from ..benchmark.engine import LocalEngine
     from ..benchmark.run import run_plan
 
-    with LocalEngine(workers) as workers_:
-        tally = run_plan(read, plan, store, workers_, retry_failed=retry_failed, on_change=_say)
+    with _engine(engine, address, workers, gpu=any(cell.gpu for cell in plan.cells)) as chosen:
+        tally = run_plan(read, plan, store, chosen, retry_failed=retry_failed, on_change=_say)
     _write(plan, store, grid.stem)
     if tally.failed:
         click.echo(f"{tally.failed} cells failed; why stands in {output / 'failed'}", err=True)
         sys.exit(1)
+
+
+def _engine(name: str, address: str | None, workers: int | None, *, gpu: bool) -> "Engine":
+    if name == "ray":
+        from ..benchmark.ray_engine import RayEngine
+
+        return RayEngine(address, workers=workers, gpu=gpu)
+    if address is not None:
+        raise click.UsageError("--address is that of a Ray cluster; add --engine ray")
+    from ..benchmark.engine import LocalEngine
+
+    return LocalEngine(workers)
 
 
 def _say_plan(plan: Plan, store: Store) -> None:
