@@ -155,13 +155,13 @@ def test_shared_stages_come_once_and_before_their_cells(groups, workers):
 def simulated(job):
     """A cell that takes a moment and whose figures follow from its settings alone."""
     if job.share:
-        with (Path(job.store) / "shared.log").open("a") as log:
+        with (Path(job.stages).parent / "shared.log").open("a") as log:
             log.write(job.id + "\n")
         return Outcome("done", 0.0)
     time.sleep(0.05)
     if "densifier=explode" in job.overrides:
         raise RuntimeError("no")
-    folder = Store(Path(job.store)).cell(job.id)
+    folder = Path(job.output)
     draw = random.Random(job.id)
     manifest = {
         "metrics": {"psnr_views": 30 + draw.random()}, "gaussians": 1000, "seconds": {"construct": 2.0, "total": 2.0},

@@ -19,16 +19,17 @@ ray = pytest.importorskip("ray", reason="Ray is not installed; the extra 'ray' b
 
 def killed_once(job):
     """The worker that first comes to a cell of seed 1 dies; a cell leaves a mark each time that it is begun."""
-    begun = Path(job.store) / "begun.log"
+    store = Path(job.stages).parent
+    begun = store / "begun.log"
     with begun.open("a") as log:
         log.write(job.id + "\n")
-    mark = Path(job.store) / "killed"
+    mark = store / "killed"
     if not job.share and "seed=1" in job.overrides and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.1)
     if not job.share:
-        folder = Store(Path(job.store)).cell(job.id)
+        folder = Path(job.output)
         temporary = folder.with_name("." + folder.name)
         temporary.mkdir()
         temporary.rename(folder)

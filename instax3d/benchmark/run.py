@@ -101,7 +101,8 @@ def _job(grid: Grid, plan: Plan, store: Store, cell: Cell, share: bool) -> Job:
         overrides=cell.overrides,
         preset=grid.preset,
         config=None if grid.config is None else str(grid.config.absolute()),
-        store=str(store.folder.absolute()),
-        share=share,
+        output=None if share else str(store.cell(cell.id).absolute()),
+        stages=str(store.stages.absolute()),
+        once=True,
         labels={"subject": cell.subject.label, **dict(zip(plan.axes, cell.labels, strict=True))},
     )

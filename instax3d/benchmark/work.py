@@ -1,4 +1,4 @@
-"""What a worker does: the stages that cells share, or one cell. Imports torch when it is called, not before."""
+"""What a worker does: one portrait, or the stages that several share. Imports torch when it is called, not before."""
 
 import os
 import time
@@ -23,11 +23,20 @@ class Job:
     overrides: tuple[str, ...]
     preset: str | None
     config: str | None
-    store: str
-    share: bool = False
-    """Only make the views and the fitted head that several cells need, and leave them in the stage cache."""
+    output: str | None
+    """The result folder. None: only make the views and the fitted head that several cells need, and leave them in the
+    stage cache."""
+    stages: str | None = None
+    """Folder of a stage cache without a limit; None is the user's own cache."""
+    once: bool = False
+    """Whether a result that is there already is left as it is."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Subject and axes, for the manifest."""
+
+    @property
+    def share(self) -> bool:
+        """Whether it only makes what others need."""
+        return self.output is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +50,7 @@ class Outcome:
 
 
 def perform(job: Job) -> Outcome:
-    """Do a job; whatever goes wrong in it is part of the outcome.
-
-    A cell whose result is there already, since another machine was faster, is done at once.
-    """
+    """Do a job; whatever goes wrong in it is part of the outcome."""
     since = time.perf_counter()
 
     def outcome(status: Status, error: BaseException | None = None, trace: str = "") -> Outcome:
@@ -52,7 +58,7 @@ def perform(job: Job) -> Outcome:
         return Outcome(status, round(time.perf_counter() - since, 3), text, trace)
 
     try:
-        (_share if job.share else _cell)(job)
+        _make(job)
     except IncompatiblePipelineError as error:
         return outcome("skipped", error)
     except Instax3DError as error:
@@ -62,34 +68,25 @@ def perform(job: Job) -> Outcome:
     return outcome("done")
 
 
-def _arguments(job: Job) -> dict[str, Any]:
+def _make(job: Job) -> None:
     from ..cache import StageCache
-    from .store import Store
+    from ..pipeline import create, prepare
 
-    return {
+    if job.once and job.output is not None and Path(job.output).is_dir():
+        return  # another machine was faster
+    arguments: dict[str, Any] = {
         "preset": job.preset,
         "config": job.config,
         "overrides": job.overrides,
-        "cache": StageCache(Store(Path(job.store)).stages, limit=_UNLIMITED),
+        "cache": StageCache() if job.stages is None else StageCache(Path(job.stages), limit=_UNLIMITED),
     }
-
-
-def _share(job: Job) -> None:
-    from ..pipeline import prepare
-
-    prepare(job.source, **_arguments(job))
-
-
-def _cell(job: Job) -> None:
-    from ..pipeline import create
-    from .store import Store
-
-    folder = Store(Path(job.store)).cell(job.id)
-    if folder.is_dir():
+    if job.output is None:
+        prepare(job.source, **arguments)
         return
-    portrait = create(job.source, **_arguments(job), resume="if any")
-    portrait.manifest["cell"] = {"id": job.id, **job.labels}
-    portrait.save(folder)
+    portrait = create(job.source, **arguments, resume="if any")
+    if job.labels:
+        portrait.manifest["cell"] = {"id": job.id, **job.labels}
+    portrait.save(job.output)
 
 
 _UNLIMITED = 2**62
