@@ -16,12 +16,13 @@ from .pareto import front
 from .plan import Plan
 from .results import CELL, FIGURE, SUBJECT, VALUE
 from .store import Store
-from .tables import Table, make_table
+from .tables import SEED, Table, make_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHEET_WIDTH = 1100
+_SHEET_WIDTH = 900
+"""Pixels of a turntable in the report."""
 _COST = "seconds_total"
 
 
@@ -40,7 +41,7 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
         table=table,
         rows=list(zip(table.rows, table.counts, table.entries, strict=True)),
         plots=[_plot(table, figure) for figure in table.figures if _is_quality(figure)],
-        groups=_turntables(plan, store),
+        groups=_turntables(plan, store, {*table.settings, SEED}),
         skipped=_reasons(plan),
         failed=[store.failure(cell.id) for cell in plan.cells if cell.id in store.failed()],
         machines=sorted({_machine(store.manifest(cell)) for cell in results[CELL].unique()}),
@@ -70,14 +71,16 @@ def _reasons(plan: Plan) -> list[tuple[str, int]]:
     return sorted(counts.items())
 
 
-def _turntables(plan: Plan, store: Store) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Subject by subject, the turntables of its finished cells as data URLs."""
+def _turntables(plan: Plan, store: Store, named: set[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Subject by subject, the turntables of its finished cells as data URLs, called by the axes in ``named``."""
     done = store.done()
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for cell in plan.cells:
         sheet = store.cell(cell.id) / "turntable.png"
         if cell.id in done and sheet.is_file():
-            label = ", ".join(f"{axis} {value}" for axis, value in zip(plan.axes, cell.labels, strict=True))
+            label = ", ".join(
+                f"{axis} {value}" for axis, value in zip(plan.axes, cell.labels, strict=True) if axis in named
+            )
             found[cell.subject.label].append((label, _jpeg(sheet)))
     return list(found.items())
 
@@ -112,6 +115,7 @@ def _plot(table: Table, figure: Figure) -> str:
             axes.annotate(name, (x, y), textcoords="offset points", xytext=(4, 3), fontsize=7)
     axes.set_xlabel("seconds, all stages")
     axes.set_ylabel(f"{figure.name} ({figure.unit})" if figure.unit else figure.name)
+    axes.margins(x=0.2)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     data = io.StringIO()

@@ -36,7 +36,7 @@ class Table:
     """Rows are combinations of settings, columns figures."""
 
     settings: tuple[str, ...]
-    """Names of the axes that vary, without the seed."""
+    """Names of the axes that take several values, without the seed."""
     rows: tuple[tuple[str, ...], ...]
     figures: tuple[Figure, ...]
     entries: tuple[tuple[Entry | None, ...], ...]
@@ -52,7 +52,7 @@ def make_table(results: "pd.DataFrame", axes: Sequence[str]) -> Table:
     Only subjects for which a figure was measured under every combination count for it, so that all rows of a column
     are means over the same subjects.
     """
-    settings = tuple(axis for axis in axes if axis != SEED)
+    settings = tuple(axis for axis in axes if axis != SEED and results[axis].nunique() > 1)
     combinations = list(zip(*(results[axis] for axis in settings))) if settings else [()] * len(results)
     marked = results.assign(**{_ROW: combinations})
     rows = tuple(dict.fromkeys(combinations))

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import IncompatiblePipelineError, Instax3DError
 
@@ -70,20 +70,20 @@ def perform(job: Job) -> Outcome:
 
 def _make(job: Job) -> None:
     from ..cache import StageCache
-    from ..pipeline import create, prepare
+    from ..config import load_config, source_kind
+    from ..pipeline import create, prepare, warm_up
 
     if job.once and job.output is not None and Path(job.output).is_dir():
         return  # another machine was faster
-    arguments: dict[str, Any] = {
-        "preset": job.preset,
-        "config": job.config,
-        "overrides": job.overrides,
-        "cache": StageCache() if job.stages is None else StageCache(Path(job.stages), limit=_UNLIMITED),
-    }
+    file = None if job.config is None else Path(job.config)
+    source = source_kind(Path(job.source))
+    config = load_config(preset=job.preset, path=file, overrides=job.overrides, source=source)
+    warm_up(config)  # so that the seconds of stages are without compilation
+    cache = StageCache() if job.stages is None else StageCache(Path(job.stages), limit=_UNLIMITED)
     if job.output is None:
-        prepare(job.source, **arguments)
+        prepare(job.source, config=config, cache=cache)
         return
-    portrait = create(job.source, **arguments, resume="if any")
+    portrait = create(job.source, config=config, cache=cache, resume="if any")
     if job.labels:
         portrait.manifest["cell"] = {"id": job.id, **job.labels}
     portrait.save(job.output)
