@@ -2,29 +2,20 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 
 from .artefacts import Artefact
 from .errors import PortraitError
 from .files import atomic
+from .places import CACHE_VARIABLE, cache_folder
 
-_VARIABLE = "INSTAX3D_CACHE"
 _LIMIT = 4 * 2**30
 """Bytes that the cache may hold; what was used longest ago goes first."""
 _VALUES = "values"
-
-
-def cache_folder() -> Path:
-    """INSTAX3D_CACHE, else ``instax3d`` in the user's cache folder."""
-    if os.environ.get(_VARIABLE):
-        return Path(os.environ[_VARIABLE])
-    return user_cache_path("instax3d", appauthor=False)
 
 
 class StageCache:
@@ -68,7 +59,7 @@ class StageCache:
         except OSError as error:
             raise PortraitError(
                 f"cannot write to the stage cache {self.folder} ({error.strerror or error}); "
-                f"set {_VARIABLE} to another folder, or use --no-cache"
+                f"set {CACHE_VARIABLE} to another folder, or use --no-cache"
             ) from error
 
     def files(self) -> list[Path]:

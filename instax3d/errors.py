@@ -43,3 +43,11 @@ class RenderError(Instax3DError, RuntimeError):
 
 class PortraitError(Instax3DError, ValueError):
     """A result folder that cannot be read or written."""
+
+
+class AssetError(Instax3DError, RuntimeError):
+    """A file of others that is not there, cannot be had, or is not what it should be."""
+
+
+class UnsafeFileError(AssetError):
+    """A file that would run code when read, or holds what is not expected of it; nothing of it was run."""

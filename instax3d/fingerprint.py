@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .assets.usage import contents
 from .config import Choice, RunConfig, references
 from .plugin import Kind
 from .registry import Entry, registry
@@ -71,9 +72,10 @@ def of_entry(entry: Entry) -> str:
 
 
 def of_choice(choice: Choice) -> str:
-    """A hash of a plugin's code and options, and of the plugins that its options name."""
-    others = [of_entry(registry().get(kind, name)) for kind, name in references(choice.config).values()]
-    return digest(of_entry(choice.entry), choice.config.model_dump(mode="json"), others)
+    """A hash of a plugin's code and options, of the plugins that its options name, and of the files they read."""
+    others = [registry().get(kind, name) for kind, name in references(choice.config).values()]
+    files = [contents(config) for config in (choice.config, *(other.config_class()() for other in others))]
+    return digest(of_entry(choice.entry), choice.config.model_dump(mode="json"), [*map(of_entry, others)], files)
 
 
 def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .assets.usage import asset_records
 from .config import RunConfig, references
 from .errors import PortraitError
+from .licences import licence_of
 from .registry import Entry, registry
 
 MANIFEST = "run.json"
@@ -24,11 +26,12 @@ _RECORDED = ("torch", "numpy", "numba", "gsplat", "lightning")
 
 
 def plugin_record(entry: Entry) -> dict[str, str]:
-    """Name, distribution and version of a plugin."""
+    """Name, distribution, version and licence of a plugin."""
     return {
         "name": entry.spec.name,
         "distribution": entry.provider.distribution,
         "version": entry.provider.version,
+        "licence": licence_of(entry.provider.distribution),
     }
 
 
@@ -73,6 +76,7 @@ def new_manifest(
         "gaussians": gaussians,
         "iterations": config.training.iterations,
         "plugins": plugin_records(config),
+        "assets": asset_records(config),
         "losses": {name: round(value, 6) for name, value in losses.items()},
         "metrics": {name: round(value, 4) for name, value in metrics.items()},
         "notes": notes,

@@ -19,6 +19,7 @@ from .artefacts import (
     unpack_mesh,
     unpack_views,
 )
+from .assets.usage import check_assets
 from .cache import StageCache
 from .capture import read_capture
 from .config import RunConfig, check_capabilities, load_config, source_kind
@@ -112,6 +113,7 @@ def _settled(
     device = resolve_device(config.device)
     config = config.on(device)
     check_capabilities(config, source=kind, device=device)
+    check_assets(config)
     return config
 
 

@@ -16,9 +16,11 @@ a `PluginConfig` subclass per plugin, and a module with the implementation, whic
                          target="my_package.densifier:Mine", config="my_package.config:MineConfig")
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -62,6 +64,96 @@ class PluginRef:
     kind: Kind
 
 
+_FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_ASSET_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFile:
+    """One file that others made and that is not part of any package.
+
+    Raises:
+        ValueError: the name could leave the asset's folder or is no name on some system, or the sum is none.
+    """
+
+    name: str
+    """Where it lies in the asset's folder: plain letters, digits and ``._+-``, ``/`` between folders."""
+    url: str | None = None
+    """Where it can be downloaded; None where only a person can get it."""
+    size: int | None = None
+    """Bytes; None where not known for certain."""
+    sha256: str | None = None
+    """Of the contents, lower-case hexadecimal; None where the publisher's is not known. It is then written down when
+    the file is first used, and a later change is refused."""
+    token: str | None = None
+    """The environment variable with the access token that ``url`` wants, such as HF_TOKEN."""
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.name).parts
+        odd = [part for part in parts if not _FILE_PART.fullmatch(part) or _RESERVED.fullmatch(part) or part[-1] == "."]
+        if not parts or odd or "/".join(parts) != self.name:
+            raise ValueError(f"{self.name!r} is no file name that is safe on every system")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.sha256!r} is no SHA-256 in lower-case hexadecimal")
+        if self.url is not None and not self.url.startswith(("https://", "http://")):
+            raise ValueError(f"{self.url!r} is no address on the web")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """Something that plugins use and that its makers, not this project, give to the user: weights, models, data."""
+
+    name: str
+    """In lower case with hyphens; unique among all packages."""
+    summary: str
+    files: tuple[AssetFile, ...]
+    """Empty for what comes inside an installed distribution and still has a licence of its own."""
+    licence: str
+    """Its name, or "not known"."""
+    licence_url: str
+    commercial: bool | None
+    """Whether it may be used commercially; None where this is not known."""
+    registration: bool
+    """Whether its makers want a registration or a consent before the download."""
+    homepage: str
+    steps: tuple[str, ...] = ()
+    """What a user must do to get it, where that is more than to register at the homepage and download."""
+
+    def __post_init__(self) -> None:
+        if not _ASSET_NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no asset's name: lower case letters and digits with hyphens between")
+        names = [file.name.lower() for file in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError(f"asset {self.name!r} has files that are one file on some systems")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AssetRef:
+    """Marks a config field that names files of others: ``model: Annotated[str, AssetRef("my-net")] = "my-net"``.
+
+    The field holds the name of one of these assets, which is looked up in the folder of assets, or a path to the
+    user's own copy. What is missing is said before any work; what was used is written into ``run.json``. At run time
+    the plugin gets the paths from `instax3d.assets.require`. A field that is None is unused.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetConverter:
+    """A subcommand ``instax3d assets convert-NAME SOURCE -o OUTPUT``."""
+
+    name: str
+    summary: str
+    target: str
+    """``package.module:function`` that takes the two paths, writes the second and returns a sentence about it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginSpec:
     """What the registry knows of a plugin before importing it.
@@ -85,6 +177,8 @@ class PluginSpec:
     """Import names that must be present; looked for by ``instax3d plugins check``."""
     extra: str | None = None
     """The pip extra of ``instax3d`` that installs ``requires``."""
+    assets: tuple[str, ...] = ()
+    """Assets it always uses; those chosen by an option are marked there with `AssetRef`."""
 
 
 class HookSpecs:
@@ -93,3 +187,11 @@ class HookSpecs:
     @hookspec
     def instax3d_plugins(self) -> Iterable[PluginSpec]:  # type: ignore[empty-body]
         """Return the plugins this package offers. Must not import torch."""
+
+    @hookspec
+    def instax3d_assets(self) -> Iterable[Asset]:  # type: ignore[empty-body]
+        """Return the files of others that this package's plugins can use. Must not import torch."""
+
+    @hookspec
+    def instax3d_converters(self) -> Iterable[AssetConverter]:  # type: ignore[empty-body]
+        """Return the conversions of assets that this package offers. Must not import torch."""

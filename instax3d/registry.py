@@ -13,8 +13,8 @@ from typing import Any, cast
 import pluggy
 from pydantic import ValidationError
 
-from .errors import AmbiguousPluginError, BrokenPluginError, ConfigError, UnknownPluginError
-from .plugin import API_VERSION, GROUP, HookSpecs, Kind, PluginConfig, PluginSpec
+from .errors import AmbiguousPluginError, AssetError, BrokenPluginError, ConfigError, UnknownPluginError
+from .plugin import API_VERSION, GROUP, Asset, AssetConverter, HookSpecs, Kind, PluginConfig, PluginSpec
 
 # What a third party's import may raise and must not take the program down with; SystemExit because packages do it.
 _IMPORT_FAILURES = (Exception, SystemExit)
@@ -111,6 +111,8 @@ class Registry:
         self._manager.add_hookspecs(HookSpecs)
         self.providers: list[Provider] = []
         self.entries: list[Entry] = []
+        self.assets: dict[str, Asset] = {}
+        self.converters: dict[str, AssetConverter] = {}
         # Built-ins first, then by distribution: the order never depends on sys.path.
         for point in sorted(points, key=lambda p: (_origin(p)[0] != "instax3d", _origin(p), p.name)):
             self._admit(point)
@@ -120,6 +122,7 @@ class Registry:
         name = f"{distribution}:{point.name}"
         try:
             specs = self._specs(point, name)
+            assets, converters = self._assets(name), self._converters(name)
         except _IMPORT_FAILURES as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -130,12 +133,51 @@ class Registry:
         provider = Provider(point.name, distribution, version)
         self.providers.append(provider)
         self.entries += [Entry(spec, provider) for spec in specs]
+        self.assets |= assets
+        self.converters |= converters
+
+    def _yielded(self, hook: str, name: str) -> list[Any]:
+        """What the package ``name`` gives to a hook."""
+        hooks = getattr(self._manager.hook, hook).get_hookimpls()
+        return [item for h in hooks if h.plugin_name == name for item in cast(Iterable[Any], h.function())]
+
+    def _assets(self, name: str) -> dict[str, Asset]:
+        found: dict[str, Asset] = {}
+        for asset in self._yielded("instax3d_assets", name):
+            if not isinstance(asset, Asset):
+                raise TypeError(f"instax3d_assets of {name} gave {asset!r}, which is no Asset")
+            # two packages may describe one asset, if they agree
+            if {**self.assets, **found}.get(asset.name, asset) != asset:
+                raise RuntimeError(f"asset {asset.name!r} is described otherwise by another package")
+            found[asset.name] = asset
+        return found
+
+    def _converters(self, name: str) -> dict[str, AssetConverter]:
+        found: dict[str, AssetConverter] = {}
+        for converter in self._yielded("instax3d_converters", name):
+            if not isinstance(converter, AssetConverter):
+                raise TypeError(f"instax3d_converters of {name} gave {converter!r}, which is no AssetConverter")
+            if converter.name in self.converters or converter.name in found:
+                raise RuntimeError(f"the conversion {converter.name!r} is offered by another package already")
+            found[converter.name] = converter
+        return found
+
+    def asset(self, name: str) -> Asset:
+        """The asset of that name.
+
+        Raises:
+            AssetError: no package knows it; the message lists what there is.
+        """
+        if name in self.assets:
+            return self.assets[name]
+        near = difflib.get_close_matches(name, self.assets, 1, 0.5)
+        guess = f"; did you mean {near[0]!r}?" if near else ";"
+        raise AssetError(f"unknown asset {name!r}{guess} there are: {', '.join(sorted(self.assets)) or 'none'}")
 
     def _specs(self, point: EntryPoint, name: str) -> list[PluginSpec]:
         self._manager.register(point.load(), name=name)
         self._manager.check_pending()  # a misspelt hook is an error, not silence
-        hooks = self._manager.hook.instax3d_plugins.get_hookimpls()
-        found = [spec for hook in hooks if hook.plugin_name == name for spec in cast(Iterable[Any], hook.function())]
+        found = self._yielded("instax3d_plugins", name)
         if not found:
             raise LookupError(
                 f"{point.value} announces no plugin: it needs a function instax3d_plugins marked @hookimpl"

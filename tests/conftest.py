@@ -14,6 +14,7 @@ import instax3d  # noqa: F401 - before torch, for its OpenMP setting
 
 # Nothing that tests keep, or find, shall lie in the user's own cache.
 os.environ["INSTAX3D_CACHE"] = tempfile.mkdtemp(prefix="instax3d-tests-")
+os.environ.pop("INSTAX3D_ASSETS", None)
 atexit.register(shutil.rmtree, os.environ["INSTAX3D_CACHE"], ignore_errors=True)
 
 # Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.

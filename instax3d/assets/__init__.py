@@ -1,0 +1,8 @@
+"""Files that others made: where they are, how to get them, and whether they are what they should be.
+
+Nothing is downloaded unless the user asks for it with ``instax3d assets get``. Never imports torch.
+"""
+
+from .library import Located, asset_folder, locate, require
+
+__all__ = ["Located", "asset_folder", "locate", "require"]

@@ -1,0 +1,137 @@
+"""Where assets lie, and a clear sentence where they do not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AssetError
+from ..places import assets_folder
+from ..plugin import Asset, AssetFile
+from ..registry import registry
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files of an asset on this machine."""
+
+    asset: Asset
+    files: Mapping[str, Path]
+    """By their names in the asset."""
+    own: bool
+    """Whether the user gave the path, rather than that the files lie in the folder of assets."""
+
+    @property
+    def path(self) -> Path:
+        """The only file; of several, the folder that holds them."""
+        paths = list(self.files.values())
+        return paths[0] if len(paths) == 1 else paths[0].parents[len(Path(next(iter(self.files))).parts) - 1]
+
+
+def asset_folder(name: str) -> Path:
+    """Where the files of an asset belong."""
+    return assets_folder() / name
+
+
+def locate(name: str) -> Located | None:
+    """An asset in the folder of assets, or None where a file of it is absent. Nothing is read.
+
+    Raises:
+        AssetError: no installed package knows the name.
+    """
+    asset = registry().asset(name)
+    folder = asset_folder(name)
+    files = {file.name: folder / file.name for file in asset.files}
+    return Located(asset, files, own=False) if all(path.is_file() for path in files.values()) else None
+
+
+def require(name: str, given: str | Path | None = None) -> Located:
+    """An asset's files, at ``given`` or else in the folder of assets; they are checked against what is known of them.
+
+    Args:
+        name: of the asset.
+        given: the user's own copy: the file, or a folder that holds the asset's files under their names (or, for an
+            asset of one file, that file alone under any name). None, or the asset's name: the folder of assets.
+
+    Raises:
+        AssetError: unknown, absent, or not the file it should be; the message says how to get it.
+    """
+    asset = registry().asset(name)
+    if given is None or str(given) == name:
+        found = locate(name)
+        if found is None:
+            raise AssetError(_missing(asset))
+        for file in asset.files:
+            verify(file, found.files[file.name], asset)
+        return found
+    return _own(asset, Path(given).expanduser())
+
+
+def _own(asset: Asset, given: Path) -> Located:
+    if given.is_file():
+        if len(asset.files) != 1:
+            names = ", ".join(file.name for file in asset.files)
+            raise AssetError(f"{given} is one file, but {asset.summary} has several; give their folder, with {names}")
+        return Located(asset, {asset.files[0].name: given}, own=True)
+    if not given.is_dir():
+        raise AssetError(f"there is no {given}; give the path of {asset.summary}, or see `instax3d assets list`")
+    if len(asset.files) == 1 and not (given / asset.files[0].name).is_file():
+        return Located(asset, {asset.files[0].name: given}, own=True)  # a folder in place of an archive
+    absent = [file.name for file in asset.files if not (given / file.name).is_file()]
+    if absent:
+        raise AssetError(f"{given} does not hold {', '.join(absent)}, which {asset.summary} needs")
+    return Located(asset, {file.name: given / file.name for file in asset.files}, own=True)
+
+
+def verify(file: AssetFile, path: Path, asset: Asset) -> str:
+    """The SHA-256 of a file in the folder of assets, which must be the published one, or else that of its first use.
+
+    Raises:
+        AssetError: it is another.
+    """
+    size = path.stat().st_size
+    again = f"`instax3d assets get {asset.name}`"
+    if file.size is not None and size != file.size:
+        raise AssetError(f"{path} has {size:,} bytes, not {file.size:,}; remove it and run {again}")
+    ledger = Ledger(assets_folder())
+    first, found = ledger.recorded(path), ledger.sum_of(path)
+    if file.sha256 is not None and found != file.sha256:
+        raise AssetError(
+            f"{path} is not the published file (its SHA-256 is {found}, not {file.sha256}); remove it and run {again}"
+        )
+    if file.sha256 is None and first is not None and found != first:
+        raise AssetError(
+            f"{path} has changed since it was first used (its SHA-256 was {first}, now it is {found}); if you "
+            f"replaced it yourself, run `instax3d assets check {asset.name} --accept`"
+        )
+    return found
+
+
+def readable(size: int | None) -> str:
+    """A size for people."""
+    if size is None:
+        return "size not known"
+    for unit, bytes_ in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_:
+            return f"{size / bytes_:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def total_size(asset: Asset) -> int | None:
+    """Bytes of all files; None where one is not known."""
+    sizes = [file.size for file in asset.files]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def commercial_word(commercial: bool | None) -> str:
+    """May it be used commercially, in a word or two."""
+    return "not known" if commercial is None else "yes" if commercial else "no"
+
+
+def _missing(asset: Asset) -> str:
+    consent = ", after registration" if asset.registration else ""
+    return (
+        f"{asset.name} is not here: {asset.summary} ({readable(total_size(asset))}) from {asset.homepage}{consent}; "
+        f"licence: {asset.licence} (commercial use: {commercial_word(asset.commercial)}); "
+        f"run `instax3d assets get {asset.name}`, or give the path of your own copy"
+    )

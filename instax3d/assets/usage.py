@@ -1,0 +1,115 @@
+"""Which assets a configuration uses, said before the run and written down after it."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, references
+from ..errors import AssetError
+from ..places import assets_folder
+from ..plugin import AssetRef, PluginConfig
+from ..registry import Entry, registry
+from .ledger import Ledger, sha256
+from .library import Located, require
+
+
+def required(config: PluginConfig) -> Iterator[tuple[str, AssetRef, str]]:
+    """Fields of a plugin's options that name assets: field, mark and value; those that are None are left out."""
+    for name, info in type(config).model_fields.items():
+        for mark in info.metadata:
+            value = getattr(config, name)
+            if isinstance(mark, AssetRef) and value is not None:
+                yield name, mark, str(value)
+
+
+def resolve(mark: AssetRef, value: str) -> tuple[str, Located]:
+    """What a marked option means: the asset's name, "" where it is not known, and its files.
+
+    Raises:
+        AssetError: it is absent, or neither an asset of the mark nor a path.
+    """
+    if value in mark.names:
+        return value, require(value)
+    if not Path(value).expanduser().exists():
+        raise AssetError(
+            f"there is no {value}; give the path of your own copy, or one of: {', '.join(mark.names)} "
+            "(see `instax3d assets list`)"
+        )
+    located = require(mark.names[0], value)
+    if len(mark.names) == 1:
+        return mark.names[0], located
+    found = {file.sha256: name for name in mark.names for file in registry().asset(name).files if file.sha256}
+    known = [path for path in located.files.values() if path.is_file()]
+    return next((found[s] for s in map(sha256, known) if s in found), ""), located
+
+
+def check_assets(config: RunConfig) -> None:
+    """Refuse a configuration whose files are not here.
+
+    Raises:
+        AssetError: with all that is missing, one a line.
+    """
+    problems = []
+    for where, _, plugin_config in _plugins(config):
+        for field, mark, value in required(plugin_config):
+            try:
+                resolve(mark, value)
+            except AssetError as error:
+                problems.append(f"{where}.{field}: {error}")
+    if problems:
+        raise AssetError("\n".join(problems))
+
+
+def contents(config: PluginConfig) -> list[str]:
+    """The SHA-256 of every file of others that a plugin with these options reads.
+
+    Raises:
+        AssetError: one is not here.
+    """
+    found = (resolve(mark, value)[1] for _, mark, value in required(config))
+    return [_sum(path) for located in found for path in located.files.values()]
+
+
+def asset_records(config: RunConfig) -> list[dict[str, Any]]:
+    """What ``run.json`` says about the files of others that a run used: by whom, which, where, under which licence.
+
+    Raises:
+        AssetError: one is not here.
+    """
+    records: list[dict[str, Any]] = []
+    for where, entry, plugin_config in _plugins(config):
+        for field, mark, value in required(plugin_config):
+            name, located = resolve(mark, value)
+            records.append(_record(f"{where}.{field}", name, located))
+        records += [_record(where, name, None) for name in entry.spec.assets]
+    return records
+
+
+def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:
+    """All plugins of a run, those that others name in their options included, with their options."""
+    for kind, choice in config.choices.items():
+        yield kind.value, choice.entry, choice.config
+        for field, (other, name) in references(choice.config).items():
+            entry = registry().get(other, name)
+            yield f"{kind.value}.{field}", entry, entry.config_class()()
+
+
+def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"used_by": used_by, "name": name or "not known"}
+    asset = registry().asset(name) if name else None
+    record["licence"] = asset.licence if asset else "not known"
+    record["licence_url"] = asset.licence_url if asset else ""
+    record["commercial"] = asset.commercial if asset else None
+    if located is not None:
+        record["files"] = [{"path": str(path), "sha256": _sum(path)} for path in located.files.values()]
+    return record
+
+
+def _sum(path: Path) -> str:
+    """Of a file; of a folder the sum over its files' names and sums."""
+    if path.is_file():
+        return Ledger(assets_folder()).sum_of(path)
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in inside)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

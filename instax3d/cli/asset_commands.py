@@ -1,0 +1,217 @@
+"""``instax3d assets list|get|check|convert-…`` and ``instax3d licences``."""
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..assets.download import download
+from ..assets.ledger import Ledger
+from ..assets.library import asset_folder, commercial_word, locate, readable, total_size, verify
+from ..errors import AssetError, BrokenPluginError
+from ..licences import parts, verdict
+from ..manifest import read_manifest
+from ..places import ASSETS_VARIABLE, assets_folder
+from ..plugin import Asset, AssetConverter, AssetFile
+from ..registry import registry
+
+
+class _Assets(click.Group):
+    """The fixed commands, and one for each conversion that a package offers."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *sorted(f"convert-{name}" for name in registry().converters)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        converter = registry().converters.get(name.removeprefix("convert-")) if name.startswith("convert-") else None
+        return _conversion(converter) if converter else super().get_command(ctx, name)
+
+
+@click.group(cls=_Assets)
+def assets() -> None:
+    """Files that others made: weights, head models, data. Nothing is downloaded unless you ask for it here."""
+
+
+def _state(asset: Asset) -> str:
+    if not asset.files:
+        return "installed with its package"
+    if locate(asset.name) is not None:
+        return "here"
+    return "needs registration" if asset.registration else "can be downloaded" if _direct(asset) else "absent"
+
+
+def _direct(asset: Asset) -> bool:
+    return all(file.url for file in asset.files)
+
+
+@assets.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_assets(as_json: bool) -> None:
+    """Every file of others that can be used: licence, size, and whether it is here."""
+    known = sorted(registry().assets.values(), key=lambda asset: asset.name)
+    if as_json:
+        click.echo(json.dumps([_described(asset) for asset in known], indent=2))
+        return
+    for asset in known:
+        click.echo(f"{asset.name}: {asset.summary}")
+        size = f", {readable(total_size(asset))}" if asset.files else ""
+        click.echo(f"  {_state(asset)}{size}; licence: {asset.licence} ({asset.licence_url or 'no address known'})")
+        click.echo(f"  commercial use: {commercial_word(asset.commercial)}; {asset.homepage}")
+        if asset.files:
+            click.echo(f"  belongs in {asset_folder(asset.name)}: {', '.join(file.name for file in asset.files)}")
+
+
+def _described(asset: Asset) -> dict[str, Any]:
+    return {
+        "name": asset.name,
+        "summary": asset.summary,
+        "state": _state(asset),
+        "size": total_size(asset),
+        "licence": asset.licence,
+        "licence_url": asset.licence_url,
+        "commercial": asset.commercial,
+        "registration": asset.registration,
+        "homepage": asset.homepage,
+        "folder": str(asset_folder(asset.name)) if asset.files else None,
+        "files": [{"name": f.name, "url": f.url, "size": f.size, "sha256": f.sha256} for f in asset.files],
+    }
+
+
+@assets.command()
+@click.argument("name")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def get(name: str, quiet: bool) -> None:
+    """Download an asset, or say in steps how to get it; a download that broke off goes on."""
+    asset = registry().asset(name)
+    click.echo(f"{asset.summary}; licence: {asset.licence} ({asset.licence_url or 'no address known'})", err=True)
+    click.echo(f"commercial use: {commercial_word(asset.commercial)}", err=True)
+    absent = [file for file in asset.files if not (asset_folder(name) / file.name).is_file()]
+    by_hand = [file for file in absent if not _may_download(asset, file)]
+    if by_hand:
+        click.echo("\n".join(_steps(asset, by_hand)))
+        click.get_current_context().exit(2)
+    for file in asset.files:
+        target = asset_folder(name) / file.name
+        if file in absent:
+            with _bar(file, quiet) as told:
+                download(asset, file, target, told)
+        found = verify(file, target, asset)
+        note = "as published" if file.sha256 else "the published sum is not known; this one was written down"
+        click.echo(f"{target}: SHA-256 {found} ({note})")
+    if not asset.files:
+        click.echo("it comes with an installed package; there is nothing to download")
+
+
+def _may_download(asset: Asset, file: AssetFile) -> bool:
+    """Files that want a registration are downloaded only with the token that proves it."""
+    if file.url is None:
+        return False
+    return not asset.registration or bool(file.token and os.environ.get(file.token))
+
+
+def _steps(asset: Asset, files: list[AssetFile]) -> list[str]:
+    steps = list(asset.steps) or [
+        f"open {asset.homepage}" + (", register and accept the licence" if asset.registration else ""),
+        f"download {', '.join(Path(file.name).name for file in files)}",
+    ]
+    tokens = sorted({file.token for file in files if file.token})
+    if tokens and all(file.url for file in files):
+        steps = [
+            f"open {asset.homepage}, log in and accept the licence",
+            f"make an access token there and set {', '.join(tokens)} to it",
+            f"run `instax3d assets get {asset.name}` again",
+            "or download the files by hand:",
+            *(str(file.url) for file in files),
+        ]
+    places = [f"put it at {asset_folder(asset.name) / file.name}" for file in files]
+    last = f"run `instax3d assets check {asset.name}`"
+    return [
+        f"{asset.name} cannot be downloaded without you:",
+        *(f"  {number}. {step}" for number, step in enumerate([*steps, *places, last], 1)),
+    ]
+
+
+class _bar:  # noqa: N801 - used like a function
+    """Progress of a download on the terminal; silent elsewhere."""
+
+    def __init__(self, file: AssetFile, quiet: bool) -> None:
+        self._name, self._shown = file.name, not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> Any:
+        return self._told if self._shown else None
+
+    def _told(self, there: int, total: int | None) -> None:
+        share = f" of {readable(total)}" if total else ""
+        sys.stderr.write(f"\r{self._name}: {readable(there)}{share}\x1b[K")
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\n")
+
+
+@assets.command()
+@click.argument("names", nargs=-1)
+@click.option("--accept", is_flag=True, help="Believe files without a published checksum as they are now.")
+def check(names: tuple[str, ...], accept: bool) -> None:
+    """Compare files with their checksums; all that are here, or NAMES. Exits with 1 where something is wrong."""
+    chosen = [registry().asset(name) for name in names] or list(registry().assets.values())
+    wrong = 0
+    for asset in chosen:
+        for file in asset.files:
+            path = asset_folder(asset.name) / file.name
+            if not path.is_file():
+                if names:
+                    wrong += 1
+                    click.echo(f"absent: {path}", err=True)
+                continue
+            if accept and file.sha256 is None:
+                Ledger(assets_folder()).forget(path)
+            try:
+                found = verify(file, path, asset)
+            except AssetError as error:
+                wrong += 1
+                click.echo(f"wrong: {error}", err=True)
+            else:
+                note = "as published" if file.sha256 else "as at its first use"
+                click.echo(f"in order: {path}, SHA-256 {found} ({note})")
+    if wrong:
+        click.get_current_context().exit(1)
+    click.echo(f"the folder of assets is {assets_folder()} (set {ASSETS_VARIABLE} for another)")
+
+
+def _conversion(converter: AssetConverter) -> click.Command:
+    @click.argument("source", type=click.Path(path_type=Path))
+    @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+    def convert(source: Path, output: Path) -> None:
+        module, _, function = converter.target.partition(":")
+        try:
+            run = getattr(import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise BrokenPluginError(f"the conversion {converter.name!r} cannot be imported ({error})") from error
+        click.echo(run(source, output))
+
+    return click.command(f"convert-{converter.name}", help=converter.summary)(convert)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def licences(folder: Path, as_json: bool) -> None:
+    """May the portrait in FOLDER be used commercially? The licences of all that it was made with."""
+    found = list(parts(read_manifest(folder)))
+    answer = verdict(found)
+    if as_json:
+        rows = [{"what": p.what, "licence": p.licence, "commercial": p.commercial, "url": p.url} for p in found]
+        click.echo(json.dumps({"commercial": answer, "parts": rows}, indent=2))
+        return
+    for part in found:
+        url = f" ({part.url})" if part.url else ""
+        click.echo(f"{commercial_word(part.commercial):9}  {part.what}: {part.licence}{url}")
+    said = {True: "yes, as far as these licences say", False: "no", None: "not known; ask where it says so above"}
+    click.echo(
+        f"commercial use: {said[answer]}. The rights in the picture, and those of the person, are yours to clear."
+    )

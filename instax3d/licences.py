@@ -1,0 +1,69 @@
+"""May a portrait be used commercially? What its plugins and the files of others say. Never imports torch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import Any
+
+_PERMISSIVE = {
+    *("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0", "Zlib", "CC0-1.0", "CC-BY-4.0"),
+    *("MPL-2.0", "Unlicense", "0BSD", "PSF-2.0"),
+}
+"""SPDX names of licences that allow commercial use and ask for no more than a notice."""
+
+NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that went into a portrait, and its licence."""
+
+    what: str
+    licence: str
+    commercial: bool | None
+    """None where it is not known."""
+    url: str = ""
+
+
+def licence_of(distribution: str) -> str:
+    """The licence that an installed distribution states, or `NOT_KNOWN`."""
+    try:
+        stated = metadata(distribution)
+    except PackageNotFoundError:
+        return NOT_KNOWN
+    for key in ("License-Expression", "License"):
+        for named in stated.get_all(key) or []:
+            if named and "\n" not in named and len(named) < 60:  # older packages put the whole text there
+                return str(named)
+    classifiers = [c.split(" :: ")[-1] for c in stated.get_all("Classifier") or [] if c.startswith("License :: ")]
+    return ", ".join(classifiers) or NOT_KNOWN
+
+
+def allows_commercial(licence: str) -> bool | None:
+    """Whether a licence named by SPDX is known to allow commercial use, or to forbid it."""
+    if licence in _PERMISSIVE:
+        return True
+    words = licence.lower().replace("_", "-")
+    forbids = "-nc" in words or "noncommercial" in words or "non-commercial" in words
+    return False if forbids else None
+
+
+def parts(manifest: Mapping[str, Any]) -> Iterator[Part]:
+    """Plugins and assets of a run by its manifest; those of older manifests as far as they are still known."""
+    for slot, plugin in manifest.get("plugins", {}).items():
+        licence = plugin.get("licence") or licence_of(plugin["distribution"])
+        name = f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})"
+        yield Part(name, licence, allows_commercial(licence))
+    for asset in manifest.get("assets", []):
+        yield Part(
+            f"{asset['name']} (used by {asset['used_by']})", asset["licence"], asset["commercial"], asset["licence_url"]
+        )
+    if "assets" not in manifest:
+        yield Part("files of others (this run did not write them down)", NOT_KNOWN, None)
+
+
+def verdict(found: list[Part]) -> bool | None:
+    """Whether all of it together may be used commercially; None where that is not known."""
+    if any(part.commercial is False for part in found):
+        return False
+    return None if any(part.commercial is None for part in found) else True
