@@ -288,6 +288,24 @@ def load_config(
     Raises:
         ConfigError: with all problems, one a line.
     """
+    config = read_config(preset=preset, path=path, overrides=overrides, source=source, plugins=plugins)
+    check_capabilities(config, source=source)
+    return config
+
+
+def read_config(
+    *,
+    preset: str | None = None,
+    path: Path | None = None,
+    overrides: Iterable[str] = (),
+    source: Source | None = None,
+    plugins: Registry | None = None,
+) -> RunConfig:
+    """`load_config` without the question whether the chosen plugins fit together (`check_capabilities`).
+
+    Raises:
+        ConfigError: with all problems, one a line.
+    """
     layers = Layers()
     named: list[tuple[dict[str, Any], str]] = []
     own = _file_layers(path) if path is not None else []
@@ -303,7 +321,7 @@ def load_config(
             layers.add(alternatives[source], f"{origin}, for a {source}")
     for layer in parse_overrides(overrides):
         layers.add(layer, "command line")
-    return _resolve(layers, plugins or registry(), source, problems)
+    return _resolve(layers, plugins or registry(), problems)
 
 
 def _check_when(alternatives: Any, origin: str) -> list[str]:
@@ -313,7 +331,7 @@ def _check_when(alternatives: Any, origin: str) -> list[str]:
     return []
 
 
-def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems: list[str]) -> RunConfig:
+def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfig:
     doc = layers.values
     for key in sorted(set(doc) - set(_KEYS)):
         near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
@@ -332,7 +350,7 @@ def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems:
         # Broken packages are listed with every unknown name; once is enough.
         raise ConfigError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
     assert isinstance(plain, _Plain)
-    config = RunConfig(
+    return RunConfig(
         choices=choices,
         training=sections["training"],  # type: ignore[arg-type]
         output=sections["output"],  # type: ignore[arg-type]
@@ -342,8 +360,6 @@ def _resolve(layers: Layers, plugins: Registry, source: Source | None, problems:
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
     )
-    check_capabilities(config, source=source)
-    return config
 
 
 class _Plain(PluginConfig):

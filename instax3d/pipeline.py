@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -22,7 +22,7 @@ from .artefacts import (
 from .assets.usage import check_assets
 from .cache import StageCache
 from .capture import read_capture
-from .config import RunConfig, Source, check_capabilities, load_config, source_kind
+from .config import RunConfig, check_capabilities, load_config, source_kind
 from .errors import IncompatiblePipelineError
 from .evaluation import evaluate
 from .fingerprint import of_source, stage_keys
@@ -61,7 +61,7 @@ def create(
     overrides: Iterable[str] = (),
     progress: Progress | None = None,
     cache: StageCache | None = None,
-    resume: bool = False,
+    resume: bool | Literal["if any"] = False,
 ) -> Portrait:
     """Make a portrait of a photo or of a capture.
 
@@ -72,12 +72,40 @@ def create(
         overrides: ``key=value`` items laid over both, such as ``"densifier.grow_grad2d=4.0e-4"``.
         progress: told what happens; silent by default. The caller closes it.
         cache: where results of stages are kept and found again; without one every stage is run.
-        resume: go on with the construction of the same portrait that was broken off, if one was.
+        resume: go on with the construction of the same portrait that was broken off; a note says if there is none,
+            except with ``if any``.
 
     Raises:
         Instax3DError: any of its children, with one sentence that says what to do.
     """
-    path = Path(source)
+    if resume and cache is None:
+        raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
+    config = _settled(Path(source), preset, config, overrides)
+    return _create(
+        Path(source), _Run(config, resolve_device(config.device), Stages(progress or Silent()), cache, resume)
+    )
+
+
+def prepare(
+    source: str | Path,
+    *,
+    preset: str | None = None,
+    config: str | Path | RunConfig | None = None,
+    overrides: Iterable[str] = (),
+    progress: Progress | None = None,
+    cache: StageCache | None = None,
+) -> tuple[Views, HeadMesh]:
+    """The stages before construction: the views and the head fitted to them. Arguments and errors are `create`'s."""
+    config = _settled(Path(source), preset, config, overrides)
+    run = _Run(config, resolve_device(config.device), Stages(progress or Silent()), cache)
+    prepared = _prepare(Path(source), run)
+    return prepared.views, prepared.mesh
+
+
+def _settled(
+    path: Path, preset: str | None, config: str | Path | RunConfig | None, overrides: Iterable[str]
+) -> RunConfig:
+    """The configuration for this source on this device, known to fit together."""
     kind = source_kind(path)
     if not isinstance(config, RunConfig):
         file = None if config is None else Path(config)
@@ -86,9 +114,7 @@ def create(
     config = config.on(device)
     check_capabilities(config, source=kind, device=device)
     check_assets(config)
-    if resume and cache is None:
-        raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
-    return _create(path, kind, _Run(config, device, Stages(progress or Silent()), cache, resume))
+    return config
 
 
 def warm_up(config: RunConfig) -> float:
@@ -120,7 +146,7 @@ class _Run:
     device: str
     stages: Stages
     cache: StageCache | None
-    resume: bool
+    resume: bool | Literal["if any"] = False
     keys: Mapping[str, str] = field(default_factory=dict)
     """Of the stages' results, by stage; filled in once the source is read."""
 
@@ -147,8 +173,19 @@ class _Run:
         return result
 
 
-def _create(path: Path, kind: Source, run: _Run) -> Portrait:
-    config, stages = run.config, run.stages
+@dataclass(frozen=True)
+class _Prepared:
+    """What construction begins with."""
+
+    given: Photo | Capture
+    detector: LandmarkDetector[Any]
+    renderer: Renderer[Any]
+    views: Views
+    mesh: HeadMesh
+
+
+def _prepare(path: Path, run: _Run) -> _Prepared:
+    config, stages, kind = run.config, run.stages, source_kind(path)
     for note in config.notes:
         stages.note(note)
     detector: LandmarkDetector[Any] = run.config.build(Kind.LANDMARK_DETECTOR)
@@ -168,25 +205,31 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
     views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
     prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
     mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    return _Prepared(given, detector, renderer, views, mesh)
+
+
+def _create(path: Path, run: _Run) -> Portrait:
+    prepared = _prepare(path, run)
+    config, stages, views, mesh = run.config, run.stages, prepared.views, prepared.mesh
     made = run.stage(
         "construct",
-        lambda: _construct(run, renderer, mesh, views),
+        lambda: _construct(run, prepared.renderer, mesh, views),
         lambda made: pack_gaussians(made.gaussians, made.losses),
         lambda stored: Construction(*unpack_gaussians(stored)),
         steps=config.training.iterations,
     )
     portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with stages.stage("evaluate"):
-        metrics = {**mesh.metrics, **evaluate(portrait, given, views, detector)}
+        metrics = {**mesh.metrics, **evaluate(portrait, prepared.given, views, prepared.detector)}
     portrait.manifest = new_manifest(
         config,
         source={
-            "kind": kind,
+            "kind": source_kind(path),
             "name": path.name,
             "views": len(views),
             "size": [views.cameras.width, views.cameras.height],
         },
-        device=renderer.device_type,
+        device=prepared.renderer.device_type,
         seconds=stages.seconds,
         reused=stages.reused,
         gaussians=len(made.gaussians),
@@ -230,7 +273,7 @@ def _take_up(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
     """Go on from the checkpoint of a run that was broken off, if that is wished."""
     left = load_checkpoint(checkpoint)
     if left is None:
-        if run.resume:
+        if run.resume is True:
             run.stages.note("there is no unfinished construction of this portrait to resume; it starts anew")
     elif run.resume:
         module.resume(left)

@@ -13,6 +13,7 @@ from ..registry import registry
 _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),
     "render": ("create_commands", "Render a saved portrait from the cameras of a file."),
+    "benchmark": ("benchmark_commands", "Make every portrait of a grid of settings, and compare them."),
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),

@@ -1,5 +1,6 @@
 """``instax3d create`` and ``instax3d render``."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from .logs import logged_to
 @click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset.")
 @click.option("--resume", is_flag=True, help="Go on with the same portrait where an earlier run was broken off.")
+@click.option("--workers", type=click.IntRange(min=1), help="With a pattern: how many side by side.")
 @click.option("--no-cache", is_flag=True, help="Run every stage, and keep no stage's result for later runs.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's manifest (run.json) to standard output.")
@@ -29,16 +31,26 @@ def create(
     preset: str | None,
     config_file: Path | None,
     resume: bool,
+    workers: int | None,
     no_cache: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Make a portrait of SOURCE: a photo, or a folder with posed frames (transforms.json).
 
+    A pattern in quotation marks makes one of each photo that it names, in folders under that of -o.
+
     \b
     instax3d create me.jpg -o out/me
     instax3d create me.jpg -o out/me --preset draft densifier.grow_grad2d=4.0e-4
+    instax3d create 'photos/*.jpg' -o out/all
     """
+    if _is_pattern(source):
+        if no_cache or as_json:
+            raise click.UsageError("--no-cache and --json are for one portrait; leave them out for a pattern")
+        from .many import create_many
+
+        sys.exit(1 if create_many([str(source)], overrides, output, preset, config_file, workers) else 0)
     if resume and no_cache:
         raise click.UsageError("--resume needs the cache, where an unfinished run leaves its state; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.
@@ -61,6 +73,10 @@ def create(
         click.echo(
             f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer"
         )
+
+
+def _is_pattern(source: Path) -> bool:
+    return not source.exists() and any(sign in str(source) for sign in "*?[")
 
 
 @click.command()

@@ -1,0 +1,209 @@
+"""A grid file: subjects, and what is varied over them."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config import Source, read_yaml, source_kind
+from ..errors import ConfigError
+
+_KEYS = ("extends", "subjects", "vary", "cells")
+_PLUGIN = "plugin"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One setting of an axis."""
+
+    label: str
+    """How tables call it."""
+    overrides: tuple[str, ...]
+    """``key=value`` items, as on the command line of ``instax3d create``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A key of the configuration, and the values that it takes in turn."""
+
+    key: str
+    values: tuple[Value, ...]
+
+    @property
+    def section(self) -> str:
+        """The top-level key that it changes."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a portrait is made of."""
+
+    path: Path
+    label: str
+    kind: Source
+    digest: str
+    """Of its contents, so that another photo under the same name is another subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid file, read and checked except for the configurations that it makes."""
+
+    subjects: tuple[Subject, ...]
+    axes: tuple[Axis, ...]
+    chosen: tuple[Mapping[str, str], ...] | None
+    """Axis to label, for each group of cells that is wanted; None means all."""
+    preset: str | None
+    config: Path | None
+    """The file that the grid extends, where it is no preset."""
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid such as::
+
+        extends: draft                     # a preset, or a config file beside this one
+        subjects: [photos/*.jpg, scan]     # photos, captures, folders of photos, patterns
+        vary:
+          densifier: [absgs, {plugin: mcmc, cap_max: 60000}]
+          training.iterations: [300, 600]
+          seed: [0, 1, 2]
+        cells:                             # optional: these alone, instead of all combinations
+          - {densifier: absgs}             # what is not named takes each of its values
+
+    Raises:
+        ConfigError: it cannot be read, has unknown keys, names no subject, or a subject is not there.
+    """
+    doc = read_yaml(path)
+    unknown = sorted(set(doc) - set(_KEYS))
+    if unknown:
+        raise ConfigError(f"{path}: no such key: {', '.join(unknown)}; there are: {', '.join(_KEYS)}")
+    axes = tuple(_axis(path, key, values) for key, values in _mapping(path, "vary", doc.get("vary") or {}).items())
+    preset, config = _base(path, doc.get("extends"))
+    wanted = doc.get("subjects")
+    patterns = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(patterns, list) or not patterns:
+        raise ConfigError(f"{path}: subjects must list photos or captures, as in subjects: [photos/*.jpg]")
+    return Grid(
+        subjects=find_subjects([str(pattern) for pattern in patterns], path.parent),
+        axes=axes,
+        chosen=_chosen(path, axes, doc.get("cells")),
+        preset=preset,
+        config=config,
+    )
+
+
+def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {key} must hold keys such as 'densifier: [absgs, mcmc]'")
+    return value
+
+
+def _base(path: Path, name: Any) -> tuple[str | None, Path | None]:
+    if name is None:
+        return None, None
+    beside = path.parent / str(name)
+    if beside.suffix:
+        return None, beside
+    return str(name), None
+
+
+def _axis(path: Path, key: str, values: Any) -> Axis:
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{path}: vary.{key} must list values, as in {key}: [A, B]")
+    found = tuple(_value(key, value) for value in values)
+    labels = [value.label for value in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"{path}: vary.{key} lists {label!r} more than once")
+    return Axis(key, found)
+
+
+def _value(key: str, value: Any) -> Value:
+    if not isinstance(value, dict):
+        text = _text(value)
+        return Value(text, (f"{key}={text}",))
+    options = [(name, _text(inner)) for name, inner in value.items() if name != _PLUGIN]
+    named = [str(value[_PLUGIN])] if _PLUGIN in value else []
+    label = ", ".join([*named, *(f"{name} {text}" for name, text in options)])
+    return Value(label, (*(f"{key}={name}" for name in named), *(f"{key}.{name}={text}" for name, text in options)))
+
+
+def _text(value: Any) -> str:
+    """A plain value as the command line would take it."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _chosen(path: Path, axes: tuple[Axis, ...], cells: Any) -> tuple[Mapping[str, str], ...] | None:
+    if cells is None:
+        return None
+    labels = {axis.key: {value.label for value in axis.values} for axis in axes}
+    found = []
+    for cell in cells if isinstance(cells, list) else [cells]:
+        picked = {key: _value(key, value).label for key, value in _mapping(path, "each of cells", cell).items()}
+        for key, label in picked.items():
+            if label not in labels.get(key, ()):
+                raise ConfigError(f"{path}: cells names {key}: {label}, which vary does not list")
+        found.append(picked)
+    return tuple(found)
+
+
+def find_subjects(patterns: Iterable[str], folder: Path) -> tuple[Subject, ...]:
+    """The photos and captures that paths and patterns name, each once, patterns in sorted order.
+
+    A folder without ``transforms*.json`` stands for the photos in it.
+
+    Raises:
+        ConfigError: a path is not there, or a pattern names nothing.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else _absolute(Path(pattern))
+        if not found:
+            raise ConfigError(f"no photo or capture is called {pattern} in {folder.absolute()}")
+        for path in found:
+            paths.update(dict.fromkeys(_photos(path) if _is_plain_folder(path) else [path]))
+    labels = _labels(list(paths))
+    return tuple(
+        Subject(path, label, source_kind(path), _digest(path)) for path, label in zip(paths, labels, strict=True)
+    )
+
+
+def _absolute(path: Path) -> list[Path]:
+    return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.glob("transforms*.json"))
+
+
+def _photos(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PHOTO_SUFFIXES)
+    if not found:
+        raise ConfigError(f"{folder} holds neither photos nor transforms*.json")
+    return found
+
+
+_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".tif", ".tiff", ".bmp"}
+
+
+def _labels(paths: list[Path]) -> list[str]:
+    """Short names; with the folder before them where two would be alike."""
+    names = [path.stem if path.suffix else path.name for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{path.absolute().parent.name}/{path.name}"
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _digest(path: Path) -> str:
+    total = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        total.update(file.relative_to(path).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:32]

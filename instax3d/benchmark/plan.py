@@ -1,0 +1,205 @@
+"""What a grid asks for: its cells, each once, and the combinations that cannot be, with the reason."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from ..config import SLOTS, RunConfig, Source, check_capabilities, read_config
+from ..errors import ConfigError, IncompatiblePipelineError
+from ..plugin import Kind
+from .grid import Grid, Subject
+
+_BEFORE_CONSTRUCTION = (Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR, Kind.MESH_PRIOR)
+"""What the stages depend on that cells may share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One portrait of the grid."""
+
+    id: str
+    """A hash of the subject's contents and of the whole resolved configuration."""
+    subject: Subject
+    labels: tuple[str, ...]
+    """The value of each axis, in the grid's order."""
+    overrides: tuple[str, ...]
+    shared: str
+    """The same in all cells that need the same views and the same fitted head."""
+    gpu: bool = False
+    """Whether one of its plugins needs a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A combination that cannot be."""
+
+    subject: str
+    labels: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a grid asks for."""
+
+    axes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    skipped: tuple[Skipped, ...]
+    duplicates: int
+    """Combinations that came out as a cell which was there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A section of the configuration under one combination of the axes that concern it."""
+
+    digest: str
+    overrides: tuple[str, ...]
+    config: RunConfig | None
+    """A whole configuration with this section; None where the combination is invalid."""
+    reason: str = ""
+    gpu: bool = False
+
+
+def make_plan(grid: Grid) -> Plan:
+    """Resolve the configuration of every cell.
+
+    A section of the configuration is read once for each combination of the axes that concern it, so that the cost of
+    a cell does not grow with the configuration.
+
+    Raises:
+        ConfigError: a value of an axis is wrong in every combination, such as a misspelt plugin.
+    """
+    kinds = sorted({subject.kind for subject in grid.subjects})
+    tables = {kind: _Sections(grid, kind) for kind in kinds}
+    cells: dict[str, Cell] = {}
+    skipped: list[Skipped] = []
+    duplicates = 0
+    for subject in grid.subjects:
+        sections = tables[subject.kind]
+        for combination in _combinations(grid):
+            labels = tuple(axis.values[i].label for axis, i in zip(grid.axes, combination, strict=True))
+            pieces = sections.pieces(combination)
+            reason = sections.refusal(pieces)
+            if reason:
+                skipped.append(Skipped(subject.label, labels, reason))
+                continue
+            identity, shared = sections.digests(subject, pieces)
+            if identity in cells:
+                duplicates += 1
+                continue
+            overrides = tuple(item for piece in pieces for item in piece.overrides)
+            cells[identity] = Cell(identity, subject, labels, overrides, shared, sections.needs_gpu(pieces))
+    return Plan(tuple(axis.key for axis in grid.axes), tuple(cells.values()), tuple(skipped), duplicates)
+
+
+def _combinations(grid: Grid) -> Iterator[tuple[int, ...]]:
+    """Indices into the axes' values, those that the grid wants, each once."""
+    every = [range(len(axis.values)) for axis in grid.axes]
+    if grid.chosen is None:
+        yield from product(*every)
+        return
+    seen = set()
+    for picked in grid.chosen:
+        limited = [
+            [i for i in indices if axis.key not in picked or axis.values[i].label == picked[axis.key]]
+            for axis, indices in zip(grid.axes, every, strict=True)
+        ]
+        for combination in product(*limited):
+            if combination not in seen:
+                seen.add(combination)
+                yield combination
+
+
+class _Sections:
+    """The sections of the configuration for one kind of subject, by the axes that concern each."""
+
+    def __init__(self, grid: Grid, kind: Source) -> None:
+        self._grid, self._kind = grid, kind
+        self._base = self._read(())
+        document = self._base.to_dict()
+        axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
+        unknown = sorted({axis.key for axis in grid.axes if axis.section not in document})
+        if unknown:
+            raise ConfigError(f"vary: no such key: {', '.join(unknown)}; keys begin with: {', '.join(document)}")
+        self._axes = axes
+        self._tables = {name: self._table(name, axes[name]) for name in document}
+        self._refuse_what_is_always_wrong()
+        self._verdicts: dict[tuple[str, ...], str] = {}
+        before = {kind.value for kind in _BEFORE_CONSTRUCTION} | {"seed"}
+        self._before = [i for i, name in enumerate(self._tables) if name in before]
+
+    def _read(self, overrides: tuple[str, ...]) -> RunConfig:
+        return read_config(preset=self._grid.preset, path=self._grid.config, overrides=overrides, source=self._kind)
+
+    def _table(self, name: str, axes: list[int]) -> Mapping[tuple[int, ...], _Piece]:
+        values = [self._grid.axes[i].values for i in axes]
+        found = {}
+        for combination in product(*(range(len(options)) for options in values)):
+            overrides = tuple(
+                item for options, i in zip(values, combination, strict=True) for item in options[i].overrides
+            )
+            try:
+                config = self._read(overrides) if overrides else self._base
+            except ConfigError as error:
+                found[combination] = _Piece("", overrides, None, str(error))
+                continue
+            text = json.dumps(config.to_dict()[name], sort_keys=True)
+            digest = hashlib.sha256(f"{name}:{text}".encode()).hexdigest()
+            gpu = name in SLOTS and "cuda" in config.choices[SLOTS[name]].entry.spec.needs
+            found[combination] = _Piece(digest, overrides, config, gpu=gpu)
+        return found
+
+    def _refuse_what_is_always_wrong(self) -> None:
+        """A value that is wrong in every combination, and by itself, is a slip of the pen."""
+        problems = []
+        for name, table in self._tables.items():
+            for place, axis in enumerate(self._axes[name]):
+                for i, value in enumerate(self._grid.axes[axis].values):
+                    if all(piece.config is None for combination, piece in table.items() if combination[place] == i):
+                        try:
+                            self._read(value.overrides)
+                        except ConfigError as error:
+                            problems += str(error).splitlines()
+        if problems:
+            raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+    def pieces(self, combination: tuple[int, ...]) -> tuple[_Piece, ...]:
+        return tuple(table[tuple(combination[i] for i in self._axes[name])] for name, table in self._tables.items())
+
+    def refusal(self, pieces: tuple[_Piece, ...]) -> str:
+        """Why these cannot go together; empty where they can."""
+        key = tuple(piece.digest for piece in pieces)
+        for piece in pieces:
+            if piece.config is None:
+                return piece.reason
+        slots = tuple(key[i] for i, name in enumerate(self._tables) if name in SLOTS or name == "device")
+        if slots not in self._verdicts:
+            self._verdicts[slots] = self._judge(pieces)
+        return self._verdicts[slots]
+
+    def needs_gpu(self, pieces: tuple[_Piece, ...]) -> bool:
+        """Whether one of the chosen plugins can only run on a GPU."""
+        return any(piece.gpu for piece in pieces)
+
+    def _judge(self, pieces: tuple[_Piece, ...]) -> str:
+        named = dict(zip(self._tables, pieces, strict=True))
+        configs = {name: piece.config for name, piece in named.items() if piece.config is not None}
+        choices = {kind: configs[name].choices[kind] for name, kind in SLOTS.items()}
+        try:
+            check_capabilities(replace(self._base, choices=choices, device=configs["device"].device), source=self._kind)
+        except IncompatiblePipelineError as error:
+            return str(error)
+        return ""
+
+    def digests(self, subject: Subject, pieces: tuple[_Piece, ...]) -> tuple[str, str]:
+        """Of the whole cell, and of what goes into the stages before construction."""
+        whole = hashlib.sha256(subject.digest.encode())
+        before = whole.copy()
+        for piece in pieces:
+            whole.update(piece.digest.encode())
+        for i in self._before:
+            before.update(pieces[i].digest.encode())
+        return whole.hexdigest()[:20], before.hexdigest()[:20]

@@ -1,0 +1,142 @@
+"""``report.html``: one file with the tables, plots and turntables of a benchmark. Opens without a network."""
+
+import base64
+import html
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from ..figures import FIGURES, Figure
+from .pareto import front
+from .plan import Plan
+from .results import CELL, FIGURE, SUBJECT, VALUE
+from .store import Store
+from .tables import SEED, Table, make_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHEET_WIDTH = 900
+"""Pixels of a turntable in the report."""
+_COST = "seconds_total"
+
+
+def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", title: str) -> None:
+    """Write the report.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from ..files import write_text
+
+    template = Environment(loader=PackageLoader("instax3d.benchmark"), autoescape=True).get_template("report.html.j2")
+    table = make_table(results, plan.axes)
+    text = template.render(
+        title=title,
+        table=table,
+        rows=list(zip(table.rows, table.counts, table.entries, strict=True)),
+        plots=[_plot(table, figure) for figure in table.figures if _is_quality(figure)],
+        groups=_turntables(plan, store, {*table.settings, SEED}),
+        skipped=_reasons(plan),
+        failed=[store.failure(cell.id) for cell in plan.cells if cell.id in store.failed()],
+        machines=sorted({_machine(store.manifest(cell)) for cell in results[CELL].unique()}),
+        figures=[figure for figure in FIGURES if (results[FIGURE] == figure.name).any()],
+        subjects=sorted(results[SUBJECT].unique()),
+        measured=len(results[[CELL, VALUE]].groupby(CELL)),
+    )
+    write_text(path, text)
+
+
+def _is_quality(figure: Figure) -> bool:
+    return figure.better is not None and not figure.name.startswith("seconds")
+
+
+def _machine(manifest: dict[str, Any]) -> str:
+    machine = manifest["machine"]
+    return (
+        f"instax3d {manifest['instax3d']} on {manifest['device']}, {machine['threads']} threads a cell, "
+        f"{machine['platform']}, torch {machine['versions']['torch']}"
+    )
+
+
+def _reasons(plan: Plan) -> list[tuple[str, int]]:
+    counts: dict[str, int] = defaultdict(int)
+    for skipped in plan.skipped:
+        counts[skipped.reason] += 1
+    return sorted(counts.items())
+
+
+def _turntables(plan: Plan, store: Store, named: set[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Subject by subject, the turntables of its finished cells as data URLs, called by the axes in ``named``."""
+    done = store.done()
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for cell in plan.cells:
+        sheet = store.cell(cell.id) / "turntable.png"
+        if cell.id in done and sheet.is_file():
+            label = ", ".join(
+                f"{axis} {value}" for axis, value in zip(plan.axes, cell.labels, strict=True) if axis in named
+            )
+            found[cell.subject.label].append((label, _jpeg(sheet)))
+    return list(found.items())
+
+
+def _jpeg(path: Path) -> str:
+    with Image.open(path) as image:
+        shown = image.convert("RGB")
+    shown.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH))
+    data = io.BytesIO()
+    shown.save(data, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _plot(table: Table, figure: Figure) -> str:
+    """A figure against time as an SVG element, the Pareto front drawn through it."""
+    from matplotlib.figure import Figure as Canvas
+
+    column = table.figures.index(figure)
+    cost = next(i for i, other in enumerate(table.figures) if other.name == _COST)
+    points = [
+        (entries[cost].mean, entries[column].mean, ", ".join(row) or "all")  # type: ignore[union-attr]
+        for row, entries in zip(table.rows, table.entries, strict=True)
+        if entries[column] is not None and entries[cost] is not None
+    ]
+    canvas = Canvas(figsize=(6.4, 4), layout="constrained")
+    axes = canvas.subplots()
+    chosen = front([(x, y) for x, y, _ in points], higher=figure.better == "higher")
+    axes.plot([points[i][0] for i in chosen], [points[i][1] for i in chosen], color="#c33", lw=1, label="Pareto front")
+    axes.scatter([p[0] for p in points], [p[1] for p in points], s=18, color="#346")
+    if len(points) <= _NAMED:
+        for x, y, name in points:
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(4, 3), fontsize=7)
+    axes.set_xlabel("seconds, all stages")
+    axes.set_ylabel(f"{figure.name} ({figure.unit})" if figure.unit else figure.name)
+    axes.margins(x=0.2)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    data = io.StringIO()
+    canvas.savefig(data, format="svg", metadata={"Date": None})
+    svg = data.getvalue()
+    label = html.escape(f"{figure.name} against seconds")
+    return svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+_NAMED = 24
+"""With more points than this their names would cover each other."""
+
+
+def summary_lines(table: Table) -> Sequence[str]:
+    """Best combination of each figure, one line each, for the terminal."""
+    lines = []
+    for column, figure in enumerate(table.figures):
+        best = [", ".join(row) for row, entries in zip(table.rows, table.entries) if (e := entries[column]) and e.best]
+        if best:
+            value = next(e.mean for entries in table.entries if (e := entries[column]) and e.best)
+            lines.append(
+                f"{figure.name}: {value:.{figure.decimals}f} {figure.unit}".rstrip() + f" with {'; '.join(best)}"
+            )
+    return lines

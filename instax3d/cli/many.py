@@ -1,0 +1,54 @@
+"""``instax3d create`` for many photos or captures at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..benchmark.engine import LocalEngine
+from ..benchmark.grid import find_subjects
+from ..benchmark.work import Job
+from ..config import load_config
+from ..manifest import check_output
+
+
+def create_many(
+    patterns: Sequence[str],
+    overrides: Sequence[str],
+    output: Path,
+    preset: str | None,
+    config: Path | None,
+    workers: int | None,
+) -> int:
+    """A portrait of each, in a folder of its own under ``output``; one line each. Returns how many failed.
+
+    Raises:
+        ConfigError: a pattern names nothing, or the configuration is wrong for one of them.
+        PortraitError: one of the folders holds something else.
+    """
+    subjects = find_subjects(patterns, Path())
+    for kind in {subject.kind for subject in subjects}:
+        load_config(preset=preset, path=config, overrides=overrides, source=kind)
+    folders = {subject.label: output / subject.label.replace("/", "-") for subject in subjects}
+    for folder in folders.values():
+        check_output(folder)
+    failed = ended = 0
+    with LocalEngine(min(workers or len(subjects), len(subjects)) if workers else None) as engine:
+        for subject in subjects:
+            engine.submit(
+                Job(
+                    id=subject.label,
+                    source=str(subject.path.absolute()),
+                    overrides=tuple(overrides),
+                    preset=preset,
+                    config=None if config is None else str(config.absolute()),
+                    output=str(folders[subject.label].absolute()),
+                )
+            )
+        while ended < len(subjects):
+            for job, outcome in engine.ended():
+                ended += 1
+                failed += outcome.status != "done"
+                told = f"{folders[job.id]}, {outcome.seconds:.0f} s" if outcome.status == "done" else outcome.error
+                click.echo(f"{ended}/{len(subjects)}  {job.id}: {told}", err=outcome.status != "done")
+    return failed
