@@ -65,9 +65,12 @@ class OutputConfig(PluginConfig):
     """Pictures in ``turntable.png``."""
 
 
+METRICS = "metrics"
+"""The key that lists what is measured of a finished portrait."""
+
 _SECTIONS: Mapping[str, type[PluginConfig]] = {"training": TrainingConfig, "output": OutputConfig}
 _PLAIN = ("seed", "device")
-_KEYS = (*SLOTS, *_SECTIONS, *_PLAIN)
+_KEYS = (*SLOTS, METRICS, *_SECTIONS, *_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class RunConfig:
     output: OutputConfig
     seed: int
     device: Literal["auto", "cpu", "cuda"]
+    metrics: tuple[Choice, ...] = ()
+    """What is measured of the finished portrait, in this order."""
     automatic_renderer: bool = False
     """Whether the renderer was chosen by the device."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +113,9 @@ class RunConfig:
         doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
         for kind, choice in self.choices.items():
             doc[kind.value] = {"plugin": choice.entry.spec.name, **choice.config.model_dump(mode="json")}
+        doc[METRICS] = [
+            {"plugin": choice.entry.spec.name, **choice.config.model_dump(mode="json")} for choice in self.metrics
+        ]
         doc["training"] = self.training.model_dump(mode="json")
         doc["output"] = self.output.model_dump(mode="json")
         return doc
@@ -345,6 +353,7 @@ def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfi
     sections = {
         name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()
     }
+    metrics = _measured(doc.get(METRICS, []), plugins, layers, problems)
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems:
         # Broken packages are listed with every unknown name; once is enough.
@@ -356,6 +365,7 @@ def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfi
         output=sections["output"],  # type: ignore[arg-type]
         seed=plain.seed,
         device=plain.device,
+        metrics=metrics,
         automatic_renderer=_is_automatic(doc.get(Kind.RENDERER.value)),
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
@@ -404,6 +414,16 @@ def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers,
         return None
     problems += [str(error) for error in _dangling_references(slot, config, plugins)]
     return Choice(entry, config)
+
+
+def _measured(body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> tuple[Choice, ...]:
+    """The metrics that a list names, each by its name or as a slot's plugin with options."""
+    if not isinstance(body, list):
+        problems.append(f"{METRICS}: must list metrics, as in {METRICS}=[fidelity, likeness]")
+        return ()
+    items = [{"plugin": item} if isinstance(item, str) else item for item in body]
+    chosen = (_choose(METRICS, Kind.METRIC, item, plugins, layers, problems) for item in items)
+    return tuple(choice for choice in chosen if choice is not None)
 
 
 def _validate(
@@ -520,6 +540,7 @@ def json_schema() -> dict[str, Any]:
                 "type": "object",
                 "properties": {s: {"type": "object", "properties": body} for s in get_args(Source)},
             },
+            METRICS: {"type": "array", "items": {"type": ["string", "object"]}},
             **body,
         },
         "additionalProperties": False,

@@ -1,63 +1,64 @@
-"""The figures that every portrait gets: fidelity to its views and to held-out ones, and likeness to the photo."""
+"""Runs the metrics on a finished portrait."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from .capture import load_frames
-from .images import to_uint8
-from .interfaces import LandmarkDetector
-from .photometric import psnr
+from .config import Choice
+from .errors import AssetError
+from .interfaces import LandmarkDetector, Metric
 from .portrait import Portrait
-from .types import Capture, Photo, Views
+from .types import Cameras, Capture, Evidence, Photo, Views
+
+TURN_FRAMES = 21
+"""Frames of the turn that metrics look at, as many as the paper's clips have."""
 
 
-def mean_psnr(images: Float[Tensor, "views 3 h w"], targets: Float[Tensor, "views 3 h w"]) -> float:
-    """Mean over views of the PSNR of each, dB."""
-    return float(psnr(images, targets).mean())
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and what was not."""
+
+    figures: Mapping[str, float]
+    missing: Mapping[str, str]
+    """Metric to the reason why it was not measured."""
 
 
-def identity_distances(
-    detector: LandmarkDetector[Any], photo: Photo, images: Mapping[str, Float[Tensor, "3 h w"]]
-) -> dict[str, float]:
-    """Distances of the detector's descriptors of the photo's and each image's face, by name; images that show no face
-    are left out, and all of them where the detector compares no identities."""
-    try:
-        reference = detector.descriptor(to_uint8(photo.image), photo.face)
-    except NotImplementedError:
-        return {}
-    found = {}
-    for name, image in images.items():
-        pixels = to_uint8(image)
-        faces = detector.detect(pixels)
-        if faces:
-            found[name] = float((reference - detector.descriptor(pixels, faces[0])).norm())
-    return found
+def gather(
+    portrait: Portrait, given: Photo | Capture | None, views: Views, detector: LandmarkDetector[Any]
+) -> Evidence:
+    """What metrics look at: the portrait from all cameras that there are, beside what it should look like."""
+
+    def render(cameras: Cameras) -> Any:
+        return portrait.render(cameras)[0]
+
+    truth = truth_rendered = None
+    if isinstance(given, Capture) and given.test_cameras is not None:
+        truth, _ = load_frames(given.test_cameras, given.test_files)
+        truth_rendered = render(given.test_cameras)
+    return Evidence(
+        gaussians=portrait.gaussians,
+        mesh=portrait.mesh,
+        views=views,
+        rendered=render(views.cameras),
+        turn_cameras=portrait.orbit.turn(TURN_FRAMES),
+        render=render,
+        detector=detector,
+        photo=given if isinstance(given, Photo) else None,
+        truth=truth,
+        truth_rendered=truth_rendered,
+    )
 
 
-def evaluate(
-    portrait: Portrait, given: Photo | Capture, views: Views, detector: LandmarkDetector[Any]
-) -> Mapping[str, float]:
-    """Figures by name; those that cannot be had are left out.
-
-    ``psnr_views``: over the views it was made from. ``psnr_test``: over a capture's held-out cameras.
-    ``psnr_photo``, ``identity_photo``, ``identity_front``: the render from the photo's camera against the photo, and
-    descriptor distances to the photo of that render and of the render from straight in front.
-    """
-    rendered, _ = portrait.render(views.cameras)
-    found = {"psnr_views": mean_psnr(rendered, views.images)}
-    if isinstance(given, Capture):
-        if given.test_cameras is not None:
-            truth, _ = load_frames(given.test_cameras, given.test_files)
-            shown, _ = portrait.render(given.test_cameras)
-            found["psnr_test"] = mean_psnr(shown, truth)
-        return found
-    faces = {}
-    if views.photo_index is not None:
-        found["psnr_photo"] = mean_psnr(*(part[[views.photo_index]] for part in (rendered, views.images)))
-        faces["identity_photo"] = rendered[views.photo_index]
-    front, _ = portrait.render(portrait.orbit.cameras([0.0]))
-    return found | identity_distances(detector, given, {**faces, "identity_front": front[0]})
+def evaluate(evidence: Evidence, metrics: Iterable[Choice]) -> Evaluation:
+    """Measure a portrait by every metric; one whose files are not here is told of and the rest go on."""
+    figures: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for choice in metrics:
+        metric: Metric[Any] = choice.entry.build(choice.config)
+        try:
+            figures |= metric.measure(evidence)
+        except AssetError as error:
+            missing[choice.entry.spec.name] = str(error)
+    return Evaluation(figures, missing)

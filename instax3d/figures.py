@@ -1,36 +1,23 @@
-"""The figures of a run's manifest: what each is called, its unit, and which way is better."""
+"""The figures of a run's manifest, in the order of tables: those of the installed metrics and of the run itself."""
 
-from dataclasses import dataclass
-from typing import Literal
+from .plugin import Figure, Kind
+from .registry import registry
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number that every portrait of a kind has."""
-
-    name: str
-    meaning: str
-    unit: str = ""
-    better: Literal["higher", "lower"] | None = None
-    """None where neither is better."""
-    decimals: int = 2
-
-
-FIGURES = (
-    Figure("psnr_test", "PSNR over a capture's held-out cameras", "dB", "higher"),
-    Figure("psnr_views", "PSNR over the views that the portrait was made from", "dB", "higher"),
-    Figure("psnr_photo", "PSNR of the render from the photo's camera against the photo", "dB", "higher"),
-    Figure("identity_front", "distance of face descriptors, render from the front to photo", "", "lower", 3),
-    Figure("identity_photo", "distance of face descriptors, render from the photo's camera to photo", "", "lower", 3),
+OF_A_RUN = (
     Figure(
-        "landmark_error",
-        "distance of the fitted head's landmarks to those detected, over the face's size",
-        "",
-        "lower",
-        3,
+        name="landmark_error",
+        meaning="distance of the fitted head's landmarks to those found, over the face's size",
+        better="lower",
+        decimals=3,
     ),
-    Figure("gaussians", "Gaussians", "", None, 0),
-    Figure("seconds_construct", "construction", "s", "lower", 1),
-    Figure("seconds_total", "all stages, shared ones included", "s", "lower", 1),
+    Figure(name="gaussians", meaning="number of Gaussians", decimals=0),
+    Figure(name="seconds_construct", meaning="construction", unit="s", better="lower", decimals=1),
+    Figure(name="seconds_total", meaning="all stages, shared ones included", unit="s", better="lower", decimals=1),
 )
-"""Those that tables show, in this order."""
+"""What every run tells without any metric."""
+
+
+def known_figures() -> tuple[Figure, ...]:
+    """All figures that can stand in a manifest of this installation."""
+    measured = [figure for entry in registry().of(Kind.METRIC) for figure in entry.spec.figures]
+    return (*measured, *OF_A_RUN)

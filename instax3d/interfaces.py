@@ -18,6 +18,7 @@ from .types import (
     Capture,
     DensifyReport,
     DensifyStep,
+    Evidence,
     Face,
     Gaussians,
     HeadMesh,
@@ -177,13 +178,18 @@ class LandmarkDetector(Component[C]):
 
 
 class Metric(Component[C]):
-    """Measures a finished portrait."""
+    """Measures a finished portrait.
+
+    The spec's ``figures`` say what: each name with its definition, unit and better direction.
+    """
 
     @abc.abstractmethod
-    def measure(
-        self, rendered: Float[Tensor, "views 3 h w"], reference: Float[Tensor, "views 3 h w"]
-    ) -> Mapping[str, float]:
-        """Numbers by name, for images in [0, 1]."""
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        """Figures by name. Those that this evidence does not give, for want of a photo or of the truth, are left out.
+
+        Raises:
+            AssetError: a file of others that this metric needs is not here; it is then reported as not measured.
+        """
 
 
 class TurntableSource(Component[C]):

@@ -55,11 +55,13 @@ def new_manifest(
     gaussians: int,
     losses: Mapping[str, float],
     metrics: Mapping[str, float],
+    not_measured: Mapping[str, str],
     notes: list[str],
 ) -> dict[str, Any]:
     """The manifest of a finished run; plain values only.
 
-    ``seconds`` are those of the stages that ran; ``reused`` names those that did not, with what they once took.
+    ``not_measured`` names metrics, with the reason. ``seconds`` are those of the stages that ran; ``reused`` names
+    those that did not, with what they once took.
     """
     import torch
 
@@ -79,6 +81,7 @@ def new_manifest(
         "assets": asset_records(config),
         "losses": {name: round(value, 6) for name, value in losses.items()},
         "metrics": {name: round(value, 4) for name, value in metrics.items()},
+        "not_measured": dict(not_measured),
         "notes": notes,
         "machine": {
             "platform": platform.platform(),

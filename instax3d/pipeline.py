@@ -24,7 +24,7 @@ from .cache import StageCache
 from .capture import read_capture
 from .config import RunConfig, check_capabilities, load_config, source_kind
 from .errors import IncompatiblePipelineError
-from .evaluation import evaluate
+from .evaluation import evaluate, gather
 from .fingerprint import of_source, stage_keys
 from .images import to_uint8
 from .interfaces import LandmarkDetector, MeshPrior, Renderer, ViewGenerator
@@ -220,7 +220,7 @@ def _create(path: Path, run: _Run) -> Portrait:
     )
     portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with stages.stage("evaluate"):
-        metrics = {**mesh.metrics, **evaluate(portrait, prepared.given, views, prepared.detector)}
+        evaluation = evaluate(gather(portrait, prepared.given, views, prepared.detector), config.metrics)
     portrait.manifest = new_manifest(
         config,
         source={
@@ -234,7 +234,8 @@ def _create(path: Path, run: _Run) -> Portrait:
         reused=stages.reused,
         gaussians=len(made.gaussians),
         losses=made.losses,
-        metrics=metrics,
+        metrics={**mesh.metrics, **evaluation.figures},
+        not_measured=evaluation.missing,
         notes=stages.notes,
     )
     return portrait

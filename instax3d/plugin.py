@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import Literal
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -158,6 +159,19 @@ class AssetConverter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number that describes a portrait: what tables call it, and how it is to be read."""
+
+    name: str
+    meaning: str
+    """Its definition in a sentence, with its source."""
+    unit: str = ""
+    better: Literal["higher", "lower"] | None = None
+    """None where neither is better."""
+    decimals: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PluginSpec:
     """What the registry knows of a plugin before importing it.
 
@@ -181,6 +195,8 @@ class PluginSpec:
     """Import names that must be present; looked for by ``instax3d plugins check``."""
     extra: str | None = None
     """The pip extra of ``instax3d`` that installs ``requires``."""
+    figures: tuple[Figure, ...] = ()
+    """What a metric measures, in the order of tables."""
     assets: tuple[str, ...] = ()
     """Assets it always uses; those chosen by an option are marked there with `AssetRef`."""
 

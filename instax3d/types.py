@@ -6,8 +6,9 @@ in gsplat. Quaternions are wxyz. Colours are sRGB in [0, 1].
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,34 @@ class Render:
     """gsplat's names and meanings: ``means2d`` [views, n, 2] (``.grad`` after backward, and ``.absgrad`` where it was
     asked for), ``radii`` [views, n, 2] (0 where culled), ``gaussian_ids`` (None), ``width``, ``height``,
     ``n_cameras``."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a metric may look at of a finished portrait. New fields get defaults, so an old plugin keeps working."""
+
+    gaussians: Gaussians
+    mesh: HeadMesh
+    views: Views
+    """What it was made from."""
+    rendered: Float[Tensor, "views 3 h w"]
+    """The portrait from the cameras of the views, in [0, 1] on white."""
+    turn_cameras: Cameras
+    """A turn about the head in even steps, the first from straight in front."""
+    render: Callable[[Cameras], Float[Tensor, "_ 3 _ _"]]
+    """Draws the portrait from any cameras, in [0, 1] on white."""
+    detector: Any = None
+    """The run's landmark detector."""
+    photo: Photo | None = None
+    truth: Float[Tensor, "tests 3 high wide"] | None = None
+    """Held-out frames of a capture."""
+    truth_rendered: Float[Tensor, "tests 3 high wide"] | None = None
+    """The portrait from their cameras."""
+
+    @cached_property
+    def turn(self) -> Float[Tensor, "frames 3 size size"]:
+        """The portrait from `turn_cameras`; drawn when a metric first asks for it."""
+        return self.render(self.turn_cameras)
 
 
 @dataclass(frozen=True)

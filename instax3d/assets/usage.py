@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, references
+from ..config import METRICS, RunConfig, references
 from ..errors import AssetError
 from ..places import assets_folder
 from ..plugin import AssetRef, PluginConfig
@@ -79,11 +80,19 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
     """
     records: list[dict[str, Any]] = []
     for where, entry, plugin_config in _plugins(config):
-        for field, mark, value in required(plugin_config):
-            name, located = resolve(mark, value)
-            records.append(_record(f"{where}.{field}", name or _alike(mark), located))
-        records += [_record(where, name, None) for name in entry.spec.assets]
+        records += _records(where, entry, plugin_config)
+    for choice in config.metrics:
+        with suppress(AssetError):  # then it was not measured, which the manifest says
+            records += _records(f"{METRICS}.{choice.entry.spec.name}", choice.entry, choice.config)
     return records
+
+
+def _records(where: str, entry: Entry, config: PluginConfig) -> list[dict[str, Any]]:
+    records = []
+    for field, mark, value in required(config):
+        name, located = resolve(mark, value)
+        records.append(_record(f"{where}.{field}", name or _alike(mark), located))
+    return records + [_record(where, name, None) for name in entry.spec.assets]
 
 
 def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:

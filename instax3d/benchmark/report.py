@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from ..figures import FIGURES, Figure
+from ..figures import known_figures
+from ..plugin import Figure
 from .pareto import front
 from .plan import Plan
 from .results import CELL, FIGURE, SUBJECT, VALUE
@@ -45,7 +46,7 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
         skipped=_reasons(plan),
         failed=[store.failure(cell.id) for cell in plan.cells if cell.id in store.failed()],
         machines=sorted({_machine(store.manifest(cell)) for cell in results[CELL].unique()}),
-        figures=[figure for figure in FIGURES if (results[FIGURE] == figure.name).any()],
+        figures=[figure for figure in known_figures() if (results[FIGURE] == figure.name).any()],
         subjects=sorted(results[SUBJECT].unique()),
         measured=len(results[[CELL, VALUE]].groupby(CELL)),
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figures import FIGURES, Figure
+from ..figures import known_figures
+from ..plugin import Figure
 from .results import CELL, FIGURE, SUBJECT, VALUE
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def make_table(results: "pd.DataFrame", axes: Sequence[str]) -> Table:
     combinations = list(zip(*(results[axis] for axis in settings))) if settings else [()] * len(results)
     marked = results.assign(**{_ROW: combinations})
     rows = tuple(dict.fromkeys(combinations))
-    figures = tuple(figure for figure in FIGURES if (marked[FIGURE] == figure.name).any())
+    figures = tuple(figure for figure in known_figures() if (marked[FIGURE] == figure.name).any())
     columns = [_column(marked[marked[FIGURE] == figure.name], rows, figure, SEED in axes) for figure in figures]
     entries = tuple(tuple(column[i] for column in columns) for i in range(len(rows)))
     parts = [marked[marked[_ROW] == row] for row in rows]

@@ -24,7 +24,7 @@ from .suites import (
     ViewGeneratorSuite,
     views_of_model,
 )
-from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_evidence, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 __all__ = [
     "BlobGaussians",
@@ -40,6 +40,7 @@ __all__ = [
     "SphereViews",
     "ViewGeneratorSuite",
     "toy_cameras",
+    "toy_evidence",
     "toy_gaussians",
     "toy_mesh",
     "toy_photo",

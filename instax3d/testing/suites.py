@@ -1,6 +1,7 @@
 """One conformance suite per kind. Each test names a promise that the rest of the program relies on."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from ..types import (
     Views,
 )
 from .fakes import BlobGaussians, DenseRenderer
-from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_evidence, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 
 class _Suite:
@@ -400,10 +401,18 @@ class LandmarkDetectorSuite(_Suite):
 
 
 class MetricSuite(_Suite):
-    """Runs on toy views."""
+    """Runs on a toy portrait. Set ``figures`` to the names in the spec."""
 
-    def test_numbers_are_finite(self, plugin: Metric[Any]) -> None:
-        images = toy_views().images
-        measured = plugin.measure(images, images.flip(0))
+    figures: tuple[str, ...] = ()
+
+    def test_what_is_measured_was_announced_and_is_finite(self, plugin: Metric[Any]) -> None:
+        measured = plugin.measure(toy_evidence())
         assert measured
-        assert all(isinstance(value, float) and value == value for value in measured.values())
+        assert set(measured) <= set(self.figures)
+        assert all(isinstance(value, float) and math.isfinite(value) for value in measured.values())
+
+    def test_measuring_changes_nothing(self, plugin: Metric[Any]) -> None:
+        evidence = toy_evidence()
+        before = evidence.rendered.clone()
+        assert plugin.measure(evidence) == plugin.measure(evidence)
+        assert torch.equal(evidence.rendered, before)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..types import Cameras, Face, Gaussians, HeadMesh, Photo, Views
+from ..types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, Views
 
 _RADIUS = 0.1
 
@@ -97,3 +97,27 @@ def toy_photo() -> Photo:
     angle = torch.linspace(0, 2 * math.pi, 69)[:68]
     landmarks = torch.stack([128 + 30 * angle.sin(), 110 + 40 * angle.cos()], 1)
     return Photo(image, None, Face((90.0, 65.0, 165.0, 150.0), 1.0, landmarks), name="toy")
+
+
+def toy_evidence() -> Evidence:
+    """A portrait of the toy ball that came out a little too dark, held-out frames included; its photo is a real face,
+    and the detector finds none."""
+    from .fakes import FakeDetector
+
+    views = toy_views()
+
+    def render(cameras: Cameras) -> Tensor:
+        return 0.95 * toy_views(len(cameras), cameras.width).images
+
+    return Evidence(
+        gaussians=toy_gaussians(),
+        mesh=toy_mesh(),
+        views=views,
+        rendered=render(views.cameras),
+        turn_cameras=toy_cameras(6),
+        render=render,
+        detector=FakeDetector(),
+        photo=toy_photo(),
+        truth=views.images,
+        truth_rendered=render(views.cameras),
+    )

@@ -1,0 +1,1 @@
+"""Metrics that need no weights: fidelity, likeness, surface and cost."""
