@@ -88,7 +88,7 @@ def write_facekit(path: Path, kit: FaceKit) -> None:
     arrays |= {"faces": kit.faces, "expression_names": np.array(kit.expression_names)}
     try:
         with atomic(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise AssetError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -110,7 +110,7 @@ def _published(meshes: Path | zipfile.Path) -> FaceKit:
     faces = faces[(faces >= 0).all(1)]
 
     def moves(name: str) -> Float[ndarray, "n 3"]:
-        return (_read_obj(meshes / f"{name}.obj")[0] - vertices)[kept]
+        return np.asarray((_read_obj(meshes / f"{name}.obj")[0] - vertices)[kept])
 
     tables = meshes.parent
     if isinstance(tables, Path) and (tables / "identity_deltas.npz").is_file():
