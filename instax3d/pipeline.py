@@ -39,6 +39,7 @@ from .types import Capture, Gaussians, HeadMesh, Photo, Views
 
 T = TypeVar("T")
 _SECONDS = "seconds"
+Resume = bool | Literal["if any"]
 
 
 def resolve_device(wanted: str) -> str:
@@ -61,7 +62,7 @@ def create(
     overrides: Iterable[str] = (),
     progress: Progress | None = None,
     cache: StageCache | None = None,
-    resume: bool | Literal["if any"] = False,
+    resume: Resume = False,
 ) -> Portrait:
     """Make a portrait of a photo or of a capture.
 
@@ -80,41 +81,22 @@ def create(
     """
     if resume and cache is None:
         raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
-    config = _settled(Path(source), preset, config, overrides)
-    return _create(
-        Path(source), _Run(config, resolve_device(config.device), Stages(progress or Silent()), cache, resume)
-    )
-
-
-def prepare(
-    source: str | Path,
-    *,
-    preset: str | None = None,
-    config: str | Path | RunConfig | None = None,
-    overrides: Iterable[str] = (),
-    progress: Progress | None = None,
-    cache: StageCache | None = None,
-) -> tuple[Views, HeadMesh]:
-    """The stages before construction: the views and the head fitted to them. Arguments and errors are `create`'s."""
-    config = _settled(Path(source), preset, config, overrides)
-    run = _Run(config, resolve_device(config.device), Stages(progress or Silent()), cache)
-    prepared = _prepare(Path(source), run)
-    return prepared.views, prepared.mesh
-
-
-def _settled(
-    path: Path, preset: str | None, config: str | Path | RunConfig | None, overrides: Iterable[str]
-) -> RunConfig:
-    """The configuration for this source on this device, known to fit together."""
-    kind = source_kind(path)
+    path = Path(source)
     if not isinstance(config, RunConfig):
         file = None if config is None else Path(config)
-        config = load_config(preset=preset, path=file, overrides=overrides, source=kind)
+        config = load_config(preset=preset, path=file, overrides=overrides, source=source_kind(path))
+    return _create(path, _start(path, config, progress, cache, resume))
+
+
+def _start(
+    path: Path, config: RunConfig, progress: Progress | None, cache: StageCache | None, resume: Resume = False
+) -> "_Run":
+    """A run of the stages, once it is known that the configuration fits the source, this device and the files here."""
     device = resolve_device(config.device)
     config = config.on(device)
-    check_capabilities(config, source=kind, device=device)
+    check_capabilities(config, source=source_kind(path), device=device)
     check_assets(config)
-    return config
+    return _Run(config, device, Stages(progress or Silent()), cache, resume)
 
 
 def warm_up(config: RunConfig) -> float:
@@ -128,6 +110,15 @@ def warm_up(config: RunConfig) -> float:
         photometric_loss(image, torch.rand(1, 3, 16, 16)) + coverage_loss(image[:, :1], torch.rand(1, 1, 16, 16))
     ).backward()
     return time.perf_counter() - since
+
+
+@dataclass(frozen=True)
+class FittedViews:
+    """What the stages before the construction make."""
+
+    given: Photo | Capture
+    views: Views
+    mesh: HeadMesh
 
 
 @dataclass(frozen=True)
@@ -146,7 +137,7 @@ class _Run:
     device: str
     stages: Stages
     cache: StageCache | None
-    resume: bool | Literal["if any"] = False
+    resume: Resume = False
     keys: Mapping[str, str] = field(default_factory=dict)
     """Of the stages' results, by stage; filled in once the source is read."""
 
@@ -173,19 +164,37 @@ class _Run:
         return result
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What construction begins with."""
+def fit(
+    source: str | Path, config: RunConfig, *, progress: Progress | None = None, cache: StageCache | None = None
+) -> FittedViews:
+    """Views and the head fitted to them, without the construction.
 
+    Raises:
+        Instax3DError: any of its children, with one sentence that says what to do.
+    """
+    run = _start(Path(source), config, progress, cache)
+    for note in run.config.notes:
+        run.stages.note(note)
+    return _fit(Path(source), run, run.config.build(Kind.LANDMARK_DETECTOR))
+
+
+def _fit(path: Path, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
+    kind = source_kind(path)
     given: Photo | Capture
-    detector: LandmarkDetector[Any]
-    renderer: Renderer[Any]
-    views: Views
-    mesh: HeadMesh
+    with run.stages.stage(kind):
+        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
+        for note in given.notes:
+            run.stages.note(note)
+        if run.cache:
+            run.keys = stage_keys(run.config, run.device, of_source(path, given))
+    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
+    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
+    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    return FittedViews(given, views, mesh)
 
 
-def _prepare(path: Path, run: _Run) -> _Prepared:
-    config, stages, kind = run.config, run.stages, source_kind(path)
+def _create(path: Path, run: _Run) -> Portrait:
+    config, stages = run.config, run.stages
     for note in config.notes:
         stages.note(note)
     detector: LandmarkDetector[Any] = run.config.build(Kind.LANDMARK_DETECTOR)
@@ -195,41 +204,28 @@ def _prepare(path: Path, run: _Run) -> _Prepared:
             f"device={config.device} was asked for, but the renderer "
             f"{config.choices[Kind.RENDERER].entry.spec.name!r} runs on {renderer.device_type}; change one of them"
         )
-    given: Photo | Capture
-    with stages.stage(kind):
-        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
-        for note in given.notes:
-            stages.note(note)
-        if run.cache:
-            run.keys = stage_keys(config, run.device, of_source(path, given))
-    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
-    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
-    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
-    return _Prepared(given, detector, renderer, views, mesh)
-
-
-def _create(path: Path, run: _Run) -> Portrait:
-    prepared = _prepare(path, run)
-    config, stages, views, mesh = run.config, run.stages, prepared.views, prepared.mesh
+    fitted = _fit(path, run, detector)
+    views, mesh = fitted.views, fitted.mesh
     made = run.stage(
         "construct",
-        lambda: _construct(run, prepared.renderer, mesh, views),
+        lambda: _construct(run, renderer, mesh, views),
         lambda made: pack_gaussians(made.gaussians, made.losses),
         lambda stored: Construction(*unpack_gaussians(stored)),
         steps=config.training.iterations,
     )
     portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with stages.stage("evaluate"):
-        evaluation = evaluate(gather(portrait, prepared.given, views, prepared.detector), config.metrics)
+        evaluation = evaluate(gather(portrait, fitted.given, views, detector), config.metrics)
     portrait.manifest = new_manifest(
         config,
+        mesh=mesh,
         source={
             "kind": source_kind(path),
             "name": path.name,
             "views": len(views),
             "size": [views.cameras.width, views.cameras.height],
         },
-        device=prepared.renderer.device_type,
+        device=renderer.device_type,
         seconds=stages.seconds,
         reused=stages.reused,
         gaussians=len(made.gaussians),

@@ -71,7 +71,7 @@ def perform(job: Job) -> Outcome:
 def _make(job: Job) -> None:
     from ..cache import StageCache
     from ..config import load_config, source_kind
-    from ..pipeline import create, prepare, warm_up
+    from ..pipeline import create, fit, warm_up
 
     if job.once and job.output is not None and Path(job.output).is_dir():
         return  # another machine was faster
@@ -81,7 +81,7 @@ def _make(job: Job) -> None:
     warm_up(config)  # so that the seconds of stages are without compilation
     cache = StageCache() if job.stages is None else StageCache(Path(job.stages), limit=_UNLIMITED)
     if job.output is None:
-        prepare(job.source, config=config, cache=cache)
+        fit(job.source, config, cache=cache)
         return
     portrait = create(job.source, config=config, cache=cache, resume="if any")
     if job.labels:
