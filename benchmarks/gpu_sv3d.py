@@ -5,8 +5,8 @@
 
 Speed and memory do not depend on the weights' values. A file in the official layout (float16, 4.5 GB) is written first
 and read as a user's would be; 21 frames of 576 x 576 pixels are made from it in every way. "Sampling" and "decoding"
-are the seconds of the denoising steps and of the decoder, with torch.compile the compilation among them; "whole" has the
-reading of the file as well. The peak is the most that torch's allocator held.
+are the seconds of the denoising steps and of the decoder, with torch.compile the compilation among them; "whole" has
+the reading of the file as well. The peak is the most that torch's allocator held.
 """
 
 import argparse
