@@ -77,10 +77,10 @@ class Job:
         )
 
 
-UNET_NUMBERS = (21.4, 29.4)
-"""Peak of the numbers alive in one run of the UNet, for each channel of the finest level and latent pixel of the clip:
-once, and for each branch of guidance. Counted, like those below, on the full-size network without computing it."""
-VAE_NUMBERS = 6.02
+UNET_NUMBERS = 28.0
+"""Most numbers alive at once in a run of the UNet, for each channel of its finest level and latent pixel of all frames
+and branches; weights left out. Counted, like those below, on the full-size network without computing it."""
+VAE_NUMBERS = 6.0
 """The same of the decoder, for each channel of its finest level and pixel."""
 UNET_OPERATIONS = 2730.0
 """Floating-point operations of one run for each latent pixel of a frame, per squared channel of the finest level."""
@@ -90,7 +90,7 @@ def bytes_needed(way: Way, job: Job) -> int:
     """Peak of the device's memory, estimated: weights, and the numbers alive at the worst moment."""
     branches = 2 if way.together else 1
     pixels = job.frames * job.side**2
-    sampling = (UNET_NUMBERS[0] + UNET_NUMBERS[1] * branches) * job.width * pixels * job.itemsize
+    sampling = UNET_NUMBERS * job.width * branches * pixels * job.itemsize
     decoding = VAE_NUMBERS * job.vae_width * 64 * job.side**2 * job.decode_chunk * job.itemsize
     weights = {part: count * job.itemsize for part, count in job.weights.items()}
     if way.resident == "all":
