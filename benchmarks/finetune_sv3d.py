@@ -2,9 +2,9 @@
 
     python benchmarks/finetune_sv3d.py WORK_FOLDER [--steps 1000] [--out docs]
 
-makes turntables in the work folder unless they are there. UNet, objective, data and Lightning modules, and sampling are
-the product's; the autoencoder is linear (benchmarks/miniature_sv3d.py). The UNet starts from random weights, so the benchmark
-shows that these parts fit together and learn, not how well the real SV3D is tuned.
+makes turntables in the work folder unless they are there. UNet, objective, data and Lightning modules, and sampling
+are the product's; the autoencoder is linear (benchmarks/miniature_sv3d.py). The UNet starts from random weights, so
+the benchmark shows that these parts fit together and learn, not how well the real SV3D is tuned.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import instax3d  # noqa: F401  # isort: skip - before torch, for its OpenMP setting
+import lightning
 import torch
 from instax3d_sv3d import vae as coding
 from instax3d_sv3d.finetune.data import TurntableLatents
@@ -27,7 +29,6 @@ from lightning.pytorch.loggers import CSVLogger
 from miniature_sv3d import SIZE, MiniatureSV3D, PatchAutoencoder
 from torch import Tensor
 
-import instax3d  # noqa: F401 - before torch, for its OpenMP setting
 from instax3d.images import write_png
 from instax3d.turntables import AZIMUTHS_DEG, INPUT_VIEW
 from instax3d.turntables.making import Recipe, make_dataset
@@ -113,7 +114,7 @@ def main() -> None:
 
 
 def trained(model: MiniatureSV3D, data: TurntableLatents, config: FinetuneConfig, run: Path) -> Sv3dFinetuning:
-    """Tuned as `instax3d finetune sv3d` does, without files of the model: its autoencoder is none that a folder holds."""
+    """Tuned as by `instax3d finetune sv3d`, without files of the model: its autoencoder is none that a folder holds."""
     module = Sv3dFinetuning(model.load_unet(), "p", config).train()
     trainer = lightning.Trainer(
         accelerator="cpu",

@@ -1,7 +1,7 @@
 """An SV3D small enough to train on a CPU, for pictures of 64x64: its own UNet class at four million parameters.
 
-Its autoencoder is not learnt: a linear one in closed form, the principal components of 8x8 patches. CLIP's tower is tiny
-and has random weights.
+Its autoencoder is not learnt: a linear one in closed form, the principal components of 8x8 patches. CLIP's tower is
+tiny and has random weights.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Heads with a known surface and fine detail, as captures: meshes under procedural skin and hair, and a head scan.
 
-Skin (that of the drawn turntables) has pores, freckles and brows, the scalp has strands: solid textures, evaluated at the surface point of each
-(sub)pixel, so the detail is as fine as the pixels and the same in all views. Light is fixed and diffuse.
+Skin (that of the drawn turntables) has pores, freckles and brows, the scalp has strands: solid textures, evaluated at
+the surface point of each (sub)pixel, so the detail is as fine as the pixels and the same in all views. Light is fixed
+and diffuse.
 """
 
 import json

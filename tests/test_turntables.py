@@ -57,7 +57,9 @@ def cheap(tmp_path_factory) -> Path:
 def test_a_killed_run_goes_on_to_the_same_bytes_with_another_number_of_processes(cheap, tmp_path):
     folder = tmp_path / "killed"
     slow = ["--clips", "5", "--seed", "3", "--processes", "1", "seconds=1.0"]
-    process = subprocess.Popen([*MAKE, str(folder), "--source", "cheap", *slow], env=ENVIRONMENT, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*MAKE, str(folder), "--source", "cheap", *slow], env=ENVIRONMENT, stderr=subprocess.PIPE
+    )
     first = folder / shard_name(0) / "clip-000000"
     until = time.monotonic() + 120
     while not first.is_dir():
@@ -106,7 +108,9 @@ def test_clips_are_captures_in_sv3ds_order(cheap):
     assert AZIMUTHS_DEG[INPUT_VIEW] == 0
     assert list(AZIMUTHS_DEG[:INPUT_VIEW]) == sorted(AZIMUTHS_DEG[:INPUT_VIEW])
     small = clips[1].load(8).views
-    torch.testing.assert_close(small.images, torch.nn.functional.avg_pool2d(turntable.views.images, 2), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        small.images, torch.nn.functional.avg_pool2d(turntable.views.images, 2), atol=0.01, rtol=0
+    )
     with pytest.raises(DatasetError, match="16 pixels"):
         clips[1].load(32)
 

@@ -144,7 +144,9 @@ def _head(
         lid = np.exp(-((margin / 0.0018) ** 2)) * (points[:, 2] > eye.centre[2] + 0.3 * eye.radius) * (1 - eyeball)
         colour = _over(colour, 0.25 * person.brows + 0.1 * person.skin, 0.8 * lid)
     if person.style.name != "bald":
-        rooted = grown if person.style.thickness else grown * np.clip(0.8 + 0.25 * waves(points, 0.004, int(seeds[7])), 0, 1)
+        rooted = (
+            grown if person.style.thickness else grown * np.clip(0.8 + 0.25 * waves(points, 0.004, int(seeds[7])), 0, 1)
+        )
         colour = _over(colour, person.hair, 0.92 * rooted)
     colour = _over(colour, _TEETH, teeth)
     colour = _over(colour, _MOUTH, mouth)

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from diffusers import AutoencoderKL
@@ -50,6 +50,7 @@ class Encoded:
         return vae.SCALE * (mean + spread * torch.randn(mean.shape, generator=generator))
 
 
+@runtime_checkable
 class Encoders(Protocol):
     """What latents are made with; a `Checkpoint` has them."""
 
