@@ -1,7 +1,8 @@
 """Heads with a known surface and fine detail, as captures: meshes under procedural skin and hair, and a head scan.
 
-Skin (that of the drawn turntables) has pores, freckles and brows, the scalp has strands: solid textures, evaluated at the surface point of each
-(sub)pixel, so the detail is as fine as the pixels and the same in all views. Light is fixed and diffuse.
+Skin (that of the drawn turntables) has pores, freckles and brows, the scalp has strands: solid textures, evaluated at
+the surface point of each (sub)pixel, so the detail is as fine as the pixels and the same in all views. Light is fixed
+and diffuse.
 """
 
 import json
@@ -124,7 +125,7 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
     seeds = rng.integers(0, 2**31, 8)
 
     def colours(points: ndarray, normals: ndarray, eyes: ndarray) -> ndarray:
-        skin = skin_colours(points, tone, seeds)
+        skin = skin_colours(points, tone, seeds[:4])
         brow = near(points, brows, 0.004)
         strand = np.sin(2 * np.pi * (points[:, 0] + 0.004 * waves(points, 0.03, seeds[4])) / 0.005)
         hairy = hair * (1 + 0.45 * strand + 0.15 * waves(points, 0.005, seeds[5]))[:, None]

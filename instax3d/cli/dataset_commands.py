@@ -20,7 +20,9 @@ def dataset() -> None:
 @dataset.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--source", default="heads", show_default=True, metavar="NAME", help="Where the clips come from (`instax3d plugins list`).")  # fmt: skip
+@click.option(
+    "--source", default="heads", show_default=True, metavar="NAME", help="Where from; `instax3d plugins list`."
+)
 @click.option(
     "--clips", type=click.IntRange(1), help="How many; all that the source has, unless it can always make more."
 )
@@ -34,8 +36,8 @@ def make(
 ) -> None:
     """Make turntables in FOLDER: 21 views each, as captures with checksums.
 
-    Whatever ended it, the same command goes on where it was; with more --clips it adds to what is there. KEY=VALUE are the
-    source's options (`instax3d plugins show NAME`).
+    Whatever ended it, the same command goes on where it was; with more --clips it adds to what is there. KEY=VALUE are
+    the source's options (`instax3d plugins show NAME`).
 
     \b
     instax3d dataset make turntables --clips 1000

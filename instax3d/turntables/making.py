@@ -131,9 +131,9 @@ def _begin(folder: Path, description: Mapping[str, Any]) -> None:
     before = read_json(path)
     if before != description:
         names = [name for name in {**before, **description} if before.get(name) != description.get(name)]
-        changed = "; ".join(f"{name} was {json.dumps(before.get(name))}, now {json.dumps(description.get(name))}" for name in names)  # fmt: skip
+        told = [f"{name} was {json.dumps(before.get(name))}, now {json.dumps(description.get(name))}" for name in names]
         raise DatasetError(
-            f"{folder} was begun differently ({changed}); go on with the same options, or choose a new folder"
+            f"{folder} was begun differently ({'; '.join(told)}); go on with the same options, or choose a new folder"
         )
 
 

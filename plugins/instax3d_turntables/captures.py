@@ -23,8 +23,10 @@ _TRANSFORMS = ("transforms_train.json", "transforms.json")
 
 
 class CapturesSource(TurntableSource[CapturesConfig]):
-    """Takes of each capture the frames nearest to the turntable's azimuths. Frames keep their framing; they are set on a
-    white square and scaled."""
+    """Takes of each capture the frames nearest to the turntable's azimuths.
+
+    Frames keep their framing; they are set on a white square and scaled.
+    """
 
     licence = "that of the captures"
 

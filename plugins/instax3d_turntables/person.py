@@ -13,9 +13,23 @@ from instax3d.headmodel import HeadModel, HeadParameters
 
 GAMMA = 2.2
 """Between colours as displayed and as light adds up."""
-_SKIN = [(0.95, 0.81, 0.73), (0.91, 0.73, 0.62), (0.81, 0.61, 0.48), (0.67, 0.47, 0.35), (0.50, 0.34, 0.25), (0.37, 0.24, 0.18)]  # fmt: skip
+_SKIN = [
+    (0.95, 0.81, 0.73),
+    (0.91, 0.73, 0.62),
+    (0.81, 0.61, 0.48),
+    (0.67, 0.47, 0.35),
+    (0.50, 0.34, 0.25),
+    (0.37, 0.24, 0.18),
+]
 """From light to dark, as displayed."""
-_HAIR = [(0.10, 0.09, 0.09), (0.20, 0.14, 0.11), (0.36, 0.25, 0.17), (0.48, 0.28, 0.16), (0.70, 0.56, 0.36), (0.62, 0.60, 0.58)]  # fmt: skip
+_HAIR = [
+    (0.10, 0.09, 0.09),
+    (0.20, 0.14, 0.11),
+    (0.36, 0.25, 0.17),
+    (0.48, 0.28, 0.16),
+    (0.70, 0.56, 0.36),
+    (0.62, 0.60, 0.58),
+]
 """Black, dark brown, brown, auburn, blond, grey."""
 _IRIS = [(0.22, 0.13, 0.08), (0.36, 0.23, 0.12), (0.33, 0.38, 0.24), (0.28, 0.42, 0.55), (0.42, 0.46, 0.48)]
 _STYLES = {"bald": 0.10, "cropped": 0.28, "short": 0.24, "bob": 0.20, "long": 0.18}
@@ -153,7 +167,9 @@ def _style(name: str, rng: np.random.Generator) -> HairStyle:
 def _lights(rng: np.random.Generator) -> tuple[Light, ...]:
     """A key light in front and above, a weak one from the other side, sometimes one from behind."""
     side = float(rng.uniform(-1.2, 1.2))
-    key = Light(_unit(np.array([np.sin(side), rng.uniform(0.1, 0.9), np.cos(side)])), rng.uniform(0.5, 1.1) * _tint(rng, 0.15))  # fmt: skip
+    key = Light(
+        _unit(np.array([np.sin(side), rng.uniform(0.1, 0.9), np.cos(side)])), rng.uniform(0.5, 1.1) * _tint(rng, 0.15)
+    )
     fill = Light(_unit(np.array([-np.sin(side), 0.2, 0.6])), rng.uniform(0.05, 0.3) * _tint(rng, 0.1))
     rim = Light(_unit(np.array([rng.uniform(-1, 1), 0.5, -1.0])), rng.uniform(0.0, 0.7) * _tint(rng, 0.15))
     return key, fill, rim

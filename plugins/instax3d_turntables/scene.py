@@ -133,18 +133,20 @@ def _head(
         points, landmarks[[30, 33]], 0.012
     )
     skin = skin * (1 - cheeks[:, None] * np.array([0.0, 0.16, 0.14]))
-    lips = lips * (1 + 0.15 * waves(points, 0.003, seeds[4]))
+    lips = lips * (1 + 0.15 * waves(points, 0.003, int(seeds[4])))
     colour = _over(skin, person.lips, np.clip(lips, 0, 1))
-    stubble = person.beard * beard_area(points, landmarks) * (0.75 + 0.25 * waves(points, 0.005, seeds[5]))
+    stubble = person.beard * beard_area(points, landmarks) * (0.75 + 0.25 * waves(points, 0.005, int(seeds[5])))
     colour = _over(colour, 0.7 * person.hair + 0.1 * person.skin, np.clip(stubble, 0, 0.9) * (1 - np.clip(lips, 0, 1)))
-    brow = near(points, brow_points(landmarks), 0.0055) * (1 + 0.2 * waves(points, 0.004, seeds[6]))
+    brow = near(points, brow_points(landmarks), 0.0055) * (1 + 0.2 * waves(points, 0.004, int(seeds[6])))
     colour = _over(colour, person.brows, np.clip(1.7 * brow - 0.35, 0, 0.95))
     for eye in eyes:
         margin = np.linalg.norm(points - eye.centre, axis=1) - eye.radius
         lid = np.exp(-((margin / 0.0018) ** 2)) * (points[:, 2] > eye.centre[2] + 0.3 * eye.radius) * (1 - eyeball)
         colour = _over(colour, 0.25 * person.brows + 0.1 * person.skin, 0.8 * lid)
     if person.style.name != "bald":
-        rooted = grown if person.style.thickness else grown * np.clip(0.8 + 0.25 * waves(points, 0.004, seeds[7]), 0, 1)
+        rooted = (
+            grown if person.style.thickness else grown * np.clip(0.8 + 0.25 * waves(points, 0.004, int(seeds[7])), 0, 1)
+        )
         colour = _over(colour, person.hair, 0.92 * rooted)
     colour = _over(colour, _TEETH, teeth)
     colour = _over(colour, _MOUTH, mouth)
@@ -164,7 +166,7 @@ def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], p
     points, faces = subdivide(points, faces)
     skin = skin_colours(points, person.skin, person.seeds[:4], freckles=person.freckles, pores=_PORES)
     clothed = _clothed(points, landmarks, person)
-    folds = 1 + 0.06 * waves(points * [1, 0.4, 1], 0.05, person.seeds[8])
+    folds = 1 + 0.06 * waves(points * [1, 0.4, 1], 0.05, int(person.seeds[8]))
     colour = _over(skin, _cloth(points, person) * folds[:, None], clothed)
     none = np.zeros(len(points))
     return _Part(points, faces, vertex_normals(points, faces), colour, none, none, 1 - clothed, 0.25 * (1 - clothed))
@@ -172,7 +174,7 @@ def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], p
 
 def _hair(skull: Skull, person: Person) -> _Part:
     points, faces, normals = hair_shell(skull, person.style, int(person.seeds[9]))
-    shade = 1 + 0.12 * waves(points, 0.03, person.seeds[10])
+    shade = 1 + 0.12 * waves(points, 0.03, int(person.seeds[10]))
     one = np.ones(len(points))
     return _Part(points, faces, normals, person.hair * shade[:, None], one, 0 * one, 0 * one, one)
 
@@ -188,7 +190,7 @@ def _clothed(points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], p
 def _cloth(points: Float[ndarray, "n 3"], person: Person) -> Float[ndarray, "n 3"]:
     """Plain or striped, with a woven grain."""
     bands = np.clip(6 * np.sin(2 * np.pi * points[:, 1] / 0.045) + 0.5, 0, 1) * person.stripes
-    grain = 1 + 0.05 * waves(points, 0.006, person.seeds[11])
+    grain = 1 + 0.05 * waves(points, 0.006, int(person.seeds[11]))
     return _over(np.broadcast_to(person.cloth, points.shape), person.trim, bands) * grain[:, None]
 
 

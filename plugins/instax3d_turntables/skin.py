@@ -18,15 +18,16 @@ def waves(points: Float[ndarray, "n 3"], wavelength: float, seed: int, count: in
 def skin_colours(
     points: Float[ndarray, "n 3"],
     tone: Float[ndarray, "3"],
-    seeds: Int[ndarray, "seeds"],
+    seeds: Int[ndarray, "4"],
     *,
     freckles: float = 0.45,
     pores: float = 1.0,
 ) -> Float[ndarray, "n 3"]:
     """Skin of one tone with pores, freckles (both may be paler or darker) and redder patches; takes four seeds."""
-    grain = 1 + pores * (0.10 * waves(points, 0.0045, seeds[0]) + 0.06 * waves(points, 0.012, seeds[1]))
-    spots = np.clip(waves(points, 0.009, seeds[2]) - 1.3, 0, 1)
-    flush = 1 + 0.03 * waves(points, 0.05, seeds[3])[:, None] * np.array([0.5, -1.0, -1.0], np.float32)
+    first, second, third, fourth = (int(seed) for seed in seeds)
+    grain = 1 + pores * (0.10 * waves(points, 0.0045, first) + 0.06 * waves(points, 0.012, second))
+    spots = np.clip(waves(points, 0.009, third) - 1.3, 0, 1)
+    flush = 1 + 0.03 * waves(points, 0.05, fourth)[:, None] * np.array([0.5, -1.0, -1.0], np.float32)
     return np.asarray(tone * (grain - freckles * spots)[:, None] * flush)
 
 

@@ -24,12 +24,14 @@ def finetune() -> None:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Turntables.")
 @click.option("--weights", default="sv3d", show_default=True, help="A file or folder, or sv3d or sv3d-u as downloaded.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for all of the run.")
-@click.option("--latents", type=click.Path(path_type=Path), help="Where encoded clips are kept; default: in the output.")
+@click.option(
+    "--latents", type=click.Path(path_type=Path), help="Where encoded clips are kept; default: in the output."
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
 @click.option("--accelerator", default="auto", show_default=True, help="Lightning's: cpu, cuda, …")
 @click.option("--devices", default="1", show_default=True, help="Lightning's: a number, a list, or auto for all.")
 @click.option("--strategy", default="auto", show_default=True, help="Lightning's: ddp, fsdp, …")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True, help="Of the tuned model.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
 def sv3d(
     options: tuple[str, ...],

@@ -5,12 +5,15 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
+from diffusers import AutoencoderKL
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
 
 from instax3d.errors import DatasetError
 from instax3d.files import atomic
@@ -19,7 +22,6 @@ from instax3d.turntables.reading import Clip
 
 from .. import clip as clip_tower
 from .. import vae
-from ..checkpoint import Checkpoint
 
 _CHUNK = 7
 """Frames encoded at a time."""
@@ -48,10 +50,19 @@ class Encoded:
         return vae.SCALE * (mean + spread * torch.randn(mean.shape, generator=generator))
 
 
+@runtime_checkable
+class Encoders(Protocol):
+    """What latents are made with; a `Checkpoint` has them."""
+
+    def load_vae(self) -> AutoencoderKL: ...
+
+    def load_image_encoder(self) -> CLIPVisionModelWithProjection: ...
+
+
 class LatentStore:
     """Encoded clips in a folder, named by what they were made of: other clips, sizes or networks never mix."""
 
-    def __init__(self, folder: Path, checkpoint: Checkpoint, size: int) -> None:
+    def __init__(self, folder: Path, checkpoint: Encoders, size: int) -> None:
         self._folder = folder
         self._checkpoint = checkpoint
         self._size = size
@@ -105,7 +116,7 @@ class LatentStore:
             raise DatasetError(f"cannot read the latents {path} ({error}); remove that file and start again") from error
 
 
-def _identity(checkpoint: Checkpoint) -> str:
+def _identity(checkpoint: Encoders) -> str:
     """Of the networks that encode: by their weights."""
     digest = hashlib.sha256()
     for model in (checkpoint.load_vae(), checkpoint.load_image_encoder()):

@@ -43,7 +43,11 @@ def keeps(uniform: float, dropout: float) -> tuple[bool, bool]:
 
 
 def loss_of(
-    unet: torch.nn.Module | SV3DUNet, clip: Encoded, draw: Draw, vector: Float[Tensor, "frames features"], device: torch.device
+    unet: torch.nn.Module | SV3DUNet,
+    clip: Encoded,
+    draw: Draw,
+    vector: Float[Tensor, "frames features"],
+    device: torch.device,
 ) -> Float[Tensor, ""]:
     """The mean squared error of F against v = (n - sigma z) / sqrt(1 + sigma^2).
 

@@ -122,9 +122,7 @@ def _callbacks(
             return loaded[0]
 
         shown = data.held_out[0]
-        callbacks.append(
-            Pictures(output / "pictures", lambda: store.load(shown), decoder, steps=config.picture_steps)
-        )
+        callbacks.append(Pictures(output / "pictures", lambda: store.load(shown), decoder, steps=config.picture_steps))
     return callbacks
 
 
