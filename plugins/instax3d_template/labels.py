@@ -155,7 +155,7 @@ def label_parts(
     hair = _touching(hair, rooted)
     strays = (part == HAIR) & ~dilate(hair, 3)
     no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
-    part = np.where(strays, no_hair, part)
+    part = np.where(strays, no_hair, part).astype(np.uint8)
     part[polygon_mask(marks[28:], size) | _brows_and_lashes(part, marks, half)] = SKIN  # they have other colours
     islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
     part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
