@@ -7,7 +7,7 @@ import torch
 from instax3d_template.diffusion import Spreader
 from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
 from instax3d_template.head import sample
-from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
+from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
 from instax3d_template.materials import border
 from instax3d_template.matting import cut_out, guided_filter
 from instax3d_template.noise import SIZE, make_noise
@@ -175,6 +175,17 @@ def test_a_collar_that_barely_shows_is_cloth_and_the_neck_is_skin(collar):
     labels, crop = labelled_crop(collar)
     assert label_at(labels, crop, 105, 205) == CLOTH
     assert label_at(labels, crop, 165, 205) == SKIN
+
+
+@pytest.mark.parametrize("skin", [(0.85, 0.65, 0.55), (0.35, 0.22, 0.16)])
+def test_skin_in_other_light_is_told_from_cloth(skin):
+    linear = np.array(skin) ** 2.2
+    in_light = [(k * linear) ** (1 / 2.2) for k in (0.25, 0.5, 1.0, 1.3)]
+    flushed = np.array(skin) * [1.05, 0.9, 0.95]
+    cloth = [[0.9, 0.9, 0.92], [0.5, 0.5, 0.5], [0.02, 0.02, 0.02], [0.25, 0.27, 0.2], [0.2, 0.3, 0.6]]
+    colours = np.array([[*in_light, flushed, *cloth]], np.float32)
+    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)
+    assert unlike_skin(lab, lab[0, 2:3])[0].tolist() == [False] * 5 + [True] * 5
 
 
 def test_brows_are_hair_under_a_fringe_alone():

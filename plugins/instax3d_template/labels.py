@@ -75,7 +75,7 @@ class _ColourModel:
         return nearest
 
 
-def _no_skin(lab: Float[ndarray, "s s 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "s s"]:
+def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "h w"]:
     """Colours that this person's skin has in no light: much darker, greyer or of another hue.
 
     Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large.
@@ -114,7 +114,7 @@ def label_parts(
     for first, last in _FEATURES:
         plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
     from_skin = _ColourModel(lab[plain & person], 2).distance(lab)
-    no_skin = _no_skin(lab, lab[plain & person])
+    no_skin = unlike_skin(lab, lab[plain & person])
     skin_like = from_skin < 12
 
     over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
