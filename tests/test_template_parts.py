@@ -6,6 +6,7 @@ import pytest
 import torch
 from instax3d_template.diffusion import Spreader
 from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
+from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
 from instax3d_template.materials import border
 from instax3d_template.matting import cut_out, guided_filter
 from instax3d_template.noise import SIZE, make_noise
@@ -140,6 +141,58 @@ def test_no_background_in_the_colours_of_the_person():
     colours, core = person_colours(square, cut_out(square, rough_head(square)))
     assert core.any()
     assert (colours[..., 1] > 0.75).mean() < 1e-4
+
+
+# --- labels
+
+
+def labelled_crop(collar: tuple[float, float, float], *, fringe: bool = False) -> tuple[Labels, Crop]:
+    """The toy person with brows, in a photo that ends a little below the chin, where a narrow collar shows."""
+    photo, mask = toy_person((0.4, 0.6, 0.4))
+    image = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy())
+    cv2.rectangle(image, (60, 190), (240, PHOTO_SIZE), (0.7, 0.5, 0.42), -1)
+    cv2.fillConvexPoly(image, np.array([[60, 190], [125, 190], [145, 220], [60, 220]]), collar)
+    for left, right in ((108, 140), (160, 192)):
+        cv2.rectangle(image, (left, 108), (right, 113), (0.3, 0.2, 0.1), -1)
+    if fringe:
+        cv2.rectangle(image, (100, 60), (200, 113), (0.3, 0.2, 0.1), -1)
+    ending = torch.from_numpy(image[:215]).permute(2, 0, 1).contiguous()
+    square = working_square(picture(Photo(ending, None, photo.face)))
+    head = rough_head(square)
+    y = np.arange(len(head))[:, None]
+    scalp = head & (y < square.landmarks[19, 1])
+    alpha = square.crop.cut(mask[:215].astype(np.float32)) * square.valid
+    return label_parts(square, alpha, head, scalp, np.zeros_like(head), 8e-4), square.crop
+
+
+def label_at(labels: Labels, crop: Crop, x: float, y: float) -> int:
+    column, row = crop.points(np.array([[x, y]], float))[0].astype(int)
+    return int(labels.part[row, column])
+
+
+@pytest.mark.parametrize("collar", [(0.9, 0.92, 0.95), (0.12, 0.12, 0.14), (0.3, 0.35, 0.6)])
+def test_a_collar_that_barely_shows_is_cloth_and_the_neck_is_skin(collar):
+    labels, crop = labelled_crop(collar)
+    assert label_at(labels, crop, 105, 205) == CLOTH
+    assert label_at(labels, crop, 165, 205) == SKIN
+
+
+@pytest.mark.parametrize("skin", [(0.85, 0.65, 0.55), (0.35, 0.22, 0.16)])
+def test_skin_in_other_light_is_told_from_cloth(skin):
+    linear = np.array(skin) ** 2.2
+    in_light = [(k * linear) ** (1 / 2.2) for k in (0.25, 0.5, 1.0, 1.3)]
+    flushed = np.array(skin) * [1.05, 0.9, 0.95]
+    cloth = [[0.9, 0.9, 0.92], [0.5, 0.5, 0.5], [0.02, 0.02, 0.02], [0.25, 0.27, 0.2], [0.2, 0.3, 0.6]]
+    colours = np.array([[*in_light, flushed, *cloth]], np.float32)
+    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)
+    assert unlike_skin(lab, lab[0, 2:3])[0].tolist() == [False] * 5 + [True] * 5
+
+
+def test_brows_are_hair_under_a_fringe_alone():
+    labels, crop = labelled_crop((0.9, 0.92, 0.95))
+    assert label_at(labels, crop, 112, 111) == SKIN
+    labels, crop = labelled_crop((0.9, 0.92, 0.95), fringe=True)
+    assert label_at(labels, crop, 112, 111) == HAIR
 
 
 def test_edges_fade_at_the_photo_and_not_at_the_crop():

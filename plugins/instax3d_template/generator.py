@@ -37,8 +37,9 @@ FIELD_OF_VIEW = 33.8
 """Degrees across a view: SV3D's, which the paper's orbit uses."""
 DISTANCE = 0.78
 """From the turntable's axis to the camera, metres: head and shoulders fill the frame."""
-HIGHEST = 25.0
-"""Degrees by which the orbit's cameras may stand above or below the turntable's centre."""
+HIGHEST = 12.0
+"""Degrees by which the orbit's cameras may stand above or below the turntable's centre: from farther up, crown and
+shoulders, which are guessed, take the face's place in the views from the sides."""
 _HEADROOM = 0.175
 """The view's centre lies this far below the top of the bald head, metres."""
 

@@ -20,9 +20,9 @@ _FAR = 60.0
 """Largest cost of a label: beyond this, colours say nothing more."""
 _UNKNOWN_CLOTH = 25.0
 """Cost of clothes whose colour is not known from below."""
-_DARKEST_SKIN, _GREYEST_SKIN, _MOST_HUE = 0.4, 0.35, 0.45
-"""Below the chin, skin has at least these shares of the face's lightness and chroma, and at most this tangent of the
-angle between both hues."""
+_DARKEST_SKIN, _GREYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.45
+"""Below the chin, skin has at least these shares of the face's lightness and chroma, and at most these tangents of the
+angle between both hues: fingers, ears and flushed necks are redder than cheeks."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin colour on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
@@ -75,7 +75,7 @@ class _ColourModel:
         return nearest
 
 
-def _no_skin(lab: Float[ndarray, "s s 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "s s"]:
+def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "h w"]:
     """Colours that this person's skin has in no light: much darker, greyer or of another hue.
 
     Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large.
@@ -85,8 +85,9 @@ def _no_skin(lab: Float[ndarray, "s s 3"], skin: Float[ndarray, "n 3"]) -> Bool[
     chroma = max(float(np.hypot(*usual[1:])), 4.0)
     relit = lab[..., 1:] / light[..., None] / chroma
     along = relit @ (usual[1:] / chroma)
-    across = np.abs(relit @ (usual[[2, 1]] * [1, -1] / chroma))
-    return np.asarray((light < _DARKEST_SKIN) | (along < _GREYEST_SKIN) | (across > _MOST_HUE * along))
+    redder = relit @ (usual[[2, 1]] * [1, -1] / chroma)
+    hue = (redder > _REDDEST_SKIN * along) | (-redder > _GREENEST_SKIN * along)
+    return np.asarray((light < _DARKEST_SKIN) | (along < _GREYEST_SKIN) | hue)
 
 
 def label_parts(
@@ -113,7 +114,7 @@ def label_parts(
     for first, last in _FEATURES:
         plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
     from_skin = _ColourModel(lab[plain & person], 2).distance(lab)
-    no_skin = _no_skin(lab, lab[plain & person])
+    no_skin = unlike_skin(lab, lab[plain & person])
     skin_like = from_skin < 12
 
     over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
@@ -135,7 +136,8 @@ def label_parts(
         from_cloth = np.minimum(_ColourModel(lab[sample], 5).distance(lab), from_cloth + 14)
 
     throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
-    beside_neck = ~dilate(head, 3) & (below > -0.4)
+    # the model's neck may be wider than the person's: what is no skin may be a collar there
+    beside_neck = (below > -0.6) & ~dilate(polygon_mask(marks, size), 3) & (no_skin | ~dilate(head, 3) & (below > -0.4))
     no_cloth = (below < 0.1) & ~beside_neck
     for_skin = np.where(around, 12, 0) + np.where(plain, -_FAR, 0)
     for_hair = from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2)
@@ -150,9 +152,10 @@ def label_parts(
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
     hair = _opened(part == HAIR, 2)
     rooted = over_scalp | hair & ~dilate(head, 3) & (y < marks[33, 1])
-    strays = (part == HAIR) & ~dilate(_touching(hair, rooted), 3)
-    no_hair = np.where((smooth[0] < smooth[2]) | no_cloth, SKIN, CLOTH)
-    part = np.where(strays, no_hair, part)
+    hair = _touching(hair, rooted)
+    strays = (part == HAIR) & ~dilate(hair, 3)
+    no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
+    part = np.where(strays, no_hair, part).astype(np.uint8)
     part[polygon_mask(marks[28:], size) | _brows_and_lashes(part, marks, half)] = SKIN  # they have other colours
     islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
     part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
@@ -163,16 +166,15 @@ def label_parts(
 def _brows_and_lashes(
     part: UInt8[ndarray, "s s"], marks: Float[ndarray, "68 2"], half_width: float
 ) -> Bool[ndarray, "s s"]:
-    """Around the eyes, and around brows that lie below bare skin: under a fringe, what is dark there is hair."""
-    size = len(part)
+    """Around the eyes, and around brows where they lie below bare skin: under a fringe, what is dark there is hair."""
+    size, rise = len(part), round(0.2 * half_width)
+    below_skin = np.zeros(part.shape, bool)
+    below_skin[rise:] = part[:-rise] == SKIN
     found = np.zeros(part.shape, bool)
     for first, last in _LIDS:
         found |= dilate(polygon_mask(marks[first:last], size), 4)
     for first, last in _BROWS:
-        brow = dilate(polygon_mask(marks[first:last], size), 5)
-        above = polygon_mask(marks[first:last] - [0, 0.2 * half_width], size) & (part > 0)
-        if (part[above] == HAIR).sum() <= 0.5 * above.sum():
-            found |= brow
+        found |= dilate(polygon_mask(marks[first:last], size), 5) & below_skin
     return found & (part > 0)
 
 
@@ -198,7 +200,7 @@ def _occluder(
     small = np.s_[::2, ::2]
     lab = cv2.GaussianBlur(square.lab, (0, 0), 1.5)[small]
     steepness = sum(np.hypot(*np.gradient(lab[..., k])) for k in range(3))
-    markers = np.where(part == SKIN, 0, 2)[small]
+    markers = np.where(_opened(part != SKIN, 4), 2, 0)[small]
     markers[erode(face, 2)[small]] = 2
     markers[seed[small]] = 1
     hand = (watershed(steepness, markers) == 1).astype(np.uint8)
