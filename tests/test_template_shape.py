@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_template.bust import fit_bust, mesh_bust
+from instax3d_template.fall import hanging_from_above, rounded
 from instax3d_template.framing import Crop, WorkingSquare
-from instax3d_template.hair import _hanging_from_above, _rounded, hidden_ears, mesh_hair
+from instax3d_template.hair import mesh_hair
 from instax3d_template.head import Head, PhotoCamera, make_head, snap
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
 from instax3d_template.matting import dilate, signed_distance
 from instax3d_template.outline import Outline, make_outline
+from instax3d_template.thickness import hidden_ears
 from instax3d_template.volume import Grid, kept_vertices
 
 from instax3d import registry
@@ -152,15 +154,15 @@ def test_long_hair_falls_behind_and_beside_the_neck(head):
 
 @given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1))
 def test_rounded_ends_lie_within_hair_and_end(field, height):
-    rounded = float(_rounded(np.array([field]), 0.0, np.array([height]))[0])
+    end = float(rounded(np.array([field]), 0.0, np.array([height]))[0])
     sharp = min(field, 0.6 * height)
-    assert sharp - 0.006 < rounded <= sharp + 1e-9
+    assert sharp - 0.006 < end <= sharp + 1e-9
 
 
 def test_nothing_hangs_from_nothing():
     field = np.full((3, 20, 3), -0.05)
     field[0], field[1, :5] = 0.01, 0.01  # a curtain, and something below a gap
-    kept = _hanging_from_above(field, row=15)
+    kept = hanging_from_above(field, row=15, step=0.004)
     assert (kept[0] > 0).all()
     assert (kept[1:] < 0).all()
     assert (kept[:, 16:] == field[:, 16:]).all()

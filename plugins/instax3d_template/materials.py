@@ -98,4 +98,5 @@ def hairline(scene: Scene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
         far = cKDTree(scene.vertices[hair]).query(scene.vertices, distance_upper_bound=_HAIRLINE, workers=-1)[0]
         near = np.clip(1 - far / _HAIRLINE, 0, 1)
     # hair that hangs lower lies before the neck, it does not grow there
-    return np.asarray(near * smoothstep(scene.vertices[:, 1] - scene.chin[1], -0.02, 0.01))
+    nape = scene.vertices[scene.skull, 1].min()
+    return np.asarray(near * smoothstep(scene.vertices[:, 1] - nape, -0.02, 0.005))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from .diffusion import Spreader
 from .framing import WorkingSquare
@@ -26,6 +27,15 @@ _DEPTH_TOLERANCE = 0.004
 """Metres by which a point may lie behind the seen surface and still count as seen."""
 _SMOOTHNESS = 0.05
 """Of the spread colours; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
+_DETAIL = 9.0
+"""Pixels of the blur that parts detail from the rest."""
+_COLLAR_TILT = 0.35
+"""Slope of collars, which are higher behind than in front."""
+_COLLAR = (0.17, 0.015, 0.1)
+"""Collars reach so far from the neck's middle; what they look like is carried round to places at most so unlike in height
+and radius, metres; where a turn by a radian counts as so many metres per metre of radius."""
+_CARRIED = 0.03
+"""Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
 _DRESSED = 0.08
@@ -116,7 +126,7 @@ def paint(
 ) -> Appearance:
     """Find the colours."""
     photo, core = person_colours(square, alpha)
-    detail = photo - cv2.GaussianBlur(photo, (0, 0), 9)
+    detail = photo - _coarse(photo, labels)
     blurred = cv2.GaussianBlur(photo, (0, 0), 2)
     raster = camera.rasterise(scene.vertices, scene.faces)
     depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
@@ -177,6 +187,20 @@ def paint(
     )
 
 
+def _coarse(photo: Float[ndarray, "s s 3"], labels: Labels) -> Float[ndarray, "s s 3"]:
+    """The photo without its detail; hair, skin and cloth do not run into each other."""
+    coarse = np.zeros_like(photo)
+    outside = labels.of(0)
+    for label in (SKIN, HAIR, CLOTH):
+        inside = labels.of(label)
+        weight = (inside | outside).astype(np.float32)
+        blurred = cv2.GaussianBlur(photo * weight[..., None], (0, 0), _DETAIL)
+        blurred /= np.maximum(cv2.GaussianBlur(weight, (0, 0), _DETAIL), 1e-3)[..., None]
+        coarse[inside] = blurred[inside]
+    coarse[outside] = cv2.GaussianBlur(photo, (0, 0), _DETAIL)[outside]
+    return coarse
+
+
 def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
     """How far the photo's label agrees with each part: hair must not colour skin or clothes, nor they the hair."""
     hair = labels.of(HAIR).astype(np.float32)
@@ -190,6 +214,10 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
     fits = np.empty((*hair.shape, 3), np.float32)
     fits[..., HEAD] = np.where(face, 1.0, skin)
     fits[..., BUST] = 1 - smoothstep(beside_hair, 0.1, 0.5)
+    if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
+        _, piece = cv2.connectedComponents((labels.of(SKIN) & ~labels.occluded).astype(np.uint8))
+        arm = labels.of(SKIN) & ~np.isin(piece, np.unique(piece[face & (piece > 0)]))
+        fits[..., BUST] *= 1 - cv2.GaussianBlur(cv2.dilate(arm.astype(np.float32), np.ones((15, 15))), (0, 0), 3)
     fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
     return fits
 
@@ -262,6 +290,7 @@ def _clothes(
     unseen = weight < 0.1
     neck = unseen & (drop < 0.035) & around_neck
     covered = unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
+    source, round_neck = _carried(scene, places, weight)
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
@@ -274,7 +303,34 @@ def _clothes(
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
     values = np.where(covered[:, None], usual, albedo)
-    colours = spreader.spread(values, weight * sure + prior, _SMOOTHNESS)
-    share = np.where(covered, 1.0, np.where(neck, 0.0, cloth))
-    smooth_share = spreader.spread(share[:, None], np.where(neck, 0.1, weight + prior), 0.08)[:, 0]
+    values, share = (
+        np.where(round_neck.reshape(-1, *[1] * (found.ndim - 1)), found[source], usually)
+        for found, usually in ((albedo, values), (cloth, np.where(covered, 1.0, np.where(neck, 0.0, cloth))))
+    )
+    known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
+    colours = spreader.spread(values, known, _SMOOTHNESS)
+    sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.1, weight + prior))
+    smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
     return colours, border(places, inside, smooth_share), usual
+
+
+def _carried(
+    scene: Scene, places: Float[ndarray, "b 3"], weight: Float[ndarray, "b"]
+) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
+    """For places around the neck that the photo does not show: the seen place of which they get the looks, and which
+    have one. Collars and rings go round: height, tilted, and radius are alike.
+    """
+    farthest, unlike, turning = _COLLAR
+    x, y, z = (places - scene.neck).T
+    radius, turn = np.hypot(x, z), np.arctan2(x, z)
+    alike = np.c_[y + _COLLAR_TILT * z, radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
+    seen = np.flatnonzero(weight > 0.3)
+    nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
+    if not len(seen):
+        return nowhere
+    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest))
+    found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
+    close = (np.abs(alike[found] - alike[wanted])[:, :2] < unlike).all(1)
+    source, which = nowhere
+    source[wanted[close]], which[wanted[close]] = found[close], True
+    return source, which
