@@ -84,7 +84,7 @@ class Painter:
             cloth,
         )
         self._hair_bands = look.hair_bands.astype(np.float32)
-        self._scale = np.array([scene.top, look.pixel])
+        self._scale = np.array([scene.top, look.pixel, look.shortness])
 
     def draw(self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int) -> Drawing:
         """The scene from a camera."""
@@ -150,7 +150,7 @@ def _wrapped(tile: Any, x: float, y: float, channel: int) -> Any:
 
 @njit(inline="always")
 @no_type_check
-def _strands(x: float, y: float, z: float, top: float, strands: Any, out: Any) -> None:
+def _strands(x: float, y: float, z: float, top: float, shortness: float, strands: Any, out: Any) -> None:
     """Layers of strands at a place: they run from the crown over the head and then straight down.
 
     They keep their width where they fan out: two octaves of the texture are mixed by the distance from the crown.
@@ -160,7 +160,7 @@ def _strands(x: float, y: float, z: float, top: float, strands: Any, out: Any) -
     radius = np.hypot(x, behind)
     # cut in front, where hair is parted
     turn = np.arctan2(-x, -behind) / (2 * np.pi)
-    along = (radius + max(below, 0.0)) / (2 * PIXEL)
+    along = shortness * (radius + max(below, 0.0)) / (2 * PIXEL)
     octave = max(np.log2(max(radius, 1e-3) * (2 * np.pi / PIXEL / SIZE)), -4.0)
     whole = np.floor(octave)
     part = octave - whole
@@ -209,12 +209,13 @@ def _colours(
 ) -> Any:
     """Colour, provenance and trust of each pixel from its interpolated attributes and its kind.
 
-    ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top and the photo's pixel size.
+    ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top, the
+    photo's pixel size and how much shorter than usual strands are.
     """
     size = len(photo)
     low = 0.30 - 0.28 * near
     high = low + 0.3 - 0.15 * near
-    top, pixel = scale
+    top, pixel, shortness = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
     trust = np.empty(len(values), np.float32)
     for i in prange(len(values)):
@@ -239,7 +240,7 @@ def _colours(
         weight *= 1 - (1 - near) * mirror_weight * mirror_better
         strand = np.zeros(3)
         if kind >= HAIR_PART or (kind == HEAD and border > 0):
-            _strands(x, y, z, top, strands, strand)
+            _strands(x, y, z, top, shortness, strands, strand)
         if kind >= HAIR_PART:  # seen and made-up hair pass into each other along the strands
             ragged = (1 - near) * _RAGGED * (strand[1] + strand[2])
             facing += ragged

@@ -18,7 +18,7 @@ from .framing import WorkingSquare
 from .head import PhotoCamera, sample
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import exposure, shading
-from .materials import border, bridges, cloth_patch, hair_bands, hairline
+from .materials import border, bridges, cloth_patch, hair_bands, hairline, strand_shortness
 from .matting import erode, polygon_mask
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
@@ -32,8 +32,8 @@ _DETAIL = 9.0
 _COLLAR_TILT = 0.35
 """Slope of collars, which are higher behind than in front."""
 _COLLAR = (0.17, 0.015, 0.1)
-"""Collars reach so far from the neck's middle; what they look like is carried round to places at most so unlike in height
-and radius, metres; where a turn by a radian counts as so many metres per metre of radius."""
+"""Collars reach so far from the neck's middle; what they look like is carried round to places at most so unlike in
+height and radius, metres; a turn by a radian counts as so many metres per metre of radius."""
 _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
@@ -75,6 +75,8 @@ class Appearance:
     """Where the photo sees the mirrored vertex."""
     hair_bands: Float[ndarray, "3 3"]
     """Colour of a standard deviation of each layer of `noise.Noise.strands`."""
+    shortness: float
+    """How many times shorter than usual the strands' waves are: hair may be curly."""
     cloth: Float[ndarray, "a b 3"] | None
     """What cloth looks like, where that is known."""
     pixel: float
@@ -181,6 +183,7 @@ def paint(
         mirror_share=mirror_share,
         mirror_at=at[scene.mirror, :2],
         hair_bands=hair_bands(photo, labels.of(HAIR) & core, pixel),
+        shortness=strand_shortness(photo, labels.of(HAIR) & core),
         cloth=patch,
         pixel=pixel,
         grain=np.where(hairy, 0.0, skin_grain),
