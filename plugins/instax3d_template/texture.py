@@ -31,10 +31,15 @@ _DETAIL = 9.0
 """Pixels of the blur that parts detail from the rest."""
 _COLLAR_TILT = 0.35
 """Slope of collars, which are higher behind than in front."""
-_COLLAR = (0.17, 0.015, 0.1)
-"""Collars reach so far from the neck's middle; what they look like is carried round to places at most so unlike in
-height and radius, metres; a turn by a radian counts as so many metres per metre of radius."""
-_CARRIED = 0.03
+_COLLAR = (0.17, 0.015)
+"""Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
+differs by at most so much, metres."""
+_TURNING = (0.3, 0.1)
+"""What a metre of radius, and a radian on a radius of a metre, count beside a metre of height when it is carried."""
+_BESIDE = (0.6, 0.9)
+"""It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
+front."""
+_CARRIED = 0.01
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
@@ -292,8 +297,11 @@ def _clothes(
     around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
     unseen = weight < 0.1
     neck = unseen & (drop < 0.035) & around_neck
-    covered = unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
-    source, round_neck = _carried(scene, places, weight)
+    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
+    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
+    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
@@ -312,28 +320,30 @@ def _clothes(
     )
     known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
     colours = spreader.spread(values, known, _SMOOTHNESS)
-    sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.1, weight + prior))
+    sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.03, weight + prior))
     smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
     return colours, border(places, inside, smooth_share), usual
 
 
 def _carried(
-    scene: Scene, places: Float[ndarray, "b 3"], weight: Float[ndarray, "b"]
+    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
 ) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
-    """For places around the neck that the photo does not show: the seen place of which they get the looks, and which
-    have one. Collars and rings go round: height, tilted, and radius are alike.
+    """For places around the neck that the photo does not show: the seen cloth of which they get the looks, and which
+    have one. Collars and rings go round at one ``height`` along the tilted neck; ``places`` are relative to its middle.
     """
-    farthest, unlike, turning = _COLLAR
-    x, y, z = (places - scene.neck).T
+    farthest, unlike = _COLLAR
+    outwards, turning = _TURNING
+    x, _, z = places.T
     radius, turn = np.hypot(x, z), np.arctan2(x, z)
-    alike = np.c_[y + _COLLAR_TILT * z, radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
-    seen = np.flatnonzero(weight > 0.3)
+    alike = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
+    seen = np.flatnonzero((weight > 0.3) & (np.abs(turn) > _BESIDE[0]))
     nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
     if not len(seen):
         return nowhere
-    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest))
+    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
     found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
-    close = (np.abs(alike[found] - alike[wanted])[:, :2] < unlike).all(1)
+    close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
+    close &= cloth[found] > 0.5
     source, which = nowhere
     source[wanted[close]], which[wanted[close]] = found[close], True
     return source, which
