@@ -7,11 +7,12 @@ import torch
 from instax3d_template.diffusion import Spreader
 from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
-from instax3d_template.materials import border
+from instax3d_template.materials import border, strand_shortness
 from instax3d_template.matting import cut_out, guided_filter
 from instax3d_template.noise import SIZE, make_noise
 from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
+from scipy import ndimage
 
 from instax3d.mesh import vertex_normals
 from instax3d.resample import sample
@@ -308,6 +309,22 @@ def test_cloth_is_made_up_like_the_patch_that_is_seen():
     strongest = np.unravel_index(spectrum.argmax(), spectrum.shape)
     assert min(strongest[0], SIZE - strongest[0]) == pytest.approx(SIZE / 8, rel=0.1)
     assert strongest[1] < SIZE / 64
+
+
+def test_strands_swing_without_a_seam():
+    noise = make_noise(0)
+    steps = np.abs(noise.strands - np.roll(noise.strands, 1, axis=1)).max((0, 2))
+    assert steps[0] < 2 * np.median(steps), "the first column follows the last"
+
+
+@pytest.mark.parametrize(("waves", "shorter"), [(0.0, False), (1.0, True)])
+def test_strands_are_shorter_where_hair_curls(waves, shorter):
+    x = np.mgrid[:160, :160][1].astype(np.float32)
+    straight = np.sin(x / 2)
+    curly = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((160, 160)), 3) * 10
+    photo = np.repeat((0.4 + 0.1 * ((1 - waves) * straight + waves * curly))[..., None], 3, 2).astype(np.float32)
+    found = strand_shortness(photo, np.ones((160, 160), bool))
+    assert (found > 1.5) == shorter
 
 
 def test_the_edge_of_a_material_is_a_distance():

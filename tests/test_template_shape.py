@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_template.bust import fit_bust, mesh_bust
+from instax3d_template.fall import hanging_from_above, rounded
 from instax3d_template.framing import Crop, WorkingSquare
-from instax3d_template.hair import _hanging_from_above, _rounded, hidden_ears, mesh_hair
+from instax3d_template.hair import mesh_hair
 from instax3d_template.head import Head, PhotoCamera, make_head, snap
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
 from instax3d_template.matting import dilate, signed_distance
 from instax3d_template.outline import Outline, make_outline
+from instax3d_template.thickness import hair_thickness, hidden_ears
 from instax3d_template.volume import Grid, kept_vertices
 
 from instax3d import registry
@@ -138,6 +140,42 @@ def test_short_hair_leaves_face_and_ears_free(head):
     assert np.abs(hair[:, 0].max() + hair[:, 0].min()) < 0.01, "left and right are alike"
 
 
+def test_hair_is_round_in_profile_where_the_skull_is_flat(head):
+    outline = outline_of(head, hair=0.02)
+    skull = head.vertices.copy()
+    top = skull[:, 1].max()
+    skull[:, 1] = np.minimum(skull[:, 1], top - 0.01)  # planed off
+    flat = replace(head, vertices=skull)
+    thickness, _ = hair_thickness(flat, np.zeros(len(skull), bool), outline)
+    planed = head.regions["scalp"] & (np.abs(skull[:, 1] - top + 0.01) < 1e-6)
+    middle = planed & (np.hypot(*(skull - skull[planed].mean(0))[:, [0, 2]].T) < 0.015)
+    rim = planed & (np.hypot(*(skull - skull[planed].mean(0))[:, [0, 2]].T) > 0.04)
+    assert middle.any()
+    assert rim.any()
+    assert thickness[middle].mean() > thickness[rim].mean() + 0.001
+
+
+def test_short_hair_ends_in_the_nape_and_leaves_the_neck_free(head):
+    hair = hair_of(head, outline_of(head, hair=0.015))
+    nape = head.vertices[head.regions["scalp"], 1].min()
+    assert nape - 0.02 < hair[:, 1].min() < nape + 0.02
+
+
+def test_long_hair_gets_narrower_behind_and_ends_in_a_curve(head):
+    chin = head.landmarks[8, 1]
+    hair = hair_of(head, outline_of(head, hair=0.03, down_to=chin - 0.14))
+    back = hair[hair[:, 2] < -0.08]
+    low = back[:, 1].min()
+
+    def width(height: float) -> float:
+        return float(np.ptp(back[np.abs(back[:, 1] - height) < 0.006, 0]))
+
+    heights = np.arange(low + 0.01, chin - 0.06, 0.02)
+    widths = np.array([width(height) for height in heights])
+    assert (np.diff(widths) > -0.01).all(), "no steps, tufts or anchors"
+    assert widths[-1] > widths[0] + 0.02
+
+
 def test_long_hair_falls_behind_and_beside_the_neck(head):
     chin = head.landmarks[8, 1]
     outline = outline_of(head, hair=0.03, down_to=chin - 0.05)
@@ -152,15 +190,15 @@ def test_long_hair_falls_behind_and_beside_the_neck(head):
 
 @given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1))
 def test_rounded_ends_lie_within_hair_and_end(field, height):
-    rounded = float(_rounded(np.array([field]), 0.0, np.array([height]))[0])
+    end = float(rounded(np.array([field]), 0.0, np.array([height]))[0])
     sharp = min(field, 0.6 * height)
-    assert sharp - 0.006 < rounded <= sharp + 1e-9
+    assert sharp - 0.006 < end <= sharp + 1e-9
 
 
 def test_nothing_hangs_from_nothing():
     field = np.full((3, 20, 3), -0.05)
     field[0], field[1, :5] = 0.01, 0.01  # a curtain, and something below a gap
-    kept = _hanging_from_above(field, row=15)
+    kept = hanging_from_above(field, row=15, step=0.004)
     assert (kept[0] > 0).all()
     assert (kept[1:] < 0).all()
     assert (kept[:, 16:] == field[:, 16:]).all()

@@ -104,7 +104,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     # the head's own neck first, slightly inside it so that the head shows; the generic bust further down
     own = 1 - smoothstep(drop, *_TAKEOVER)
-    margin = np.interp(drop, _TAKEOVER, [0.96, 1.03])
+    margin = np.interp(drop, [0.0, *_TAKEOVER], [0.8, 0.96, 1.03])
 
     # an open mouth lowers the chin, not the shoulders
     lips = float(head.landmarks[62, 1] - head.landmarks[66, 1])
@@ -126,7 +126,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:
     """Right-most, left-most, front-most and back-most reach (x, x, z, z) of the head's neck at some drops."""
     chin = head.landmarks[8]
-    drops = np.array([0.015, 0.03, 0.045])
+    drops = np.array([0.0, 0.015, 0.03, 0.045])
     edges, _ = unique_edges(head.skin_faces)
     first, second = head.vertices[edges[:, 0]], head.vertices[edges[:, 1]]
     sections = []
@@ -138,7 +138,8 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
         spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
         sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
     found = np.array(sections)
-    found[0, 2] = found[1, 2]  # at the height of the chin the jaw is in front of the neck
+    found[:2, 2] = found[2, 2]  # at the height of the chin the jaw is in front of the neck
+    found[0, :2] = found[1, :2]
     return drops, found
 
 

@@ -20,6 +20,11 @@ _PATCHES = (96, 72, 48, 32, 20)
 """Sides of the patches that tell what cloth looks like, pixels, best first."""
 _BOLDEST_CLOTH = 0.05
 """Largest standard deviation of made-up cloth."""
+_HAIR_MARGIN = 6
+"""Pixels at the outline of the hair that tell nothing about its strands."""
+_COHERENCE = (0.45, 0.75)
+"""Of curly and of straight hair."""
+_SHORTEST = 3.0
 _JOINT = 0.006
 """Largest distance of touching surfaces, metres."""
 _HAIRLINE = 0.007
@@ -43,6 +48,21 @@ def hair_bands(
             bands[k] = main * np.sqrt(max(values[2], 0))
             finer = coarser
     return bands
+
+
+def strand_shortness(photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"]) -> float:
+    """How many times shorter than straight hair's the strands are, by how far they lie in one direction where they are
+    seen (coherence of the structure tensor, Bigun and Granlund, 1987).
+    """
+    inside = cv2.distanceTransform(hair.astype(np.uint8), cv2.DIST_L2, 5) > _HAIR_MARGIN
+    if inside.sum() < 500:
+        return 1.0
+    down, right = np.gradient(cv2.GaussianBlur(photo.mean(2), (0, 0), 1.5))
+    one, two, energy = (
+        cv2.GaussianBlur(part, (0, 0), 8)[inside] for part in (right**2 - down**2, 2 * right * down, right**2 + down**2)
+    )
+    coherence = float(np.hypot(one, two).sum() / max(float(energy.sum()), 1e-9))
+    return float(np.interp(coherence, _COHERENCE, [_SHORTEST, 1.0]))
 
 
 def cloth_patch(
@@ -98,4 +118,5 @@ def hairline(scene: Scene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
         far = cKDTree(scene.vertices[hair]).query(scene.vertices, distance_upper_bound=_HAIRLINE, workers=-1)[0]
         near = np.clip(1 - far / _HAIRLINE, 0, 1)
     # hair that hangs lower lies before the neck, it does not grow there
-    return np.asarray(near * smoothstep(scene.vertices[:, 1] - scene.chin[1], -0.02, 0.01))
+    nape = scene.vertices[scene.skull, 1].min()
+    return np.asarray(near * smoothstep(scene.vertices[:, 1] - nape, -0.02, 0.005))

@@ -75,4 +75,4 @@ def make_noise(seed: int) -> Noise:
 def _waved(tile: Float[ndarray, "n n c"], shift: Float[ndarray, "n n"]) -> Float[ndarray, "n n c"]:
     """Each pixel taken from so many pixels further right."""
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-    return np.asarray(cv2.remap(tile, (x + shift.astype(np.float32)) % SIZE, y, cv2.INTER_NEAREST))
+    return np.asarray(cv2.remap(tile, x + shift.astype(np.float32), y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP))

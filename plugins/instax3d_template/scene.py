@@ -11,10 +11,11 @@ from scipy.spatial import cKDTree
 from instax3d.mesh import subdivide, vertex_normals
 
 from .bust import fit_bust, mesh_bust
-from .hair import hidden_ears, mesh_hair
+from .hair import mesh_hair
 from .head import Head
 from .labels import Labels
 from .outline import Outline
+from .thickness import hidden_ears
 
 HEAD, BUST, HAIR_PART = 0, 1, 2
 _HEAD_ENDS = 0.05

@@ -22,6 +22,12 @@ from .volume import smoothstep
 _SUPERSAMPLING = 2
 _CROWN_Z, _AXIS_Z = -0.04, 0.0
 """The crown, from which the hair grows outwards, and the axis around which it hangs lie so far in front, metres."""
+_DEEPEST = 0.6
+"""Largest share of a colour that made-up or mirrored detail takes away."""
+_GRAZED_DETAIL = 0.03
+"""Largest detail taken from where the photo grazes."""
+_RAGGED = 0.2
+"""By how much the cosine at which hair counts as seen varies from strand to strand."""
 _SCALP = 3
 """Kind of the head's surface where hair grows; the other kinds are the scene's parts."""
 # columns of the interpolated attributes
@@ -78,7 +84,7 @@ class Painter:
             cloth,
         )
         self._hair_bands = look.hair_bands.astype(np.float32)
-        self._scale = np.array([scene.top, look.pixel])
+        self._scale = np.array([scene.top, look.pixel, look.shortness])
 
     def draw(self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int) -> Drawing:
         """The scene from a camera."""
@@ -144,7 +150,7 @@ def _wrapped(tile: Any, x: float, y: float, channel: int) -> Any:
 
 @njit(inline="always")
 @no_type_check
-def _strands(x: float, y: float, z: float, top: float, strands: Any, out: Any) -> None:
+def _strands(x: float, y: float, z: float, top: float, shortness: float, strands: Any, out: Any) -> None:
     """Layers of strands at a place: they run from the crown over the head and then straight down.
 
     They keep their width where they fan out: two octaves of the texture are mixed by the distance from the crown.
@@ -154,7 +160,7 @@ def _strands(x: float, y: float, z: float, top: float, strands: Any, out: Any) -
     radius = np.hypot(x, behind)
     # cut in front, where hair is parted
     turn = np.arctan2(-x, -behind) / (2 * np.pi)
-    along = (radius + max(below, 0.0)) / (2 * PIXEL)
+    along = shortness * (radius + max(below, 0.0)) / (2 * PIXEL)
     octave = max(np.log2(max(radius, 1e-3) * (2 * np.pi / PIXEL / SIZE)), -4.0)
     whole = np.floor(octave)
     part = octave - whole
@@ -203,12 +209,13 @@ def _colours(
 ) -> Any:
     """Colour, provenance and trust of each pixel from its interpolated attributes and its kind.
 
-    ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top and the photo's pixel size.
+    ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top, the
+    photo's pixel size and how much shorter than usual strands are.
     """
     size = len(photo)
     low = 0.30 - 0.28 * near
     high = low + 0.3 - 0.15 * near
-    top, pixel = scale
+    top, pixel, shortness = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
     trust = np.empty(len(values), np.float32)
     for i in prange(len(values)):
@@ -231,16 +238,20 @@ def _colours(
         weight *= _bilinear(usable, column, row, u, v) * max(fitting, near)
         mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
         weight *= 1 - (1 - near) * mirror_weight * mirror_better
+        strand = np.zeros(3)
+        if kind >= HAIR_PART or (kind == HEAD and border > 0):
+            _strands(x, y, z, top, shortness, strands, strand)
+        if kind >= HAIR_PART:  # seen and made-up hair pass into each other along the strands
+            ragged = (1 - near) * _RAGGED * (strand[1] + strand[2])
+            facing += ragged
+            mirror_weight = _step(mirror_weight + 4 * ragged * mirror_weight * (1 - mirror_weight), 0.0, 1.0)
         # what grazes the surface keeps the photo's detail longer than its tone
         toned = weight * _step(facing, low + 0.12 * (1 - near), high + 0.15 * (1 - near))
         weight *= _step(facing, low, high)
         mirror_weight *= mirror_fitting * _bilinear(usable, mirrored_column, mirrored_row, mirrored_u, mirrored_v)
 
-        strand = np.zeros(3)
         second = 0.0  # share of the second material
         shadow = 1.0
-        if kind >= HAIR_PART or (kind == HEAD and border > 0):
-            _strands(x, y, z, top, strands, strand)
         if kind in (HEAD, _SCALP):
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
         elif kind == BUST:
@@ -264,7 +275,10 @@ def _colours(
             own = _bilinear(detail[:, :, k], column, row, u, v)
             tone = toned * (_bilinear(photo[:, :, k], column, row, u, v) - own) + (1 - toned) * guess
             fine = mirror_weight * mirrored + (1 - mirror_weight) * made_up
-            colour = tone + weight * own + (1 - weight) * fine
+            fine = max(fine, -_DEEPEST * guess)
+            # what grazes the surface tells texture, not shades
+            grazed = min(max(own, -_GRAZED_DETAIL), _GRAZED_DETAIL)
+            colour = tone + toned * own + (weight - toned) * grazed + (1 - weight) * fine
             out[i, k] = min(max(colour, 0.0), 1.0)
         mirror_share = (1 - second) * value[_MIRROR_SHARE]
         shares[i, SEEN] = weight

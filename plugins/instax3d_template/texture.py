@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample
@@ -20,7 +21,7 @@ from .framing import WorkingSquare
 from .head import PhotoCamera
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import shading
-from .materials import border, bridges, cloth_patch, hair_bands, hairline
+from .materials import border, bridges, cloth_patch, hair_bands, hairline, strand_shortness
 from .matting import erode, polygon_mask
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
@@ -29,6 +30,20 @@ _DEPTH_TOLERANCE = 0.004
 """Metres by which a point may lie behind the seen surface and still count as seen."""
 _SMOOTHNESS = 0.05
 """Of the spread colours; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
+_DETAIL = 9.0
+"""Pixels of the blur that parts detail from the rest."""
+_COLLAR_TILT = 0.35
+"""Slope of collars, which are higher behind than in front."""
+_COLLAR = (0.17, 0.015)
+"""Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
+differs by at most so much, metres."""
+_TURNING = (0.3, 0.1)
+"""What a metre of radius, and a radian on a radius of a metre, count beside a metre of height when it is carried."""
+_BESIDE = (0.6, 0.9)
+"""It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
+front."""
+_CARRIED = 0.01
+"""Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
 _DRESSED = 0.08
@@ -68,6 +83,8 @@ class Appearance:
     """Where the photo sees the mirrored vertex."""
     hair_bands: Float[ndarray, "3 3"]
     """Colour of a standard deviation of each layer of `noise.Noise.strands`."""
+    shortness: float
+    """How many times shorter than usual the strands' waves are: hair may be curly."""
     cloth: Float[ndarray, "a b 3"] | None
     """What cloth looks like, where that is known."""
     pixel: float
@@ -119,7 +136,7 @@ def paint(
 ) -> Appearance:
     """Find the colours."""
     photo, core = person_colours(square, alpha)
-    detail = photo - cv2.GaussianBlur(photo, (0, 0), 9)
+    detail = photo - _coarse(photo, labels)
     blurred = cv2.GaussianBlur(photo, (0, 0), 2)
     raster = camera.rasterise(scene.vertices, scene.faces)
     depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
@@ -174,10 +191,25 @@ def paint(
         mirror_share=mirror_share,
         mirror_at=at[scene.mirror, :2],
         hair_bands=hair_bands(photo, labels.of(HAIR) & core, pixel),
+        shortness=strand_shortness(photo, labels.of(HAIR) & core),
         cloth=patch,
         pixel=pixel,
         grain=np.where(hairy, 0.0, skin_grain),
     )
+
+
+def _coarse(photo: Float[ndarray, "s s 3"], labels: Labels) -> Float[ndarray, "s s 3"]:
+    """The photo without its detail; hair, skin and cloth do not run into each other."""
+    coarse = np.zeros_like(photo)
+    outside = labels.of(0)
+    for label in (SKIN, HAIR, CLOTH):
+        inside = labels.of(label)
+        weight = (inside | outside).astype(np.float32)
+        blurred = cv2.GaussianBlur(photo * weight[..., None], (0, 0), _DETAIL)
+        blurred /= np.maximum(cv2.GaussianBlur(weight, (0, 0), _DETAIL), 1e-3)[..., None]
+        coarse[inside] = blurred[inside]
+    coarse[outside] = cv2.GaussianBlur(photo, (0, 0), _DETAIL)[outside]
+    return coarse
 
 
 def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
@@ -193,6 +225,10 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
     fits = np.empty((*hair.shape, 3), np.float32)
     fits[..., HEAD] = np.where(face, 1.0, skin)
     fits[..., BUST] = 1 - smoothstep(beside_hair, 0.1, 0.5)
+    if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
+        _, piece = cv2.connectedComponents((labels.of(SKIN) & ~labels.occluded).astype(np.uint8))
+        arm = labels.of(SKIN) & ~np.isin(piece, np.unique(piece[face & (piece > 0)]))
+        fits[..., BUST] *= 1 - cv2.GaussianBlur(cv2.dilate(arm.astype(np.float32), np.ones((15, 15))), (0, 0), 3)
     fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
     return fits
 
@@ -264,7 +300,11 @@ def _clothes(
     around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
     unseen = weight < 0.1
     neck = unseen & (drop < 0.035) & around_neck
-    covered = unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
+    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
+    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
+    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
@@ -277,7 +317,36 @@ def _clothes(
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
     values = np.where(covered[:, None], usual, albedo)
-    colours = spreader.spread(values, weight * sure + prior, _SMOOTHNESS)
-    share = np.where(covered, 1.0, np.where(neck, 0.0, cloth))
-    smooth_share = spreader.spread(share[:, None], np.where(neck, 0.1, weight + prior), 0.08)[:, 0]
+    values, share = (
+        np.where(round_neck.reshape(-1, *[1] * (found.ndim - 1)), found[source], usually)
+        for found, usually in ((albedo, values), (cloth, np.where(covered, 1.0, np.where(neck, 0.0, cloth))))
+    )
+    known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
+    colours = spreader.spread(values, known, _SMOOTHNESS)
+    sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.03, weight + prior))
+    smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
     return colours, border(places, inside, smooth_share), usual
+
+
+def _carried(
+    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
+) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
+    """For places around the neck that the photo does not show: the seen cloth of which they get the looks, and which
+    have one. Collars and rings go round at one ``height`` along the tilted neck; ``places`` are relative to its middle.
+    """
+    farthest, unlike = _COLLAR
+    outwards, turning = _TURNING
+    x, _, z = places.T
+    radius, turn = np.hypot(x, z), np.arctan2(x, z)
+    alike = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
+    seen = np.flatnonzero((weight > 0.3) & (np.abs(turn) > _BESIDE[0]))
+    nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
+    if not len(seen):
+        return nowhere
+    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
+    found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
+    close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
+    close &= cloth[found] > 0.5
+    source, which = nowhere
+    source[wanted[close]], which[wanted[close]] = found[close], True
+    return source, which
