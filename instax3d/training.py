@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from .config import RunConfig, TrainingConfig
 from .errors import PortraitError
@@ -343,8 +344,9 @@ def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: 
             callbacks=[] if checkpoint is None else [_Checkpoints(checkpoint)],
         )
         try:
-            left = order[module.step_count :]
-            batches = [left[first : first + _BATCH] for first in range(0, len(left), _BATCH)]
+            # a generator of its own, as a loader draws a number from torch's when it starts
+            left, generator = order[module.step_count :], torch.Generator()
+            batches: Any = DataLoader(left, batch_size=_BATCH, collate_fn=list, generator=generator)  # type: ignore[arg-type]
             trainer.fit(module, train_dataloaders=batches)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
