@@ -22,7 +22,7 @@ from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 from seeded_weights import enlarged, regenerate, relative_error
 
-from instax3d.errors import BrokenPluginError
+from instax3d.errors import AssetError
 from instax3d.headmodel import rotation_matrices
 
 
@@ -197,19 +197,19 @@ def test_deep3d_s_mean_face_is_read_from_its_file(tmp_path):
     savemat(tmp_path / "similarity_Lm3D_all.mat", {"lm": marks})
     torch.testing.assert_close(load_mean_points(tmp_path / "similarity_Lm3D_all.mat")[2], tensor(marks[30]).float())
     savemat(tmp_path / "other.mat", {"lm": marks[:5]})
-    with pytest.raises(BrokenPluginError, match="similarity_Lm3D_all"):
+    with pytest.raises(AssetError, match="similarity_Lm3D_all"):
         load_mean_points(tmp_path / "other.mat")
 
 
 @pytest.mark.parametrize("load", [load_deca, load_deep3d, load_faceverse, load_mean_points])
 def test_files_that_are_missing_or_something_else_are_refused(tmp_path, load):
-    with pytest.raises(BrokenPluginError, match="nothing"):
+    with pytest.raises(AssetError, match="nothing"):
         load(tmp_path / "nothing")
     (tmp_path / "text").write_text("no weights")
-    with pytest.raises(BrokenPluginError, match="text"):
+    with pytest.raises(AssetError, match="text"):
         load(tmp_path / "text")
     torch.save({"E_flame": {"a": torch.zeros(2)}, "net_recon": {}}, tmp_path / "empty")
-    with pytest.raises(BrokenPluginError, match="empty"):
+    with pytest.raises(AssetError, match="empty"):
         load(tmp_path / "empty")
 
 
@@ -217,6 +217,6 @@ def test_files_that_are_missing_or_something_else_are_refused(tmp_path, load):
 @pytest.mark.parametrize("load", [load_deca, load_deep3d, load_faceverse, load_mean_points])
 def test_files_that_would_run_code_are_refused(fixtures_dir, tmp_path, monkeypatch, load):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BrokenPluginError):
+    with pytest.raises(AssetError):
         load(fixtures_dir / "flame" / "hostile" / "checkpoint_hostile.pkl")
     assert not (tmp_path / "pwned").exists()

@@ -14,7 +14,7 @@ from instax3d_mtcnn.weights import FILES, load_cascade
 from PIL import Image
 from seeded_weights import regenerate, relative_error
 
-from instax3d.errors import BrokenPluginError
+from instax3d.errors import AssetError
 from instax3d.testing import LandmarkDetectorSuite
 from instax3d.types import FIVE_POINTS
 
@@ -87,13 +87,13 @@ def test_an_image_smaller_than_any_face_has_none(tmp_path):
 
 
 def test_weights_that_are_not_there_or_not_mtcnn_s_are_refused(tmp_path):
-    with pytest.raises(BrokenPluginError, match=r"pnet\.pt is missing"):
+    with pytest.raises(AssetError, match=r"pnet\.pt is missing"):
         load_cascade(tmp_path)
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "pnet.pt")
-    with pytest.raises(BrokenPluginError, match="does not hold the weights of MTCNN's PNet"):
+    with pytest.raises(AssetError, match="does not hold the weights of MTCNN's PNet"):
         load_cascade(tmp_path)
     (tmp_path / "pnet.pt").write_bytes(b"no weights at all")
-    with pytest.raises(BrokenPluginError, match="does not hold the weights of MTCNN's PNet"):
+    with pytest.raises(AssetError, match="does not hold the weights of MTCNN's PNet"):
         load_cascade(tmp_path)
 
 
@@ -102,6 +102,6 @@ def test_weights_that_would_run_code_are_refused(fixtures_dir, tmp_path, monkeyp
     hostile = (fixtures_dir / "flame" / "hostile" / "checkpoint_hostile.pkl").read_bytes()
     (tmp_path / "pnet.pt").write_bytes(hostile)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BrokenPluginError):
+    with pytest.raises(AssetError):
         load_cascade(tmp_path)
     assert not (tmp_path / "pwned").exists()

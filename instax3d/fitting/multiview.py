@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
-from ..types import HeadMesh, Rig, Views
+from ..types import Cameras, HeadMesh, Rig, Views
 from .agreement import Agreement
 from .engine import solve
 from .gaze import GazeTerm, gaze_term
-from .initial import Placement, place_in_space, place_in_view, widest_angle
+from .initial import Placement, place_in_space, place_in_view, triangulate, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm
@@ -27,6 +27,10 @@ UNKNOWN_UNITS = 1.0
 """Standard deviation of the logarithm of a capture's units, about what the landmarks tell."""
 WRONG_FACE = 0.15
 """Views whose landmarks lie farther than this from where the other views put them are left out, in face sizes."""
+WRONG_LANDMARK = 0.06
+"""A landmark farther than this from where the other views put it is moved there, in face sizes."""
+LEAST_VOTES = 3
+"""Views from which it can be told which one is wrong."""
 LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
@@ -207,7 +211,21 @@ def _place(
     world = place.scale * points @ place.rotation.T + place.translation
     error = (cameras.project(world)[..., :2] - pixels).norm(dim=-1).median(1).values / size
     agreeing = error <= max(WRONG_FACE, float(error.min()))
-    return place, {view: found[view] for view, agrees in zip(chosen, agreeing, strict=True) if agrees}
+    kept = [view for view, agrees in zip(chosen, agreeing, strict=True) if agrees]
+    return place, _agreed(views.cameras[kept], {view: found[view] for view in kept}, size)
+
+
+def _agreed(
+    cameras: Cameras, found: Mapping[int, Float[Tensor, "68 2"]], size: float
+) -> dict[int, Float[Tensor, "68 2"]]:
+    """The landmarks; those that the other views contradict are put where these say."""
+    if len(found) < LEAST_VOTES:
+        return dict(found)
+    seen = torch.stack(list(found.values()))
+    shown = cameras.project(triangulate(cameras, seen[:, INNER]))[..., :2]
+    wrong = (shown - seen[:, INNER]).norm(dim=-1, keepdim=True) > WRONG_LANDMARK * size
+    seen[:, INNER] = torch.where(wrong, shown, seen[:, INNER])
+    return dict(zip(found, seen, strict=True))
 
 
 def _units(views: Views, place: Placement, count: int) -> LogNormal | None:

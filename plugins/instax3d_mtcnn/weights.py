@@ -1,13 +1,13 @@
 """Finds and reads MTCNN's three weight files."""
 
-import pickle
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from instax3d.errors import BrokenPluginError
+from instax3d.errors import AssetError, BrokenPluginError
+from instax3d.safeload import read_checkpoint
 
 from .cascade import Cascade
 from .networks import ONet, PNet, RNet
@@ -36,7 +36,8 @@ def load_cascade(folder: Path | None) -> Cascade:
     """The cascade with the weights of a folder, or of the package.
 
     Raises:
-        BrokenPluginError: a file is missing or holds something else.
+        BrokenPluginError: neither a folder is given nor the package installed.
+        AssetError: a file is missing or holds something else.
     """
     at = packaged_folder() if folder is None else folder
     networks: dict[str, nn.Module] = {"pnet": PNet(), "rnet": RNet(), "onet": ONet()}
@@ -47,13 +48,11 @@ def load_cascade(folder: Path | None) -> Cascade:
 
 def _load(network: nn.Module, file: Path) -> None:
     if not file.is_file():
-        raise BrokenPluginError(f"{file} is missing; it is one of MTCNN's weight files {', '.join(FILES.values())}")
+        raise AssetError(f"{file} is missing; it is one of MTCNN's weight files {', '.join(FILES.values())}")
+    weights: Any = read_checkpoint(file)
     try:
-        weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BrokenPluginError(
-            f"{file} does not hold the weights of MTCNN's {type(network).__name__}: {reason}"
-        ) from error
+        raise AssetError(f"{file} does not hold the weights of MTCNN's {type(network).__name__}: {reason}") from error
     network.eval()
