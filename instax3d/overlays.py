@@ -44,7 +44,7 @@ def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
     left, right = picture.copy(), picture.copy()
     face = views.faces[index] if views.faces else None
     shown = None if mesh.landmarks is None else project(mesh.landmarks.detach().double().numpy(), viewmat, K)[:, :2]
-    if face is not None:
+    if face is not None and face.landmarks is not None:
         found = face.landmarks.numpy() * [camera.width / width, camera.height / height]
         if shown is not None:
             for a, b in zip(found, shown, strict=True):
@@ -104,7 +104,7 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
     shown = views.cameras.project(mesh.landmarks.detach())[..., :2]
     rows = []
     for index, face in enumerate(views.faces):
-        if face is None:
+        if face is None or face.landmarks is None:
             continue
         error = (shown[index] - face.landmarks).norm(dim=1)
         apart = float((face.landmarks[_OUTER_CORNERS[0]] - face.landmarks[_OUTER_CORNERS[1]]).norm())

@@ -1,4 +1,4 @@
-"""Inception-ResNet v1, the network of FaceNet (Szegedy et al. 2016; Schroff et al. 2015), under facenet-pytorch's names.
+"""Inception-ResNet v1 of FaceNet (Szegedy et al. 2016; Schroff et al. 2015), under facenet-pytorch's names.
 
 Weights: ``20180402-114759-vggface2.pt`` or ``-casia-webface.pt``, whose ``logits`` are not used here.
 """

@@ -1,4 +1,4 @@
-"""The residual network of ArcFace (Deng et al. 2019; He et al. 2016 with the "improved" unit), under insightface's names.
+"""The residual network of ArcFace (Deng et al. 2019; He et al. 2016, "improved" units), under insightface's names.
 
 Weights: ``backbone.pth`` of arcface_torch, a plain state dict of iresnet50 or iresnet100.
 """
