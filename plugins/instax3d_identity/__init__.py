@@ -1,0 +1,1 @@
+"""Metrics of identity by the recognition networks of FaceNet and ArcFace."""
