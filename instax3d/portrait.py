@@ -201,6 +201,8 @@ class Portrait:
         for name, image, alpha in zip(names, self.views.images, self.views.alpha):
             write_png(folder / name, image, alpha)
         extra: list[dict[str, Any]] = [{"trust": round(float(trust), 4)} for trust in self.views.view_trust]
+        if self.views.photo_index is not None:
+            extra[self.views.photo_index]["photo"] = True
         if self.views.provenance is not None:
             (folder / "provenance").mkdir()
             for name, entry, shares in zip(names, extra, self.views.provenance):

@@ -1,6 +1,5 @@
 """``report.html``: one file with the tables, plots and turntables of a benchmark. Opens without a network."""
 
-import base64
 import html
 import io
 from collections import defaultdict
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
-from PIL import Image
 
 from ..figures import known_figures
+from ..pictures import file_as_jpeg_url
 from ..plugin import Figure
 from .pareto import front
 from .plan import Plan
@@ -35,7 +34,7 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
     """
     from ..files import write_text
 
-    template = Environment(loader=PackageLoader("instax3d.benchmark"), autoescape=True).get_template("report.html.j2")
+    template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("benchmark.html.j2")
     table = make_table(results, plan.axes)
     text = template.render(
         title=title,
@@ -82,17 +81,8 @@ def _turntables(plan: Plan, store: Store, named: set[str]) -> list[tuple[str, li
             label = ", ".join(
                 f"{axis} {value}" for axis, value in zip(plan.axes, cell.labels, strict=True) if axis in named
             )
-            found[cell.subject.label].append((label, _jpeg(sheet)))
+            found[cell.subject.label].append((label, file_as_jpeg_url(sheet, widest=_SHEET_WIDTH)))
     return list(found.items())
-
-
-def _jpeg(path: Path) -> str:
-    with Image.open(path) as image:
-        shown = image.convert("RGB")
-    shown.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH))
-    data = io.BytesIO()
-    shown.save(data, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _plot(table: Table, figure: Figure) -> str:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "fit": ("fit_commands", "Fit the head model alone, and show over the views how well."),
     "render": ("create_commands", "Render a saved portrait from the cameras of a file."),
     "benchmark": ("benchmark_commands", "Make every portrait of a grid of settings, and compare them."),
+    "evaluate": ("evaluate_commands", "Measure a portrait, and write its report."),
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),

@@ -1,0 +1,65 @@
+"""``instax3d evaluate``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ..config import load_config
+from ..errors import ConfigError
+from ..figures import known_figures
+from ..plugin import Kind
+from ..registry import registry
+from .interrupts import interruptible
+from .logs import logged_to
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="A capture with held-out frames in the portrait's world."
+)
+@click.option("--metrics", metavar="A,B|all", help="Which; those of the portrait's configuration by default.")
+@click.option("--json", "as_json", is_flag=True, help="For machines; writes no report.")
+def evaluate(
+    folder: Path, overrides: tuple[str, ...], against: Path | None, metrics: str | None, as_json: bool
+) -> None:
+    """Measure the portrait in FOLDER, and write its report.html.
+
+    \b
+    instax3d evaluate out/me --metrics all
+    instax3d evaluate out/scan --against my_capture --metrics fidelity,cost
+    """
+    if metrics == "all":
+        metrics = ",".join(entry.qualified for entry in registry().of(Kind.METRIC))
+    if metrics is not None and not metrics:
+        raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
+    chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
+    load_config(path=folder / "config.yaml", overrides=chosen)  # a misspelt metric is refused before torch is imported
+    from ..progress import for_terminal
+
+    with interruptible(for_terminal(quiet=as_json)) as display, logged_to(display):
+        from ..capture import read_capture
+        from ..evaluation import evaluate as measure
+        from ..evaluation import gather
+        from ..portrait import Portrait
+        from ..saved_views import read_saved
+
+        portrait = Portrait.load(folder, chosen)
+        detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
+        views, photo = read_saved(folder, detector)
+        given = photo if against is None else read_capture(against)
+        found = measure(gather(portrait, given, views, detector), portrait.config.metrics)
+    if as_json:
+        click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
+        return
+    from ..report import write_report
+
+    for figure in known_figures():
+        if figure.name in found.figures:
+            value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
+            click.echo(f"{figure.name:16} {value:>12}  {figure.meaning}")
+    for name, reason in found.missing.items():
+        click.echo(f"{name}: not measured: {reason}")
+    click.echo(f"look at {write_report(folder, portrait, views, found)}")

@@ -1,0 +1,67 @@
+"""``report.html`` of one portrait: photo, turntable, figures with definitions, view by view, licences, configuration."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import io
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+
+from .errors import PortraitError
+from .evaluation import Evaluation
+from .figures import known_figures
+from .files import write_text
+from .images import to_uint8
+from .licences import parts
+from .photometric import psnr, ssim
+from .pictures import as_jpeg_url, file_as_jpeg_url
+from .portrait import Portrait
+from .types import Views
+
+REPORT = "report.html"
+
+
+def write_report(folder: Path, portrait: Portrait, views: Views, evaluation: Evaluation) -> Path:
+    """Write the report into the portrait's folder.
+
+    Raises:
+        PortraitError: it cannot be written.
+    """
+    rendered, _ = portrait.render(views.cameras)
+    template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("portrait.html.j2")
+    photo = None if views.photo_index is None else as_jpeg_url(to_uint8(views.images[views.photo_index]).numpy())
+    text = template.render(
+        title=folder.absolute().name,
+        photo=photo,
+        turntable=file_as_jpeg_url(folder / "turntable.png"),
+        figures=[
+            (figure, evaluation.figures[figure.name]) for figure in known_figures() if figure.name in evaluation.figures
+        ],
+        missing=evaluation.missing,
+        plot=_by_view(psnr(rendered, views.images).tolist(), ssim(rendered, views.images).tolist()),
+        manifest=portrait.manifest,
+        config=portrait.config.to_yaml(),
+        parts=list(parts(portrait.manifest)),
+    )
+    try:
+        write_text(folder / REPORT, text)
+    except OSError as error:
+        raise PortraitError(f"cannot write {folder / REPORT}: {error.strerror or error}") from error
+    return folder / REPORT
+
+
+def _by_view(psnrs: list[float], ssims: list[float]) -> str:
+    """PSNR and SSIM of each view as an SVG element."""
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(8, 3), layout="constrained")
+    axes = canvas.subplots()
+    axes.bar(range(len(psnrs)), psnrs, color="#346")
+    axes.set_xlabel("view")
+    axes.set_ylabel("PSNR (dB)", color="#346")
+    other = axes.twinx()
+    other.plot(range(len(ssims)), ssims, color="#c33", marker=".")
+    other.set_ylabel("SSIM", color="#c33")
+    data = io.StringIO()
+    canvas.savefig(data, format="svg", metadata={"Date": None})
+    svg = data.getvalue()
+    return svg[svg.index("<svg") :].replace("<svg", '<svg role="img" aria-label="PSNR and SSIM of each view"', 1)
