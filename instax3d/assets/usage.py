@@ -113,9 +113,10 @@ def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
 
 
 def _sum(path: Path) -> str:
-    """Of a file; of a folder the sum over its files' names and sums."""
+    """Of a file; of a folder the sum over its files' names and sums. Files that did not change are not read again."""
+    ledger = Ledger(assets_folder())
     if path.is_file():
-        return Ledger(assets_folder()).sum_of(path)
+        return ledger.sum_of(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in inside)
+    lines = (f"{file.relative_to(path).as_posix()} {ledger.sum_of(file)}\n" for file in inside)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
