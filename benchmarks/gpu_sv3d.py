@@ -25,7 +25,6 @@ from instax3d_sv3d.schedule import default_azimuths
 from instax3d_sv3d.turntable import Settings, make_turntable
 from safetensors.torch import save_file
 
-from instax3d.errors import RenderError
 from instax3d.progress import Silent, Stages
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -114,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     device = torch.device(given.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit(str(RenderError("torch finds no CUDA device here; run this on a machine with an NVIDIA GPU")))
+        raise SystemExit("torch finds no CUDA device here; run this on a machine with an NVIDIA GPU")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sv3d_p.safetensors"

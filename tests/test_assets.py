@@ -294,12 +294,19 @@ def test_sums_of_unchanged_files_are_not_computed_again(tmp_path, monkeypatch):
     path = tmp_path / "large.bin"
     path.write_bytes(BODY)
     ledger = Ledger(tmp_path)
-    assert ledger.sum_of(path) == SUM
+    assert ledger.sum_of(path, keep_first=True) == SUM
     monkeypatch.setattr("instax3d.assets.ledger.sha256", lambda _: pytest.fail("read again"))
-    assert ledger.sum_of(path) == SUM
+    assert ledger.sum_of(path, keep_first=True) == SUM
     ledger.path.write_text("{")
     with pytest.raises(AssetError, match="remove it"):
-        ledger.sum_of(path)
+        ledger.sum_of(path, keep_first=True)
+
+
+def test_a_users_own_file_may_change(tmp_path):
+    path, ledger = tmp_path / "own.bin", Ledger(tmp_path)
+    for body in (b"one", b"two!"):
+        path.write_bytes(body)
+        assert ledger.sum_of(path, keep_first=False) == hashlib.sha256(body).hexdigest() == ledger.recorded(path)
 
 
 def test_what_is_absent_is_said_with_all_that_matters(server, monkeypatch):

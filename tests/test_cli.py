@@ -21,7 +21,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["create", "--help"], ["plugins", "list"], ["config", "check", "densifer=x"]]
+    "arguments",
+    [
+        ["--help"],
+        ["create", "--help"],
+        ["fit", "--help"],
+        ["plugins", "list"],
+        ["assets", "list"],
+        ["config", "check", "densifer=x"],
+    ],
 )
 def test_quick_answers_are_quick_and_without_torch(arguments):
     code = (

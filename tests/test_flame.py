@@ -15,9 +15,11 @@ from instax3d_flame.lbs import Lbs
 from instax3d_flame.model import FlameModel, model_of
 
 from instax3d.errors import AssetError, UnsafeFileError
+from instax3d.fitting import fit_head
 from instax3d.headmodel import HeadParameters
 from instax3d.plugin import Kind
 from instax3d.registry import build
+from instax3d.testing.suites import views_of_model
 
 pytestmark = pytest.mark.fixtures
 
@@ -187,3 +189,21 @@ def test_the_prior_takes_the_users_files(folder):
     assert model.name == "flame-2020"
     assert len(model.expression_names) == 10
     assert model(model.neutral()).shape == (120, 3)
+
+
+def test_the_core_fits_it_to_views(whole):
+    """The reference model is no face, but its landmarks, pose and size must be found from several sides."""
+    views = views_of_model(whole, count=3)
+    moved = torch.eye(4)
+    moved[:3, 3] = torch.tensor([0.02, -0.03, 0.01])
+    cameras = replace(views.cameras, viewmats=views.cameras.viewmats @ moved)
+    model = FlameModel(whole.data, shape_components=20, expression_components=5)
+    mesh = fit_head(model, replace(views, cameras=cameras), shape_components=20)
+    assert mesh.rig is not None
+    assert mesh.metrics["views_used"] == 3
+    assert mesh.metrics["landmark_error"] < 0.01
+    rest = whole(whole.neutral())
+    face = whole.landmarks(rest)
+    assert float((mesh.landmarks + moved[:3, 3] - face)[17:].norm(dim=1).mean()) < 0.003
+    assert mesh.units_per_metre == pytest.approx(1, rel=0.1)
+    torch.testing.assert_close(mesh.rig.vertices(mesh.rig.parameters), mesh.vertices, atol=1e-5, rtol=1e-4)

@@ -71,10 +71,9 @@ def test_left_overs_are_tolerated_and_the_variant_is_found(tmp_path, model):
             r"1 of another shape: conditioner.embedders.1.encoder.quant_conv.bias \(\[9\], needed \[8\]\)",
         ),
         (
-            lambda t: t.update({"first_stage_model.encoder.conv_in.bias": np.zeros(2, np.float32)}),
-            "1 unknown: first_stage_model.encoder.conv_in.bias",
+            lambda t: t.update({"model.diffusion_model.out.3.bias": np.zeros(2, np.float32)}),
+            "1 unknown: model.diffusion_model.out.3.bias",
         ),
-        (lambda t: t.update(elsewhere=np.zeros(1, np.float32)), "1 unknown: elsewhere"),
         (lambda t: [t.pop(n) for n in list(t) if "embedders.0" in n], "visual.*is missing"),
         (
             lambda t: t.update({"model.diffusion_model.label_emb.0.0.weight": np.zeros((4, 768), np.float32)}),
@@ -90,6 +89,18 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, change, said):
     save_file(tensors, path, METADATA)
     with pytest.raises(ModelFileError, match=said):
         open_checkpoint(path)
+
+
+def test_what_is_not_needed_is_told_and_left_alone(tmp_path):
+    tensors = tiny_tensors("p")
+    tensors |= {name: np.zeros(2, np.float32) for name in ("first_stage_model.encoder.conv_in.bias", "elsewhere")}
+    path = tmp_path / "more.safetensors"
+    save_file(tensors, path, METADATA)
+    found = open_checkpoint(path)
+    assert any("1 unknown: first_stage_model.encoder.conv_in.bias" in note for note in found.notes)
+    assert any("1 unknown: elsewhere" in note for note in found.notes)
+    with pytest.raises(ModelFileError, match="decoder=vae"):
+        found.load_first_stage()
 
 
 def test_what_is_no_safetensors_file_is_refused(tmp_path, model):

@@ -38,13 +38,17 @@ def sha256(path: Path, told: Callable[[int], None] | None = None) -> str:
 
 
 class Ledger:
-    """The sums of files by path, kept as JSON. A path's first sum is believed; a later one must be the same."""
+    """The sums of files by path, kept as JSON."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LEDGER
 
-    def sum_of(self, path: Path) -> str:
+    def sum_of(self, path: Path, *, keep_first: bool) -> str:
         """The file's SHA-256, computed anew only if its size or time differ from what is written down.
+
+        Args:
+            path: the file.
+            keep_first: a path's first sum stays written down, so that a change is seen.
 
         Raises:
             AssetError: the file cannot be read, or the ledger cannot.
@@ -58,7 +62,7 @@ class Ledger:
             found = sha256(path)
         except OSError as error:
             raise AssetError(f"cannot read {path}: {error.strerror or error}") from error
-        if known is None or known.sha256 == found:
+        if known is None or known.sha256 == found or not keep_first:
             self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns))
         return found
 

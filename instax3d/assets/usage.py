@@ -69,7 +69,7 @@ def contents(config: PluginConfig) -> list[str]:
         AssetError: one is not here.
     """
     found = (resolve(mark, value)[1] for _, mark, value in required(config))
-    return [_sum(path) for located in found for path in located.files.values()]
+    return [_sum(path, own=located.own) for located in found for path in located.files.values()]
 
 
 def asset_records(config: RunConfig) -> list[dict[str, Any]]:
@@ -117,14 +117,20 @@ def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
     record["licence_url"] = asset.licence_url if asset else ""
     record["commercial"] = asset.commercial if asset else None
     if located is not None:
-        record["files"] = [{"path": str(path), "sha256": _sum(path)} for path in located.files.values()]
+        record["files"] = [
+            {"path": str(path), "sha256": _sum(path, own=located.own)} for path in located.files.values()
+        ]
     return record
 
 
-def _sum(path: Path) -> str:
-    """Of a file; of a folder the sum over its files' names and sums."""
+def _sum(path: Path, *, own: bool) -> str:
+    """Of a file, which may change if it is the user's own; of a folder the sum over its files' names and sums.
+
+    Files that did not change since they were last read are not read again.
+    """
+    ledger = Ledger(assets_folder())
     if path.is_file():
-        return Ledger(assets_folder()).sum_of(path)
+        return ledger.sum_of(path, keep_first=not own)
     inside = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in inside)
+    lines = (f"{file.relative_to(path).as_posix()} {ledger.sum_of(file, keep_first=not own)}\n" for file in inside)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -66,6 +66,8 @@ class Checkpoint:
     headers: Mapping[Part, Header]
     official: bool
     """One flat file with the official names, rather than a folder."""
+    notes: tuple[str, ...] = ()
+    """What the file holds beside, and the user should know; one sentence each."""
 
     @property
     def variant(self) -> Variant:
@@ -105,7 +107,7 @@ class Checkpoint:
         """
         if "first_stage" not in self.headers:
             raise ModelFileError(
-                f"{self.path} has no decoder under {PREFIXES['first_stage']}; write decoder=vae, or "
+                f"{self.path} has no usable decoder under {PREFIXES['first_stage']}; write decoder=vae, or "
                 "give an official file"
             )
         vae = _first_stage(self.architecture)
@@ -160,17 +162,27 @@ def _open_official(path: Path) -> Checkpoint:
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise ModelFileError(f"{path} is no SV3D file: {error}") from error
     parts: list[Part] = ["unet", "vae", "image_encoder"]
+    problems = [problem for part in parts for problem in _part_problems(header, architecture, part)]
+    if problems:
+        raise ModelFileError(f"{path} does not hold the tensors of SV3D. " + "; ".join(problems))
+    notes = []
     if any(name.startswith(PREFIXES["first_stage"]) for name in header.shapes):
-        parts.append("first_stage")
-    expected = {name: shape for part in parts for name, shape in official_shapes(architecture, part).items()}
-    extra = [name for name in header.shapes if name not in expected and not _tolerated(name)]
-    _compare(path, expected, header.shapes, extra)
-    return Checkpoint(path, architecture, dict.fromkeys(parts, header), official=True)
+        unfit = _part_problems(header, architecture, "first_stage")
+        if unfit:
+            notes.append(f"the second decoder in {path.name} cannot be used: " + "; ".join(unfit))
+        else:
+            parts.append("first_stage")
+    unknown = [name for name in header.shapes if not name.startswith((*PREFIXES.values(), *TOLERATED))]
+    if unknown:
+        notes.append(f"{path.name} holds {_counted(unknown, 'unknown')}; they are not used")
+    return Checkpoint(path, architecture, dict.fromkeys(parts, header), official=True, notes=tuple(notes))
 
 
-def _tolerated(name: str) -> bool:
-    """Whether an unused tensor may be there: not one that stands among those of a part."""
-    return name.startswith(TOLERATED) and not name.startswith(tuple(PREFIXES.values()))
+def _part_problems(header: Header, architecture: Architecture, part: Part) -> list[str]:
+    """What is wrong with a part in an official file."""
+    expected = official_shapes(architecture, part)
+    found = {name: shape for name, shape in header.shapes.items() if name.startswith(PREFIXES[part])}
+    return _problems(expected, found)
 
 
 def _open_folder(path: Path) -> Checkpoint:
@@ -192,8 +204,9 @@ def _open_folder(path: Path) -> Checkpoint:
         variant, int(unet.get("num_frames", OFFICIAL_FRAMES)), unet, configs["vae"], configs["image_encoder"]
     )
     for part, header in headers.items():
-        expected = part_shapes(architecture, part, header.path)
-        _compare(header.path, expected, header.shapes, [name for name in header.shapes if name not in expected])
+        problems = _problems(part_shapes(architecture, part, header.path), header.shapes)
+        if problems:
+            raise ModelFileError(f"{header.path} does not hold the tensors of SV3D. " + "; ".join(problems))
     return Checkpoint(path, architecture, headers, official=False)
 
 
@@ -210,20 +223,23 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Any], extra: list[str]) -> None:
-    missing = [name for name in expected if name not in found]
+def _problems(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
+    """Tensors that are missing, of another shape, or unknown, by name."""
     shaped = [
         f"{name} ({list(found[name])}, needed {list(shape)})"
         for name, shape in expected.items()
-        if name in found and tuple(found[name]) != tuple(shape)
+        if name in found and found[name] != shape
     ]
-    problems = [
-        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
-        for what, names in (("missing", missing), ("of another shape", shaped), ("unknown", extra))
-        if names
-    ]
-    if problems:
-        raise ModelFileError(f"{path} does not hold the tensors of SV3D. " + "; ".join(problems))
+    missing, unknown = (
+        [name for name in expected if name not in found],
+        [name for name in found if name not in expected],
+    )
+    kinds = ((missing, "missing"), (shaped, "of another shape"), (unknown, "unknown"))
+    return [_counted(names, what) for names, what in kinds if names]
+
+
+def _counted(names: list[str], what: str) -> str:
+    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
 
 
 def part_shapes(architecture: Architecture, part: Part, path: Path) -> Mapping[str, Shape]:

@@ -25,6 +25,8 @@ def inspect(source: Path) -> None:
     for part, header in found.headers.items():
         types = ", ".join(sorted(set(header.dtypes.values())))
         click.echo(f"  {part}: {len(found.part_shapes(part))} tensors, {found.part_bytes(part) / 1e9:.2f} GB ({types})")
+    for note in found.notes:
+        click.echo(f"note: {note}")
 
 
 @sv3d.command()

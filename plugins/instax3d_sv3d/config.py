@@ -44,4 +44,4 @@ class Sv3dConfig(PluginConfig):
     decode_chunk: int = Field(7, ge=1, le=64)
     """Frames decoded at a time; it changes memory, not the result."""
     compile: bool = False
-    """Let torch.compile work on the UNet: slow at first, then faster. CUDA only pays."""
+    """Let torch.compile work on the UNet: slow at first, then faster; for CUDA."""

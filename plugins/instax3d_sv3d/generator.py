@@ -1,6 +1,7 @@
 """One photo in, SV3D's turntable around the head out."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import logging
 import math
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from .embeddings import vector_condition
 from .framing import Framed, frame
 from .schedule import default_azimuths
 from .turntable import Settings, make_turntable
+
+_LOG = logging.getLogger("instax3d.sv3d")
 
 FIELD_OF_VIEW = 33.8
 """Degrees across a frame, of SV3D's training cameras."""
@@ -49,6 +52,8 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
             raise TypeError("the sv3d view generator works from a photo; use the frames generator for a capture")
         config = self.config
         checkpoint = open_checkpoint(weights_of(config))
+        for note in checkpoint.notes:
+            _LOG.info(note)
         framed = frame(source, person_alpha(source), size=config.size, ratio=config.frame_ratio)
         azimuths = default_azimuths(checkpoint.architecture.frames)
         elevations = [config.elevation] * len(azimuths)
