@@ -16,6 +16,10 @@ SKIN, HAIR, CLOTH = 1, 2, 3
 _BROWS, _LIDS = ((17, 22), (22, 27)), ((36, 42), (42, 48))
 _FEATURES = ((17, 27), *_LIDS, (48, 60))
 """Landmark ranges of brows, eyes and mouth: not the colour of skin."""
+_LENS = 0.45
+"""Reach of glasses from the middle of an eye, in distances of the eyes."""
+_FRAME = 8
+"""Pixels: half as thick as a lock of hair before an eye is at least; what is thinner is taken for glasses or lashes."""
 _FAR = 60.0
 """Largest cost of a label: beyond this, colours say nothing more."""
 _UNKNOWN_CLOTH = 25.0
@@ -113,12 +117,18 @@ def label_parts(
     plain = erode(face, 4)
     for first, last in _FEATURES:
         plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
-    from_skin = _ColourModel(lab[plain & person], 2).distance(lab)
-    no_skin = unlike_skin(lab, lab[plain & person])
+    # glasses are no skin either
+    eyes = _around_eyes(marks, size)
+    complexion = lab[plain & person & ~eyes]
+    complexion = lab[plain & person & ~(eyes & unlike_skin(lab, complexion))]
+    from_skin = _ColourModel(complexion, 2).distance(lab)
+    no_skin = unlike_skin(lab, complexion)
     skin_like = from_skin < 12
 
     over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
-    skin_share = float((skin_like & over_scalp).sum() / max(over_scalp.sum(), 1))
+    # a bald head may shine
+    bare_scalp = skin_like | ~no_skin & (lab[..., 0] > np.median(complexion[:, 0]))
+    skin_share = float((bare_scalp & over_scalp).sum() / max(over_scalp.sum(), 1))
     beside = float((person & ~head & (y < marks[30, 1])).sum()) * metres_per_pixel**2
     bald = skin_share > _BALD_SKIN_SHARE and beside < _BALD_AREA
     around = person & ~dilate(head, 3) & (y < marks[30, 1]) & (not bald)
@@ -146,7 +156,7 @@ def label_parts(
     first = costs.argmin(0)
     bare = person & (first == 0) & (below > 0.1)
     if bare.sum() > 500:  # neck and shoulders are often lighter or darker than the face
-        both = np.concatenate([lab[plain & person], lab[bare & (from_skin < 30) & ~no_skin]])
+        both = np.concatenate([complexion, lab[bare & (from_skin < 30) & ~no_skin]])
         costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
     smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
@@ -156,11 +166,23 @@ def label_parts(
     strays = (part == HAIR) & ~dilate(hair, 3)
     no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
     part = np.where(strays, no_hair, part).astype(np.uint8)
-    part[polygon_mask(marks[28:], size) | _brows_and_lashes(part, marks, half)] = SKIN  # they have other colours
+    frames = eyes & (part == HAIR) & ~_opened(part == HAIR, _FRAME)
+    part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
+        SKIN  # they have other colours
+    )
     islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
     part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     part = part.astype(np.uint8)
     return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel))
+
+
+def _around_eyes(marks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"]:
+    """Where glasses sit."""
+    y, x = np.mgrid[:size, :size]
+    eyes = [marks[first:last].mean(0) for first, last in _LIDS]
+    reach = _LENS * max(float(np.hypot(*(eyes[1] - eyes[0]))), 0.3 * float(np.ptp(marks[:, 1])))
+    found: ndarray = np.logical_or.reduce([np.hypot(x - eye[0], y - eye[1]) < reach for eye in eyes])
+    return found
 
 
 def _brows_and_lashes(
