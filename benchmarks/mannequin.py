@@ -21,7 +21,7 @@ from instax3d_mannequin.design.build import EYE_DISTANCE
 from instax3d_mannequin.design.half import without_linings
 from instax3d_mannequin.design.joints import eyeball
 from instax3d_mannequin.design.reference import Reference
-from instax3d_mannequin.design.surface import Surface
+from instax3d_mannequin.design.surface import Surface, vertex_normals
 from instax3d_mannequin.figures import Array, Index
 from instax3d_mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
 from scipy.sparse.csgraph import connected_components
@@ -67,6 +67,14 @@ def posed(model: MannequinModel, shape: Array | None = None, **expression: float
 def random_shapes(model: MannequinModel) -> Array:
     """[IDENTITIES, components]."""
     return np.random.default_rng(SEED).normal(size=(IDENTITIES, model.shape_components))
+
+
+def lined_faces(model: MannequinModel) -> Index:
+    """Triangles of skin, lid rims and mouth bag: all but eyeballs, teeth and the bust's end."""
+    kept = torch.ones(len(model.faces), dtype=torch.bool)
+    for name in ("eyeballs", "teeth", "bust"):
+        kept &= ~model.regions[name][model.faces].any(1)
+    return np.asarray(model.faces[kept].numpy())
 
 
 def skin_faces(model: MannequinModel) -> Index:
@@ -160,24 +168,37 @@ def print_scan(model: MannequinModel, path: Path) -> None:
     shift[1] = posed(model)[:, 1].max() - scale * vertices[:, 1].max()
     shift[2] = posed(model)[: model.skin_count, 2].max() - scale * middle[:, 2].max()
     start = scale * vertices + shift
-    _, placed = fitted(model, start, faces, 1, move=True, rounds=15)
-    shape, placed = fitted(model, placed, faces, COMPONENTS, move=True, rounds=25, expressions=SCAN_EXPRESSIONS)
-    blink = dict(zip(SCAN_EXPRESSIONS, shape[COMPONENTS:], strict=True))
-    fit = posed(model, shape[:COMPONENTS], **blink)[: model.skin_count]
-    chin = model.landmarks(torch.tensor(posed(model, shape[:COMPONENTS]), dtype=torch.float32))[8, 1]
-    millimetres = 1000 * HEAD / (placed[:, 1].max() - float(chin))
-    above = placed[:, 1] > MID_NECK
-    distance = Surface(fit, skin_faces(model)).closest(placed[above])[1] * millimetres
-    own = (fit[:, 1] > MID_NECK) & ~model.regions["nostrils"].numpy()[: model.skin_count]
-    back = Surface(placed, faces).closest(fit[own])[1] * millimetres
-    print(f"to the scan above mid-neck, {COMPONENTS} components and closed eyes fitted: {line(distance)}")
-    print(f"  from the mannequin: {line(back)}; weights' rms {np.sqrt((shape[:COMPONENTS] ** 2).mean()):.2f}")
+    _, start = fitted(model, start, faces, 1, move=True, rounds=15)
+    for components in (COMPONENTS, model.shape_components):
+        shape, placed = fitted(model, start, faces, components, move=True, rounds=25, expressions=SCAN_EXPRESSIONS)
+        blink = dict(zip(SCAN_EXPRESSIONS, shape[components:], strict=True))
+        fit = posed(model, shape[:components], **blink)
+        chin = model.landmarks(torch.tensor(posed(model, shape[:components]), dtype=torch.float32))[8, 1]
+        millimetres = 1000 * HEAD / (placed[:, 1].max() - float(chin))
+        above = placed[:, 1] > MID_NECK
+        skin_surface = Surface(fit[: model.skin_count], skin_faces(model))
+        distance, carrier = (found[above] for found in skin_surface.closest(placed)[1:])
+        distance *= millimetres
+        whole = Surface(fit, lined_faces(model)).closest(placed[above])[1] * millimetres
+        own = (fit[:, 1] > MID_NECK)[: model.skin_count] & ~model.regions["nostrils"].numpy()[: model.skin_count]
+        back = Surface(placed, faces).closest(fit[: model.skin_count][own])[1] * millimetres
+        print(f"to the scan above mid-neck, {components} components and closed eyes fitted: {line(distance)}")
+        print(f"  to skin, lid rims and mouth bag: {line(whole)}; from the mannequin: {line(back)}")
+        weights = shape[:components]
+        print(f"  weights' rms {np.sqrt((weights**2).mean()):.2f}, largest {np.abs(weights).max():.2f}", end="")
+        for name, region in model.regions.items():
+            here = region.numpy()[skin_faces(model)[carrier]].any(1)
+            if here.any():
+                print(f"; {name} {distance[here].mean():.2f}", end="")
+        mirrored = Surface(placed, faces).closest(placed[above] * MIRRORED)[1] * millimetres
+        print(f"\n  the scan to its own mirror image: {line(mirrored)}")
 
 
 CHIN = 966
 """Vertex of the reference's chin: the ninth landmark."""
 MID_NECK = -0.093
 """Metres."""
+MIRRORED = np.array([-1.0, 1.0, 1.0])
 
 
 def lining(reference: Reference) -> Array:
@@ -197,15 +218,17 @@ def fitted(
     rounds: int = 8,
     expressions: Sequence[str] = (),
 ) -> tuple[Array, Array]:
-    """Weights of the first components (and expressions) by closest points, and the target, moved by a similarity."""
+    """Weights of the first components (and expressions) by closest points, and the target.
+
+    With ``move`` the target is moved by a similarity and points are matched both ways, but for the farthest.
+    """
     kept = np.flatnonzero(~model.regions["nostrils"].numpy()[: model.skin_count])
-    neutral = posed(model)[kept]
+    whole_neutral = posed(model)[: model.skin_count]
     if move:
-        kept = kept[neutral[:, 1] > MID_NECK]
-        neutral = posed(model)[kept]
-    moves = [posed(model, np.eye(components)[k])[kept] - neutral for k in range(components)]
-    moves += [posed(model, **{name: 1.0})[kept] - neutral for name in expressions]
-    basis, weights = np.stack(moves), np.zeros(len(moves))
+        kept = kept[whole_neutral[kept, 1] > MID_NECK]
+    states = [posed(model, one) for one in np.eye(components)] + [posed(model, **{name: 1.0}) for name in expressions]
+    whole_basis = np.stack(states)[:, : model.skin_count] - whole_neutral
+    neutral, basis, weights = whole_neutral[kept], whole_basis[:, kept], np.zeros(len(states))
     all_faces = skin_faces(model)
     for _ in range(rounds):
         surface = Surface(target, faces)
@@ -216,32 +239,45 @@ def fitted(
         normals = surface.normals(current)
         facing = (normals * vertex_normals(whole, all_faces)[kept]).sum(1) > 0.4
         near = facing & (distance < max(0.006, np.percentile(distance, 80))) if move else facing
+        moves, start, closest, current, normals = (
+            basis[:, near],
+            neutral[near],
+            closest[near],
+            current[near],
+            normals[near],
+        )
         if move:
-            a, b = closest[near], current[near]
+            own = Surface(whole, all_faces)
+            wanted = target[:, 1] > MID_NECK
+            points, towards = target[wanted], vertex_normals(target, faces)[wanted]
+            places, far, _ = own.closest(points)
+            normal = np.nan_to_num(own.normals(points))
+            matched = ((normal * towards).sum(1) > 0.4) & (far < max(0.008, np.percentile(far, 95)))
+            corners, shares = own.barycentric(points[matched])
+            moves = np.concatenate([moves, np.einsum("nvkc,vk->nvc", whole_basis[:, corners], shares)], 1)
+            start = np.vstack([start, np.einsum("vkc,vk->vc", whole_neutral[corners], shares)])
+            closest, current = np.vstack([closest, points[matched]]), np.vstack([current, places[matched]])
+            # these normals are the mannequin's own, which the similarity does not turn
+            own_normals = normal[matched]
+            a, b = closest, current
             u, s, vt = np.linalg.svd((b - b.mean(0)).T @ (a - a.mean(0)))
             sign = np.diag([1, 1, np.linalg.det(u @ vt)])
             rotation = u @ sign @ vt
             scale = (s * np.diag(sign)).sum() / ((a - a.mean(0)) ** 2).sum()
             target = scale * (target - a.mean(0)) @ rotation.T + b.mean(0)
-            closest, normals = scale * (closest - a.mean(0)) @ rotation.T + b.mean(0), normals @ rotation.T
+            closest = scale * (closest - a.mean(0)) @ rotation.T + b.mean(0)
+            normals = np.vstack([normals @ rotation.T, own_normals])
         if components == 1:
             continue
-        along = np.einsum("knc,nc->kn", basis, normals) * near
-        rest = closest - neutral
-        system = along @ along.T + 0.05 * np.einsum("knc,jnc->kj", basis * near[:, None], basis)
-        right = along @ ((rest * normals).sum(1) * near) + 0.05 * np.einsum("knc,nc->k", basis * near[:, None], rest)
-        ridge = RIDGE * near.sum() * 1e-6 * np.eye(len(basis))
+        along = np.einsum("knc,nc->kn", moves, normals)
+        rest = closest - start
+        flat = moves.reshape(len(moves), -1)
+        system = along @ along.T + 0.05 * flat @ flat.T
+        right = along @ (rest * normals).sum(1) + 0.05 * flat @ rest.ravel()
+        ridge = RIDGE * len(rest) * 1e-6 * np.eye(len(moves))
         weights = np.linalg.solve(system + ridge, right)
         weights[components:] = weights[components:].clip(0, 1)
     return weights, target
-
-
-def vertex_normals(vertices: Array, faces: Index) -> Array:
-    """[n, 3] unit normals."""
-    a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
-    sums = np.zeros_like(vertices)
-    np.add.at(sums, faces, np.cross(b - a, c - a)[:, None])
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True))
 
 
 def line(distance: Array) -> str:

@@ -4,12 +4,17 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from instax3d_mannequin.cage import Cage, boundary_loops
 from instax3d_mannequin.crossings import crossing_pairs
+from instax3d_mannequin.design import detail
 from instax3d_mannequin.design.contacts import self_contacts
+from instax3d_mannequin.design.detail import fitted_detail
 from instax3d_mannequin.design.fits import Fit, refinement
+from instax3d_mannequin.design.half import Half, Outlines
+from instax3d_mannequin.design.measure import Skin
 from instax3d_mannequin.design.outline_points import Curve, Feature, Sizes
-from instax3d_mannequin.design.surface import Surface
+from instax3d_mannequin.design.surface import Surface, vertex_normals
 from instax3d_mannequin.design.triangles import join
 from instax3d_mannequin.figures import METRES, Figures
 
@@ -98,6 +103,34 @@ def test_contacts_keep_a_fit_from_crossing(cage):
     shifts = np.linalg.norm(fit.skin(found - moves), axis=1)
     assert shifts.max() < 0.01
     assert np.median(shifts) < 1e-5  # only the lids give way
+
+
+def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
+    monkeypatch.setattr(detail, "ROUNDS", 2)
+    fine, left = cage.levels[-1], cage.levels[-1].half
+    controls = Figures.packaged().cage / 1000  # about centimetres
+    skin = Skin(cage, controls, sp.csr_matrix((0, 0)), np.zeros(0), np.zeros((len(left), 3)))
+    start = skin.vertices
+    place = np.full(len(start), -1)
+    place[left] = np.arange(len(left))
+    faces = place[fine.faces[(place[fine.faces] >= 0).all(1)]]
+    bulge = (
+        0.15
+        * vertex_normals(start, fine.faces)
+        * np.exp(-((start - start[start[:, 1].argmax()]) ** 2) / 20).prod(1)[:, None]
+    )
+    bulge[fine.mirror == np.arange(len(start)), 0] = 0
+    none = np.zeros(0, np.int64)
+    half = Half(left, (start + bulge)[left], faces, Outlines(none, none, none, none, none))
+    moved = fitted_detail(skin, half, np.zeros(len(start), bool))
+    border = np.isin(left, np.concatenate(boundary_loops(fine.faces)))
+    assert np.abs(moved[border]).max() == 0
+    after = Surface(start[left] + moved, faces).closest(half.vertices)[1]
+    before = Surface(start[left], faces).closest(half.vertices)[1]
+    assert before.max() > 0.1
+    assert after.max() < 0.25 * before.max()
+    assert np.abs(moved[bulge[left, 1] == 0]).max(initial=0) < 0.05
+    np.testing.assert_allclose(moved / skin.count, np.round(moved / skin.count), atol=1e-6)
 
 
 def test_the_mirror_of_a_subdivided_cage_mirrors_its_faces(cage):

@@ -45,6 +45,8 @@ class Figures:
     """[5] the left ear in the chart: centre u, v and covariance uu, uv, vv."""
     cage: Index
     """[m, 3] neutral control points of the half cage subdivided once."""
+    detail: Index
+    """[k, 3] what the left half of the finished neutral skin is moved beyond these."""
     shape: Index
     """[components, points, 3] displacements of the half cage for one standard deviation."""
     shape_eye: Index

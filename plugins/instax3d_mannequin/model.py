@@ -27,8 +27,9 @@ class MannequinModel(HeadModel):
     """A symmetric head of about 6,600 vertices with 40 shape components and ARKit's expressions.
 
     Metres at life size (the eyes' centres are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
-    inside the head, between the ears. The control cage of 361 points is subdivided twice (Loop); shape components
-    act on the cage, expressions on the cage subdivided once, joints by linear blend skinning.
+    inside the head, between the ears. The control cage of 361 points is subdivided twice (Loop), and each vertex of the
+    neutral skin has a small displacement of its own; shape components act on the cage, expressions on the cage
+    subdivided once, joints by linear blend skinning.
     """
 
     name = "mannequin"
@@ -47,7 +48,7 @@ class MannequinModel(HeadModel):
     def __init__(self, figures: Figures) -> None:
         cage = Cage(figures.faces, figures.on_midline)
         base, once, fine = cage.levels
-        neutral = cage.refine(once.whole(figures.cage * METRES), 1)
+        neutral = cage.refine(once.whole(figures.cage * METRES), 1) + fine.whole(figures.detail * METRES)
         parts = make_parts(neutral, fine.faces, float(figures.eye_radius) * METRES)
         self.skin_count = len(neutral)
 

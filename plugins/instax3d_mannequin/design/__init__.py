@@ -10,7 +10,9 @@ takes two to four minutes. In order:
 - `points` spreads the cage's points over the half, `triangles` joins them;
 - `correspondence` says which point of the reference each vertex of the finished skin stands for;
 - `fits` finds the control points by least squares, kept from crossing by `contacts`; `measure` and `shapes` do so for
-  all that the table holds.
+  all that the table holds; `detail` brings the neutral's finished triangles closer than control points can.
+
+`pictures` draws the README's pictures.
 
 Lengths are the reference's centimetres until the table is written.
 """

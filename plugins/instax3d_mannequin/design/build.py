@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from ..cage import Cage
 from ..figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array
+from ..regions import inside_ring
 from .chart import flatten
 from .correspondence import fine_chart
+from .detail import fitted_detail
 from .half import Half, left_half, without_linings
 from .joints import HINGE, eyeball, jaw_weights
 from .measure import all_expressions, brows_lowered, fit_neutral
@@ -51,24 +53,33 @@ def build(folder: Path) -> Table:
     faces = join(points.chart, points.border, points.on(EYE), on_surface, points.edges())
     cage = Cage(faces, points.on_midline)
 
+    eye_ring, lips = points.along(EYE + len(rings.eye)), points.along(EYE + len(rings.eye) + len(rings.mouth))
+    nostril = points.on(len(points.lines) - 1)
     skin = fit_neutral(cage, fine_chart(cage, points), half, chart)
     eye = eyeball(reference)
     scale = EYE_DISTANCE / (2 * eye.centre[0]) / 100 / METRES
     skin = replace(skin, controls=np.round(skin.controls * scale) / scale, count=1 / scale)
+    finished = replace(
+        skin,
+        detail=fitted_detail(
+            skin, half, *(inside_ring(ring, points.chart, cage) for ring in (nostril, lips, eye_ring))
+        ),
+    )
     shape, shape_eye = principal_shapes(skin, reference, half, SHAPES)
     moves = all_expressions(skin, reference, half)
-    corners, weights = Surface(skin.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
+    corners, weights = Surface(finished.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
 
     kept = [np.flatnonzero(move.any(1)) for move in moves.values()]
     return {
         "faces": faces.astype(np.int16),
         "chart": _counts(points.chart / CHART, np.int32),
         "midline": np.flatnonzero(points.on_midline).astype(np.int16),
-        "lips": points.along(EYE + len(rings.eye) + len(rings.mouth)).astype(np.int16),
-        "eye": points.along(EYE + len(rings.eye)).astype(np.int16),
-        "nostril": points.on(len(points.lines) - 1).astype(np.int16),
+        "lips": lips.astype(np.int16),
+        "eye": eye_ring.astype(np.int16),
+        "nostril": nostril.astype(np.int16),
         "ear": _counts(_ear(half, chart) / CHART),
         "cage": _counts(skin.controls * scale),
+        "detail": _counts(finished.detail * scale),
         "shape": _counts(shape * scale),
         "shape_eye": _counts(shape_eye * scale),
         "expr_names": np.array(list(moves)),

@@ -62,18 +62,25 @@ class Skin:
     """[half of the skin, half of the reference] interpolates the reference."""
     lid_weights: Array
     """[half of the skin] weights that pull the lids' edges close."""
+    detail: Array
+    """[half of the skin, 3] what its vertices move beyond what the control points say."""
     count: float = 1e-3
     """Centimetres that the table's lengths are rounded to."""
 
     @property
     def vertices(self) -> Array:
         """[skin, 3]."""
-        return self.cage.refine(self.cage.levels[1].whole(self.controls), 1)
+        smooth = self.cage.refine(self.cage.levels[1].whole(self.controls), 1)
+        return smooth + self.cage.levels[-1].whole(self.detail)
+
+    def whole_counts(self, lengths: Array) -> Array:
+        """Lengths as the table holds them."""
+        return np.asarray(self.count * np.round(lengths / self.count))
 
     def rounded(self, controls: Array) -> Array:
         """Displacements [n, 3] as the table holds them: in whole counts, nothing that moves little."""
         kept = np.linalg.norm(controls, axis=1, keepdims=True) > LEAST_KEPT
-        return np.where(kept, self.count * np.round(controls / self.count), 0)
+        return np.where(kept, self.whole_counts(controls), 0)
 
     def too_close(self, before: Array, moved: Array) -> Contacts:
         """Where the skin [skin, 3], moved from another state, crosses itself."""
@@ -81,19 +88,19 @@ class Skin:
 
 
 def fit_neutral(cage: Cage, chart_points: FineChart, half: Half, chart: Array) -> Skin:
-    """Fit the control points to the half, sliding over it."""
+    """Fit the control points to the half, sliding over it; without detail."""
     chart_places = flat_surface(chart, half.faces).interpolation(lifted(chart_points.places))
     targets = chart_places @ half.vertices
     weights = np.where(chart_points.on_eye, LID_WEIGHT, 1.0)
     fit = Fit.of_half(cage, 1, SMOOTHNESS, weights)
     surface = Surface(half.vertices, half.faces)
-    skin = Skin(cage, fit.vectors(targets), chart_places, weights)
-    left = cage.levels[-1].half
+    left, still = cage.levels[-1].half, np.zeros_like(targets)
+    skin = Skin(cage, fit.vectors(targets), chart_places, weights, still)
     for _ in range(ROUNDS):
         closest = surface.closest(skin.vertices[left])[0]
         stay = chart_points.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[0])
         slid = np.where(stay[:, None], targets, SLIDE * closest + (1 - SLIDE) * targets)
-        skin = Skin(cage, fit.vectors(slid), chart_places, weights)
+        skin = Skin(cage, fit.vectors(slid), chart_places, weights, still)
     closest = surface.closest(skin.vertices[left])[0]
     stay = chart_points.on_outline | (np.linalg.norm(closest - targets, axis=1) > FARTHEST[1])
     correspondence = sp.diags(stay * 1.0) @ chart_places + sp.diags(~stay * 1.0) @ surface.interpolation(
@@ -101,7 +108,7 @@ def fit_neutral(cage: Cage, chart_points: FineChart, half: Half, chart: Array) -
     )
     fine = cage.levels[-1]
     on_reference = fine.whole(targets)
-    skin = Skin(cage, skin.controls, correspondence.tocsr(), weights)
+    skin = Skin(cage, skin.controls, correspondence.tocsr(), weights, still)
     lips = _room_between_lips(skin)
 
     def find(before: Array, moved: Array) -> Contacts:

@@ -65,6 +65,14 @@ def face_areas(vertices: Array, faces: Index) -> Array:
     return np.asarray(np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2)
 
 
+def vertex_normals(vertices: Array, faces: Index) -> Array:
+    """[n, 3] unit normals, each the mean of those of the faces around, by area."""
+    a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
+    sums = np.zeros_like(vertices)
+    np.add.at(sums, faces, np.cross(b - a, c - a)[:, None])
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+
+
 def uniform_laplacian(edges: Index, count: int) -> sp.csr_matrix:
     """Each vertex minus the mean of its neighbours."""
     ends = (np.r_[edges[:, 0], edges[:, 1]], np.r_[edges[:, 1], edges[:, 0]])
