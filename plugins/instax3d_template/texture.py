@@ -321,7 +321,7 @@ def _clothes(
     known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
     colours = spreader.spread(values, known, _SMOOTHNESS)
     sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.03, weight + prior))
-    smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
+    smooth_share = spreader.spread(share[:, None], sharing, 0.25)[:, 0]
     return colours, border(places, inside, smooth_share), usual
 
 
