@@ -97,7 +97,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     drop = np.arange(0.0, DEPTH_BELOW_CHIN + _ROW, _ROW)
     neck_drops, necks = _neck_sections(head)
     left, right, front, back = necks.T
-    middle = (front[0] + back[0]) / 2
+    middle = (front[1] + back[1]) / 2
     origin = np.array([chin[0], chin[1], middle])
     axes = _body_axes(head)
 

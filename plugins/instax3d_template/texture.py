@@ -39,6 +39,8 @@ _TURNING = (0.3, 0.1)
 _BESIDE = (0.6, 0.9)
 """It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
 front."""
+_SURELY_CLOTH = 0.8
+"""Share of cloth from which on it is carried."""
 _CARRIED = 0.01
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
@@ -297,11 +299,6 @@ def _clothes(
     around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
     unseen = weight < 0.1
     neck = unseen & (drop < 0.035) & around_neck
-    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
-    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
-    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
-    neck &= ~dressed
-    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
@@ -310,6 +307,11 @@ def _clothes(
         to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
         cloth = np.where(to_skin < 0.4 * to_cloth, 0.0, cloth)
         sure = np.where(to_skin < to_cloth, 0.0, sure)
+    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
+    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
+    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     # in front, below the photo, what it last showed goes on
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
@@ -321,7 +323,7 @@ def _clothes(
     known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
     colours = spreader.spread(values, known, _SMOOTHNESS)
     sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.03, weight + prior))
-    smooth_share = spreader.spread(share[:, None], sharing, 0.25)[:, 0]
+    smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
     return colours, border(places, inside, smooth_share), usual
 
 
@@ -343,7 +345,7 @@ def _carried(
     wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
     found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
     close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
-    close &= cloth[found] > 0.5
+    close &= cloth[found] > _SURELY_CLOTH
     source, which = nowhere
     source[wanted[close]], which[wanted[close]] = found[close], True
     return source, which
