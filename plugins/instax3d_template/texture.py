@@ -41,7 +41,7 @@ _BESIDE = (0.6, 0.9)
 front."""
 _SURELY_CLOTH = 0.8
 """Share of cloth from which on it is carried."""
-_CARRIED = 0.01
+_CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
