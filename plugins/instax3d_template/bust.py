@@ -97,13 +97,13 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     drop = np.arange(0.0, DEPTH_BELOW_CHIN + _ROW, _ROW)
     neck_drops, necks = _neck_sections(head)
     left, right, front, back = necks.T
-    middle = (front[1] + back[1]) / 2
+    middle = (front[0] + back[0]) / 2
     origin = np.array([chin[0], chin[1], middle])
     axes = _body_axes(head)
 
     # the head's own neck first, slightly inside it so that the head shows; the generic bust further down
     own = 1 - smoothstep(drop, *_TAKEOVER)
-    margin = np.interp(drop, [0.0, *_TAKEOVER], [0.8, 0.96, 1.03])
+    margin = np.interp(drop, [0.0, *_TAKEOVER], [0.94, 0.96, 1.03])
 
     # an open mouth lowers the chin, not the shoulders
     lips = float(head.landmarks[62, 1] - head.landmarks[66, 1])
