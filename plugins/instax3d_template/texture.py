@@ -39,6 +39,8 @@ _TURNING = (0.3, 0.1)
 _BESIDE = (0.6, 0.9)
 """It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
 front."""
+_COLLAR_TOP = 0.02
+"""Collars that are not seen end at least so far below the chin, metres."""
 _SURELY_CLOTH = 0.8
 """Share of cloth from which on it is carried."""
 _CARRIED = 0.03
@@ -309,7 +311,8 @@ def _clothes(
         sure = np.where(to_skin < to_cloth, 0.0, sure)
     height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
     source, round_neck = _carried(places - scene.neck, height, weight, cloth)
-    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
+    round_neck &= drop > _COLLAR_TOP
+    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[round_neck].max(initial=-np.inf))
     neck &= ~dressed
     covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     # in front, below the photo, what it last showed goes on
