@@ -104,7 +104,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     # the head's own neck first, slightly inside it so that the head shows; the generic bust further down
     own = 1 - smoothstep(drop, *_TAKEOVER)
-    margin = np.interp(drop, [0.0, *_TAKEOVER], [0.8, 0.96, 1.03])
+    margin = np.interp(drop, [0.0, *_TAKEOVER], [0.94, 0.96, 1.03])
 
     # an open mouth lowers the chin, not the shoulders
     lips = float(head.landmarks[62, 1] - head.landmarks[66, 1])

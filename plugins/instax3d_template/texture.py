@@ -42,7 +42,11 @@ _TURNING = (0.3, 0.1)
 _BESIDE = (0.6, 0.9)
 """It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
 front."""
-_CARRIED = 0.01
+_COLLAR_TOP = 0.02
+"""Collars that are not seen end at least so far below the chin, metres."""
+_SURELY_CLOTH = 0.8
+"""Share of cloth from which on it is carried."""
+_CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
@@ -300,11 +304,6 @@ def _clothes(
     around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
     unseen = weight < 0.1
     neck = unseen & (drop < 0.035) & around_neck
-    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
-    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
-    dressed = unseen & (height < height[round_neck].max(initial=-np.inf))
-    neck &= ~dressed
-    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     shown = np.flatnonzero(weight * cloth > 0.8)
     lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
     usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
@@ -313,6 +312,12 @@ def _clothes(
         to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
         cloth = np.where(to_skin < 0.4 * to_cloth, 0.0, cloth)
         sure = np.where(to_skin < to_cloth, 0.0, sure)
+    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
+    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
+    round_neck &= drop > _COLLAR_TOP
+    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[round_neck].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
     # in front, below the photo, what it last showed goes on
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
@@ -346,7 +351,7 @@ def _carried(
     wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
     found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
     close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
-    close &= cloth[found] > 0.5
+    close &= cloth[found] > _SURELY_CLOTH
     source, which = nowhere
     source[wanted[close]], which[wanted[close]] = found[close], True
     return source, which
