@@ -29,6 +29,10 @@ class HeadModel(abc.ABC):
     """
 
     name: str
+    """With its version, where there are several."""
+    identity: str = ""
+    """A digest of what the parameters mean, for models that come in versions: parameters transfer only between models
+    that share it."""
     faces: Int[Tensor, "faces 3"]
     landmark_faces: Int[Tensor, "68 3"]
     """Vertices of the triangle that carries each landmark (iBUG 68 order) in the neutral pose."""
@@ -51,6 +55,14 @@ class HeadModel(abc.ABC):
     def at(self, parameters: HeadParameters, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen 3"]:
         """Some of the posed vertices. Differentiable. Override it where this is cheaper than posing all of them."""
         return self(parameters)[chosen]
+
+    def posed_joints(self, parameters: HeadParameters) -> Float[Tensor, "joints 3"]:
+        """Where the joints are in the pose. Differentiable.
+
+        Raises:
+            NotImplementedError: the model does not tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell where its joints are")
 
     def landmarks(self, vertices: Float[Tensor, "vertices 3"]) -> Float[Tensor, "68 3"]:
         """The 68 landmarks of posed vertices. Differentiable."""
@@ -77,6 +89,28 @@ def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*
     return torch.eye(3, dtype=cross.dtype, device=cross.device) + sine * cross + cosine * cross @ cross
 
 
+def joint_transforms(
+    joints: Float[Tensor, "joints 3"], pose: Float[Tensor, "joints 3"], parents: Sequence[int]
+) -> tuple[Float[Tensor, "joints 3 3"], Float[Tensor, "joints 3"]]:
+    """Where each joint takes the points that follow it: rotations about the origin, then shifts. Differentiable.
+
+    Args:
+        joints: where each joint rests.
+        pose: axis-angle of each joint relative to its parent, radians.
+        parents: the parent of each joint, listed before it; -1 is what stays still.
+    """
+    local = rotation_matrices(pose)
+    rotations: list[Tensor] = []
+    shifts: list[Tensor] = []
+    for joint, parent in enumerate(parents):
+        rotation, shift = local[joint], joints[joint] - local[joint] @ joints[joint]
+        if parent >= 0:
+            rotation, shift = rotations[parent] @ rotation, rotations[parent] @ shift + shifts[parent]
+        rotations.append(rotation)
+        shifts.append(shift)
+    return torch.stack(rotations), torch.stack(shifts)
+
+
 def skin(
     rest: Float[Tensor, "vertices 3"],
     joints: Float[Tensor, "joints 3"],
@@ -93,14 +127,6 @@ def skin(
         parents: the parent of each joint, listed before it; -1 is what stays still.
         weights: how far each vertex follows what stays still (first column) and each joint; rows sum to one.
     """
-    local = rotation_matrices(pose)
-    rotations: list[Tensor] = []
-    shifts: list[Tensor] = []
-    for joint, parent in enumerate(parents):
-        rotation, shift = local[joint], joints[joint] - local[joint] @ joints[joint]
-        if parent >= 0:
-            rotation, shift = rotations[parent] @ rotation, rotations[parent] @ shift + shifts[parent]
-        rotations.append(rotation)
-        shifts.append(shift)
-    moved = rest @ torch.stack(rotations).transpose(1, 2) + torch.stack(shifts)[:, None]
+    rotations, shifts = joint_transforms(joints, pose, parents)
+    moved = rest @ rotations.transpose(1, 2) + shifts[:, None]
     return weights[:, :1] * rest + torch.einsum("nj,jnc->nc", weights[:, 1:], moved)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .assets.usage import asset_records
@@ -15,6 +15,9 @@ from .config import RunConfig, references
 from .errors import PortraitError
 from .licences import licence_of
 from .registry import Entry, registry
+
+if TYPE_CHECKING:
+    from .types import HeadMesh
 
 MANIFEST = "run.json"
 """Its name in a result folder; a folder that has it is a portrait."""
@@ -45,9 +48,15 @@ def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
     return records
 
 
+def head_record(mesh: "HeadMesh") -> dict[str, str] | None:
+    """Which head model, and which version of it, a mesh's parameters are of."""
+    return None if mesh.rig is None else {"name": mesh.rig.head.name, "identity": mesh.rig.head.identity}
+
+
 def new_manifest(
     config: RunConfig,
     *,
+    mesh: "HeadMesh",
     source: Mapping[str, Any],
     device: str,
     seconds: Mapping[str, float],
@@ -77,6 +86,7 @@ def new_manifest(
         "iterations": config.training.iterations,
         "plugins": plugin_records(config),
         "assets": asset_records(config),
+        "head_model": head_record(mesh),
         "losses": {name: round(value, 6) for name, value in losses.items()},
         "metrics": {name: round(value, 4) for name, value in metrics.items()},
         "notes": notes,
@@ -108,15 +118,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_output(folder: Path) -> None:
-    """Refuse a place for results that holds something else.
+def check_output(folder: Path, marker: str = MANIFEST, what: str = "portrait") -> None:
+    """Refuse a place for results that holds something else than an earlier result, known by its file ``marker``.
 
     Raises:
-        PortraitError: ``folder`` is a file, or a non-empty folder that is no portrait, or cannot be created.
+        PortraitError: ``folder`` is a file, or a non-empty folder that is no such result, or cannot be created.
     """
     if folder.is_dir():
-        if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-            raise PortraitError(f"{folder} exists and is no portrait; choose another folder with -o, or remove it")
+        if any(folder.iterdir()) and not (folder / marker).is_file():
+            raise PortraitError(f"{folder} exists and is no {what}; choose another folder with -o, or remove it")
     elif folder.exists():
         raise PortraitError(f"{folder} is a file; choose a folder with -o")
     above = next(parent for parent in folder.absolute().parents if parent.exists())

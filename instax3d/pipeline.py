@@ -103,6 +103,15 @@ def warm_up(config: RunConfig) -> float:
 
 
 @dataclass(frozen=True)
+class FittedViews:
+    """What the stages before the construction make."""
+
+    given: Photo | Capture
+    views: Views
+    mesh: HeadMesh
+
+
+@dataclass(frozen=True)
 class Construction:
     """What the last stage makes."""
 
@@ -145,6 +154,40 @@ class _Run:
         return result
 
 
+def fit(
+    source: str | Path, config: RunConfig, *, progress: Progress | None = None, cache: StageCache | None = None
+) -> FittedViews:
+    """Views and the head fitted to them, without the construction.
+
+    Raises:
+        Instax3DError: any of its children, with one sentence that says what to do.
+    """
+    path = Path(source)
+    kind = source_kind(path)
+    device = resolve_device(config.device)
+    config = config.on(device)
+    check_capabilities(config, source=kind, device=device)
+    check_assets(config)
+    run = _Run(config, device, Stages(progress or Silent()), cache, resume=False)
+    for note in config.notes:
+        run.stages.note(note)
+    return _fit(path, kind, run, config.build(Kind.LANDMARK_DETECTOR))
+
+
+def _fit(path: Path, kind: Source, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
+    given: Photo | Capture
+    with run.stages.stage(kind):
+        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
+        for note in given.notes:
+            run.stages.note(note)
+        if run.cache:
+            run.keys = stage_keys(run.config, run.device, of_source(path, given))
+    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
+    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
+    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    return FittedViews(given, views, mesh)
+
+
 def _create(path: Path, kind: Source, run: _Run) -> Portrait:
     config, stages = run.config, run.stages
     for note in config.notes:
@@ -156,16 +199,8 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
             f"device={config.device} was asked for, but the renderer "
             f"{config.choices[Kind.RENDERER].entry.spec.name!r} runs on {renderer.device_type}; change one of them"
         )
-    given: Photo | Capture
-    with stages.stage(kind):
-        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
-        for note in given.notes:
-            stages.note(note)
-        if run.cache:
-            run.keys = stage_keys(config, run.device, of_source(path, given))
-    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
-    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
-    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    fitted = _fit(path, kind, run, detector)
+    given, views, mesh = fitted.given, fitted.views, fitted.mesh
     made = run.stage(
         "construct",
         lambda: _construct(run, renderer, mesh, views),
@@ -178,6 +213,7 @@ def _create(path: Path, kind: Source, run: _Run) -> Portrait:
         metrics = {**mesh.metrics, **evaluate(portrait, given, views, detector)}
     portrait.manifest = new_manifest(
         config,
+        mesh=mesh,
         source={
             "kind": kind,
             "name": path.name,

@@ -39,7 +39,9 @@ def test_the_shipped_table_is_the_tools(data_dir):
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_published_folder_is_read_like_the_packed_one(data_dir, tmp_path):
-    from instax3d_mannequin.design.reference import UNPAIRED, Reference
+    from instax3d_mannequin.design.reference import Reference
+
+    from instax3d.facekit import UNPAIRED
 
     packed = Reference.load(data_dir / "ict_facekit")
     meshes = data_dir / "ict_facekit" / "FaceXModel"

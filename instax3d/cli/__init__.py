@@ -10,6 +10,7 @@ from ..errors import Instax3DError
 
 _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),
+    "fit": ("fit_commands", "Fit the head model alone, and show over the views how well."),
     "render": ("create_commands", "Render a saved portrait from the cameras of a file."),
     "plugins": ("plugin_commands", "What can be chosen for each slot: list, show, check."),
     "cache": ("create_commands", "Results kept for later runs: where, how much, clear."),

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from instax3d.headmodel import HeadModel, HeadParameters, skin
+from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
 
 from .cage import Cage
 from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures, Index
@@ -92,15 +92,25 @@ class MannequinModel(HeadModel):
         """Some of the posed vertices. Differentiable."""
         return self._posed(parameters, chosen)
 
+    def posed_joints(self, parameters: HeadParameters) -> Float[Tensor, "joints 3"]:
+        """Posed joints. Differentiable."""
+        rest, pose = self._joints_at_rest(parameters), self._pose(parameters)
+        rotations, shifts = joint_transforms(rest, pose, PARENTS)
+        return (rotations @ rest[..., None])[..., 0] + shifts
+
+    def _joints_at_rest(self, parameters: HeadParameters) -> Tensor:
+        return self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
+
+    def _pose(self, parameters: HeadParameters) -> Tensor:
+        return parameters.pose + torch.einsum("k,kjc->jc", parameters.expression, self._gaze)
+
     def _posed(self, parameters: HeadParameters, chosen: slice | Tensor) -> Tensor:
         rest = (
             self._neutral[chosen]
             + torch.einsum("k,knc->nc", parameters.shape, self._shape[:, chosen])
             + torch.einsum("k,knc->nc", self._weights(parameters.expression), self._expression[:, chosen])
         )
-        joints = self.joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
-        pose = parameters.pose + torch.einsum("k,kjc->jc", parameters.expression, self._gaze)
-        return skin(rest, joints, pose, PARENTS, self.skinning[chosen])
+        return skin(rest, self._joints_at_rest(parameters), self._pose(parameters), PARENTS, self.skinning[chosen])
 
     def _weights(self, expression: Tensor) -> Tensor:
         """Weights of the expressions and of the correctives, which act as far as both of their expressions do."""

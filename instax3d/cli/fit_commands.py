@@ -1,0 +1,61 @@
+"""``instax3d fit``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ..assets.usage import check_assets
+from ..config import load_config, preset_names, source_kind
+from ..manifest import check_output
+from ..progress import for_terminal
+from .interrupts import interruptible
+from .logs import logged_to
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the result.")
+@click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset.")
+@click.option("--no-cache", is_flag=True, help="Run every stage, and keep no stage's result for later runs.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures (fit.json) to standard output.")
+def fit(
+    source: Path,
+    overrides: tuple[str, ...],
+    output: Path,
+    preset: str | None,
+    config_file: Path | None,
+    no_cache: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Fit the head model to SOURCE, a photo or a capture, and show over each view how well it fits.
+
+    \b
+    instax3d fit me.jpg -o out/fit
+    instax3d fit my_capture -o out/fit mesh_prior=ict mesh_prior.model=ICT-FaceKit
+    """
+    config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
+    check_assets(config)
+    check_output(output, "fit.json", "fit of a head")
+    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+        from ..cache import StageCache
+        from ..fitfolder import write_fit
+        from ..pipeline import fit as run
+
+        fitted = run(source, config, progress=display, cache=None if no_cache else StageCache())
+        figures = write_fit(output, fitted, config, {"kind": source_kind(source), "name": source.name})
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+    elif not quiet:
+        rows = figures["reprojection"]
+        shown = min(rows, key=lambda row: row["inner_median_percent"], default=None)
+        if shown:
+            click.echo(
+                f"{len(rows)} views with a face; the best has a median error of {shown['inner_median_px']} px, "
+                f"{shown['inner_median_percent']} % of the distance between the outer corners of the eyes"
+            )
+        click.echo(f"look at {output / 'overlays'}; the figures of each view are in {output / 'fit.json'}")

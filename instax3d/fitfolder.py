@@ -1,0 +1,59 @@
+"""The folder that ``instax3d fit`` writes."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .assets.usage import asset_records
+from .config import RunConfig
+from .errors import PortraitError
+from .headfile import FittedHead, write_head
+from .images import write_png
+from .manifest import check_output, head_record, plugin_records
+from .meshio import write_obj
+from .overlays import overlay, reprojection
+from .pipeline import FittedViews
+
+FIT = "fit.json"
+"""Its figures; a folder that has it is a fit."""
+
+
+def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Write overlays, ``fit.json``, ``mesh.obj`` and, of a parametric head, ``parameters.npz``; returns the figures.
+
+    Raises:
+        PortraitError: ``folder`` holds something else, or cannot be written.
+    """
+    check_output(folder, FIT, "fit of a head")
+    mesh, views = fitted.mesh, fitted.views
+    figures = {
+        "instax3d": __version__,
+        "source": dict(source),
+        "head_model": head_record(mesh),
+        "metrics": {name: round(value, 5) for name, value in mesh.metrics.items()},
+        "reprojection": reprojection(mesh, views),
+        "units_per_metre": mesh.units_per_metre,
+        "plugins": plugin_records(config),
+        "assets": asset_records(config),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
+            made = Path(work) / "fit"
+            (made / "overlays").mkdir(parents=True)
+            for index in range(len(views)):
+                write_png(made / "overlays" / f"{index:03}.png", overlay(mesh, views, index))
+            write_obj(made / "mesh.obj", mesh.vertices, mesh.faces)
+            if mesh.rig is not None:
+                write_head(made / "parameters.npz", FittedHead.of(mesh.rig))
+            (made / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            (made / FIT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            if folder.exists():
+                folder.rename(Path(work) / "old")
+            made.rename(folder)
+    except OSError as error:
+        raise PortraitError(f"cannot write the fit to {folder}: {error.strerror or error}") from error
+    return figures

@@ -1,0 +1,1 @@
+"""The FLAME head model; see README.md."""

@@ -1,0 +1,35 @@
+"""Options of the `flame` mesh prior. Never imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from instax3d.plugin import AssetRef, PluginConfig
+
+Version = Literal["2020", "2023", "2023-open"]
+
+
+class FlameConfig(PluginConfig):
+    """Which FLAME, and how much of it is fitted. The files are the user's; see ``instax3d assets list``."""
+
+    model: Annotated[str, AssetRef("flame-2023-open", "flame-2023", "flame-2020")] = "flame-2023-open"
+    """The model: one of these assets, or the path of an official pickle or of a converted .npz."""
+    landmarks: Annotated[str | None, AssetRef("flame-landmarks")] = "flame-landmarks"
+    """Where the 68 landmarks are on the mesh; null where the converted model holds them."""
+    masks: Annotated[str | None, AssetRef("flame-masks")] = "flame-masks"
+    """The parts of the head; null where the converted model holds them."""
+    version: Version | None = None
+    """What a file under a name of your own is; parameters of one version do not fit another."""
+    shape_components: int = Field(100, ge=1, le=300)
+    """How many of the 300 shape components are fitted (DECA: 100)."""
+    expression_components: int = Field(50, ge=1, le=100)
+    """How many of the 100 expression components are fitted (DECA: 50)."""
+
+
+class Flame2020Config(FlameConfig):
+    """The same for FLAME 2020 alone."""
+
+    model: Annotated[str, AssetRef("flame-2020")] = "flame-2020"
+    """The asset, or the path of its pickle or of a converted .npz."""
+    version: Literal["2020"] = "2020"
+    """Fixed."""

@@ -1,0 +1,40 @@
+"""``instax3d assets convert-flame``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from instax3d.errors import AssetError
+
+from .data import OFFICIAL_NAMES, FlameData, read_landmarks, read_masks, read_model, write_npz
+
+_LANDMARKS, _MASKS = "landmark_embedding.npy", "FLAME_masks.pkl"
+
+
+def convert_model(source: Path, output: Path) -> str:
+    """Read the model in ``source``, a pickle or a folder of the official files, and write it as a safe .npz.
+
+    Raises:
+        UnsafeFileError: a file holds more than numbers.
+        AssetError: there is no model, or more than one; or ``output`` cannot be written.
+    """
+    if output.suffix != ".npz":
+        raise AssetError(f"{output} must end in .npz")
+    data = _folder(source) if source.is_dir() else read_model(source)
+    write_npz(output, data)
+    named = "of a version that its file's name does not tell" if data.version == "unknown" else data.version
+    parts = [name for name in ("landmarks", "masks") if getattr(data, name) is not None]
+    inside = f" with {' and '.join(parts)}" if parts else "; give landmarks and masks beside it"
+    return f"{output}: FLAME {named}, {len(data.template)} vertices, identity {data.identity}{inside}"
+
+
+def _folder(folder: Path) -> FlameData:
+    models = [path for path in sorted(folder.iterdir()) if path.name.lower() in OFFICIAL_NAMES]
+    if len(models) != 1:
+        found = ", ".join(path.name for path in models) or "none"
+        raise AssetError(f"{folder} must hold one model under its official name, but holds {found}; name the file")
+    data = read_model(models[0])
+    if (folder / _LANDMARKS).is_file():
+        data = replace(data, landmarks=read_landmarks(folder / _LANDMARKS))
+    if (folder / _MASKS).is_file():
+        data = replace(data, masks=read_masks(folder / _MASKS))
+    return data

@@ -1,0 +1,29 @@
+"""The mesh prior over FLAME."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from instax3d.fitting import fit_head
+from instax3d.interfaces import MeshPrior
+from instax3d.types import HeadMesh, Views
+
+from .config import FlameConfig
+from .model import FlameModel, model_of
+
+
+class FlamePrior(MeshPrior[FlameConfig]):
+    """Fits FLAME to the landmarks and outlines of the views."""
+
+    def fit(self, views: Views) -> HeadMesh:
+        """The fitted head; see `instax3d.fitting.fit_head`.
+
+        Raises:
+            AssetError: a file of FLAME is not there.
+        """
+        return fit_head(self.head_model(), views, shape_components=self.config.shape_components)
+
+    def head_model(self) -> FlameModel:
+        """The model of the user's files; made once per process.
+
+        Raises:
+            AssetError: a file of FLAME is not there.
+        """
+        return model_of(self.config)

@@ -1,0 +1,1 @@
+"""The ICT-FaceKit head model; see README.md."""
