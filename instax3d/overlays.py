@@ -18,7 +18,7 @@ LEAST_SIDE = 768
 """Smaller views are enlarged to this side, so that a mesh of many triangles can be seen."""
 DETECTED, PROJECTED, MESH, PERSON, WIRES = (0, 200, 0), (230, 30, 30), (0, 200, 230), (230, 0, 200), (40, 90, 200)
 """RGB: landmarks found in the view; those of the head; the head's outline; the person's; the triangles."""
-_WIRE_SHARE = 0.45
+_WIRE_SHARE = 0.3
 """How much of the picture the wires cover."""
 _INNER = slice(17, 68)
 _OUTER_CORNERS = (36, 45)
@@ -58,7 +58,7 @@ def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
     slack = _DEPTH_SLACK * mesh.units_per_metre
     visible = _visible(pixels, raster.depth, slack)
     chosen = faces[visible[faces].all(1)]
-    corners = (pixels[:, :2][chosen] * 16).round().astype(np.int32)
+    corners = _drawn(pixels[:, :2][chosen]).round().astype(np.int32)
     cv2.polylines(wires, list(corners), True, WIRES, 1, cv2.LINE_AA, shift=4)
     right = cv2.addWeighted(wires, _WIRE_SHARE, right, 1 - _WIRE_SHARE, 0)
     for mask, colour in ((person, PERSON), (raster.mask, MESH)):
@@ -77,9 +77,14 @@ def _visible(pixels: Float[ndarray, "n 3"], depth: Float[ndarray, "h w"], slack:
     return visible
 
 
+def _drawn(pixels: Float[ndarray, "*n 2"]) -> Float[ndarray, "*n 2"]:
+    """Where OpenCV draws them: pixel centres at whole numbers, in sixteenths."""
+    return np.asarray((pixels - 0.5) * 16)
+
+
 def _dot(picture: UInt8[ndarray, "h w 3"], at: Float[ndarray, "2"], colour: tuple[int, int, int]) -> None:
     if np.abs(at).max() < 1e5:
-        x, y = (np.asarray(at) * 16).round().astype(int).tolist()
+        x, y = _drawn(at).round().astype(int).tolist()
         cv2.circle(picture, (x, y), 40, colour, -1, cv2.LINE_AA, shift=4)
 
 
@@ -87,7 +92,7 @@ def _line(
     picture: UInt8[ndarray, "h w 3"], a: Float[ndarray, "2"], b: Float[ndarray, "2"], colour: tuple[int, int, int]
 ) -> None:
     if max(np.abs(a).max(), np.abs(b).max()) < 1e5:
-        (x0, y0), (x1, y1) = (np.asarray([a, b]) * 16).round().astype(int).tolist()
+        (x0, y0), (x1, y1) = _drawn(np.asarray([a, b])).round().astype(int).tolist()
         cv2.line(picture, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA, shift=4)
 
 
