@@ -112,7 +112,7 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
         if face is None:
             continue
         error = (shown[index] - face.marks).norm(dim=1)
-        apart = float((face.marks[_OUTER_CORNERS[0]] - face.landmarks[_OUTER_CORNERS[1]]).norm())
+        apart = float((face.marks[_OUTER_CORNERS[0]] - face.marks[_OUTER_CORNERS[1]]).norm())
         row: dict[str, Any] = {"view": index, "outer_eye_corners_px": round(apart, 2)}
         for name, values in (("inner", error[_INNER]), ("all", error)):
             row[f"{name}_median_px"] = round(float(values.median()), 3)
