@@ -1,7 +1,7 @@
 """How near the multi-view fit comes to heads that are known.
 
     python benchmarks/head_fitting.py                        # 20 mannequins from 1, 3 and 21 views; table, docs/
-    python benchmarks/head_fitting.py --models mannequin ict --heads 20
+    python benchmarks/head_fitting.py --models mannequin ict=../shared/data/ict_facekit
     python benchmarks/head_fitting.py --scan ../shared/data/head_scan      # also a scan, by its true surface
 
 A synthetic capture is a random head of the model (shape weights normal with deviation one, a mild expression, turned a
@@ -181,9 +181,17 @@ def _face(points: torch.Tensor) -> Face:
     return Face((left, top, right, bottom), 1.0, points)
 
 
+def head_model(name: str) -> HeadModel:
+    """Of a mesh prior, which may be followed by ``=`` and the path of its files."""
+    prior, _, path = name.partition("=")
+    options = {"model": path} if path else {}
+    model: HeadModel = build(Kind.MESH_PRIOR, prior, **options).head_model()
+    return model
+
+
 def measure(name: str, heads: int, components: int, outliers: float = 0.0) -> dict[str, dict[str, float]]:
     """Mean errors over heads, by number of views, and the largest ``all`` and ``pose``."""
-    model = build(Kind.MESH_PRIOR, name).head_model()
+    model = head_model(name)
     found: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
     for seed in range(heads):
         known = known_capture(model, seed, components=components, outliers=outliers)
@@ -214,14 +222,15 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["mannequin"])
+    parser.add_argument("--models", nargs="+", default=["mannequin"], help="mesh priors; NAME=PATH for files")
     parser.add_argument("--heads", type=int, default=20)
     parser.add_argument("--components", type=int, default=30, help="shape components of the heads and of the fit")
     parser.add_argument("--outliers", type=float, default=0.0, help="share of the landmarks that are grossly wrong")
     parser.add_argument("--scan", type=Path, help="a capture with mesh.npz beside it")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where head_fitting.md and .json go")
     given = parser.parse_args()
-    found = {name: measure(name, given.heads, given.components, given.outliers) for name in given.models}
+    measured = {name: measure(name, given.heads, given.components, given.outliers) for name in given.models}
+    found = {name.partition("=")[0]: rows for name, rows in measured.items()}
     text = [
         "# How near the fit comes to known heads",
         "",
@@ -234,8 +243,8 @@ def main() -> None:
     scans = {}
     if given.scan:
         for name in given.models:
-            model = build(Kind.MESH_PRIOR, name).head_model()
-            scans[name] = scan_errors(given.scan, model, given.components)
+            model = head_model(name)
+            scans[name.partition("=")[0]] = scan_errors(given.scan, model, given.components)
         text += ["", "Mean distance to the surface of a real scan, from its frames alone:", ""]
         text += ["| model | face, mm | head, mm |", "|---|---|---|"]
         text += [f"| {name} | {row['face']:.2f} | {row['head']:.2f} |" for name, row in scans.items()]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
-from torch import nn
+from torch import Tensor, nn
 
 from instax3d.errors import AssetError, UnsafeFileError
 from instax3d.safeload import read_checkpoint

@@ -10,8 +10,8 @@ from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
 class RegressorConfig(PluginConfig):
     """What both estimators share."""
 
-    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"flame"}))] = "flame"
-    """The mesh prior whose FLAME head is regressed; DECA was trained with FLAME 2020."""
+    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"flame-2020"}))] = "flame-2020"
+    """The mesh prior whose head is regressed: FLAME 2020, as DECA's numbers mean nothing in another version."""
     weights: Annotated[str, AssetRef("deca")] = "deca"
     """DECA's ``deca_model.tar``."""
     deep3d: Annotated[str | None, AssetRef("deep3d")] = None

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.assets import require
-from instax3d.errors import FitError
 from instax3d.fitting import measured_head, place_head
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.interfaces import MeshPrior
@@ -93,17 +92,17 @@ class DecaPrior(RegressorPrior[DecaConfig]):
         (first,) = chosen_frames(views, 1)
         (seen,) = regress(self._encoder, views, [first])
         parameters = self._parameters(views, [seen], first)
-        turn, translation = deca_place(seen, views.cameras[first], self._root(parameters))
+        root = self._root(parameters)
+        turn, translation = deca_place(seen, views.cameras[first], root)
         known = self._rotation(views, first)
         if known is not None:
-            centre = self._root(parameters)
-            translation, turn = translation + (turn - known) @ centre, known
+            turn, translation = known, translation + (turn - known) @ root
         mesh = measured_head(views, Rig(self._head, parameters, turn, translation, 1.0))
         return replace(mesh, metrics={**mesh.metrics, "frames_regressed": 1.0})
 
     def _root(self, parameters: HeadParameters) -> Float[Tensor, "3"]:
         """The joint that DECA turns the whole head about."""
-        raise FitError("unfinished")
+        return self._head.posed_joints(parameters)[self._head.joint_names.index("root")]
 
 
 class FusedPrior(RegressorPrior[FusedConfig]):

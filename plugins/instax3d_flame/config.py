@@ -24,3 +24,12 @@ class FlameConfig(PluginConfig):
     """How many of the 300 shape components are fitted (DECA: 100)."""
     expression_components: int = Field(50, ge=1, le=100)
     """How many of the 100 expression components are fitted (DECA: 50)."""
+
+
+class Flame2020Config(FlameConfig):
+    """The same for FLAME 2020 alone."""
+
+    model: Annotated[str, AssetRef("flame-2020")] = "flame-2020"
+    """The asset, or the path of its pickle or of a converted .npz."""
+    version: Literal["2020"] = "2020"
+    """Fixed."""

@@ -10,16 +10,21 @@ _MPI = "Max Planck licence for non-commercial scientific use"
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """The one plugin of this family."""
-    yield PluginSpec(
-        kind=Kind.MESH_PRIOR,
-        name="flame",
-        api=1,
-        summary="FLAME 2020, 2023 or 2023 Open from the user's own files.",
-        target="instax3d_flame.prior:FlamePrior",
-        config="instax3d_flame.config:FlameConfig",
-        provides=frozenset({"head_model", "rig"}),
-    )
+    """FLAME of any version, and the version that regressors such as DECA were trained with, to be named by them."""
+    for name, config, summary, more in (
+        ("flame", "FlameConfig", "FLAME 2020, 2023 or 2023 Open from the user's own files.", set()),
+        ("flame-2020", "Flame2020Config", "FLAME 2020 from the user's own files, the version of DECA.", {"flame-2020"}),
+    ):
+        yield PluginSpec(
+            kind=Kind.MESH_PRIOR,
+            name=name,
+            api=1,
+            summary=summary,
+            target="instax3d_flame.prior:FlamePrior",
+            config=f"instax3d_flame.config:{config}",
+            needs=frozenset({"landmarks68"}),
+            provides=frozenset({"head_model", "rig", *more}),
+        )
 
 
 def _model(version: str, title: str, file: str, licence: str, commercial: bool | None) -> Asset:

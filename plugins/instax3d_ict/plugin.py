@@ -17,6 +17,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         summary="ICT-FaceKit, free for commercial use: 100 identities, ARKit's expressions.",
         target="instax3d_ict.prior:IctPrior",
         config="instax3d_ict.config:IctConfig",
+        needs=frozenset({"landmarks68"}),
         provides=frozenset({"head_model", "rig"}),
     )
 
