@@ -8,11 +8,14 @@ import pytest
 import torch
 from instax3d_ict.convert import convert_model
 from instax3d_ict.model import IctModel
+from scipy.spatial import cKDTree
 
+from instax3d.capture import read_capture
 from instax3d.errors import AssetError
 from instax3d.facekit import LANDMARKS, read_facekit
 from instax3d.headmodel import HeadParameters
 from instax3d.interfaces import MeshPrior
+from instax3d.pipeline import with_faces
 from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.testing.suites import views_of_model
@@ -138,3 +141,21 @@ def test_what_is_not_ict_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "x.npz", tmp_path / "x.zip"):
         with pytest.raises(AssetError, match="assets get ict-facekit"):
             read_facekit(path)
+
+
+@pytest.mark.slow
+def test_it_meets_the_surface_of_a_real_head(data_dir):
+    """Fitted to a capture's landmarks and outlines, compared with the true mesh."""
+    capture = read_capture(data_dir / "head_scan")
+    views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
+    views = with_faces(views, build(Kind.LANDMARK_DETECTOR, "dlib"))
+    mesh = build(Kind.MESH_PRIOR, "ict", model=str(data_dir / "ict_facekit")).fit(views)
+    with np.load(data_dir / "head_scan" / "mesh.npz") as truth:
+        corners = truth["vertices"].astype(float)[truth["faces"]]
+    inside = np.random.default_rng(0).dirichlet([1, 1, 1], (len(corners), 4))
+    surface = cKDTree(np.concatenate([(inside @ corners).reshape(-1, 3), corners.reshape(-1, 3)]))
+    distance = surface.query(mesh.vertices.numpy())[0] / mesh.units_per_metre * 1000
+    face = mesh.regions["face"].numpy()
+    head = face | mesh.regions["scalp"].numpy() | mesh.regions["ears"].numpy()
+    assert distance[face].mean() < 2.5  # millimetres
+    assert distance[head].mean() < 2.5
