@@ -189,7 +189,15 @@ def test_a_broken_off_run_ends_with_the_same_weights_and_loads_as_a_generators_m
 
 
 def test_low_rank_updates_change_the_attention_alone(weights, data, latents, tmp_path):
-    config = TINY.model_copy(update={"lora_rank": 2, "steps": 2, "gradient_checkpointing": True, "picture_steps": 0})
+    config = TINY.model_copy(
+        update={
+            "lora_rank": 2,
+            "steps": 2,
+            "gradient_checkpointing": True,
+            "picture_steps": 0,
+            "precision": "bf16-mixed",
+        }
+    )
     after, before = (
         tuned(weights, data, latents, tmp_path / "lora", config),
         open_checkpoint(weights).load_unet().state_dict(),
