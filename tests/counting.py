@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from instax3d_sv3d.layout import describe
 from instax3d_sv3d.unet import build_unet
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -53,32 +54,21 @@ def _counted(network: torch.nn.Module, *inputs: torch.Tensor) -> Counted:
 
 def count_unet(*, branches: int, frames: int, side: int) -> tuple[Counted, tuple[int, ...]]:
     """One run of the full-size UNet of SV3D_p; also the widths of its levels."""
-    widths = (320, 640, 1280, 1280)
+    config = describe("p").unet
     with FakeTensorMode():
-        unet = build_unet(
-            {
-                "block_out_channels": widths,
-                "projection_class_embeddings_input_dim": 1280,
-                "num_attention_heads": (5, 10, 20, 20),
-            }
-        )
+        unet = build_unet(dict(config))
         inputs = (
             torch.zeros(branches, frames, 8, side, side),
             torch.zeros(branches),
             torch.zeros(branches, 1, 1024),
             torch.zeros(branches, frames, 1280),
         )
-        return _counted(unet, *inputs), widths
+        return _counted(unet, *inputs), tuple(config["block_out_channels"])
 
 
 def count_vae(*, frames: int, side: int) -> Counted:
     """The full-size decoder on so many frames."""
     with FakeTensorMode():
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-        )
+        vae = AutoencoderKL(**describe("p").vae)
         latents = torch.zeros(frames, 4, side, side)
         return _counted(vae.decoder, latents)

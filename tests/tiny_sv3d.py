@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from instax3d_sv3d.checkpoint import official_shapes
-from instax3d_sv3d.layout import VECTOR_DIM, Architecture, Variant
+from instax3d_sv3d.layout import Architecture, Variant, describe
 from safetensors.numpy import save_file
 
 METADATA = {"instax3d.unet_head_dim": "32", "instax3d.clip_heads": "2"}
@@ -12,45 +12,18 @@ METADATA = {"instax3d.unet_head_dim": "32", "instax3d.clip_heads": "2"}
 
 
 def tiny_architecture(variant: Variant, frames: int) -> Architecture:
-    levels, widths = 4, [32, 32, 64, 64]
-    return Architecture(
+    return describe(
         variant,
-        frames,
-        unet={
-            "sample_size": 72,
-            "in_channels": 8,
-            "out_channels": 4,
-            "block_out_channels": widths,
-            "addition_time_embed_dim": 256,
-            "projection_class_embeddings_input_dim": VECTOR_DIM[variant],
-            "layers_per_block": 2,
-            "cross_attention_dim": 16,
-            "transformer_layers_per_block": 1,
-            "num_attention_heads": [1, 1, 2, 2],
-            "num_frames": frames,
-            "down_block_types": [*["CrossAttnDownBlockSpatioTemporal"] * 3, "DownBlockSpatioTemporal"],
-            "up_block_types": ["UpBlockSpatioTemporal", *["CrossAttnUpBlockSpatioTemporal"] * 3],
-        },
-        vae={
-            "in_channels": 3,
-            "out_channels": 3,
-            "latent_channels": 4,
-            "block_out_channels": [32] * levels,
-            "layers_per_block": 2,
-            "down_block_types": ["DownEncoderBlock2D"] * levels,
-            "up_block_types": ["UpDecoderBlock2D"] * levels,
-            "scaling_factor": 0.18215,
-        },
-        image_encoder={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 56,
-            "patch_size": 14,
-            "projection_dim": 16,
-            "hidden_act": "gelu",
-        },
+        frames=frames,
+        unet_widths=[32, 32, 64, 64],
+        unet_head_dim=32,
+        vae_widths=[32] * 4,
+        clip_width=32,
+        clip_hidden=64,
+        clip_layers=2,
+        clip_heads=2,
+        clip_image=56,
+        context=16,
     )
 
 

@@ -8,7 +8,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from .layout import (
     TOLERATED,
     Architecture,
     Part,
+    Shape,
     Source,
     Variant,
     clip_source,
@@ -74,11 +76,14 @@ class Checkpoint:
         """What is read, each file once."""
         return tuple(dict.fromkeys(header.path for header in self.headers.values()))
 
-    def part_size(self, part: Part) -> tuple[int, int]:
-        """Number and bytes of a part's tensors in its file."""
-        header = self.headers[part]
+    def part_shapes(self, part: Part) -> list[Shape]:
+        """Of a part's tensors, as its file has them."""
         prefix = PREFIXES[part] if self.official else ""
-        return sum(name.startswith(prefix) for name in header.shapes), header.size(prefix)
+        return [shape for name, shape in self.headers[part].shapes.items() if name.startswith(prefix)]
+
+    def part_bytes(self, part: Part) -> int:
+        """Of a part's tensors in its file."""
+        return self.headers[part].size(PREFIXES[part] if self.official else "")
 
     def load_unet(self, dtype: torch.dtype = torch.float32) -> SV3DUNet:
         """The UNet, on the CPU."""
@@ -221,22 +226,32 @@ def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping
         raise ModelFileError(f"{path} does not hold the tensors of SV3D. " + "; ".join(problems))
 
 
-def part_shapes(architecture: Architecture, part: Part, path: Path) -> dict[str, tuple[int, ...]]:
+def part_shapes(architecture: Architecture, part: Part, path: Path) -> Mapping[str, Shape]:
     """Shapes of a part's tensors under the names of diffusers and transformers.
 
     Raises:
         ModelFileError: the sizes make no network.
     """
-    make: dict[Part, Callable[[Architecture], nn.Module]] = {
-        "unet": _unet, "vae": _vae, "image_encoder": _image_encoder, "first_stage": _first_stage,
-    }  # fmt: skip
     try:
-        return {name: tuple(value.shape) for name, value in make[part](architecture).state_dict().items()}
+        return _shapes(json.dumps(asdict(architecture)), part)
     except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise ModelFileError(f"{path}: its sizes make no {part} ({error})") from error
 
 
-def official_shapes(architecture: Architecture, part: Part) -> dict[str, tuple[int, ...]]:
+@cache
+def _shapes(architecture: str, part: Part) -> Mapping[str, Shape]:
+    """Making a network takes a second, even without memory."""
+    make: dict[Part, Callable[[Architecture], nn.Module]] = {
+        "unet": _unet,
+        "vae": _vae,
+        "image_encoder": _image_encoder,
+        "first_stage": _first_stage,
+    }
+    hollow = make[part](Architecture(**json.loads(architecture)))
+    return {name: tuple(value.shape) for name, value in hollow.state_dict().items()}
+
+
+def official_shapes(architecture: Architecture, part: Part) -> dict[str, Shape]:
     """Shapes of a part's tensors under their full official names."""
     source = {
         "unet": unet_source, "image_encoder": clip_source,

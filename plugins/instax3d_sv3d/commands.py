@@ -23,9 +23,8 @@ def inspect(source: Path) -> None:
     )
     click.echo(f"  {architecture.frames} frames, channels {architecture.unet['block_out_channels']}")
     for part, header in found.headers.items():
-        names, size = found.part_size(part)
         types = ", ".join(sorted(set(header.dtypes.values())))
-        click.echo(f"  {part}: {names} tensors, {size / 1e9:.2f} GB ({types})")
+        click.echo(f"  {part}: {len(found.part_shapes(part))} tensors, {found.part_bytes(part) / 1e9:.2f} GB ({types})")
 
 
 @sv3d.command()

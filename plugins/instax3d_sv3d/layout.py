@@ -228,26 +228,64 @@ def infer(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None
     variant = variant_of(vector)
     if variant is None:
         raise ValueError(f"its vector condition has {vector} numbers, SV3D_u's has 256 and SV3D_p's 1280")
-    widths = [shapes[f"{unet}input_blocks.{3 * level + 1}.0.out_layers.3.weight"][0] for level in range(4)]
-    head = int(said.get("instax3d.unet_head_dim", 64))
-    frames = int(said.get("instax3d.frames", OFFICIAL_FRAMES))
     levels = sum(f"{vae}encoder.down.{level}.block.0.conv1.weight" in shapes for level in range(8))
     grid = shapes[clip + "positional_embedding"][0] - 1
     width, _, patch, _ = shapes[clip + "conv1.weight"]
+    return describe(
+        variant,
+        frames=int(said.get("instax3d.frames", OFFICIAL_FRAMES)),
+        latent_channels=shapes[vae + "post_quant_conv.weight"][0],
+        unet_widths=[shapes[f"{unet}input_blocks.{3 * level + 1}.0.out_layers.3.weight"][0] for level in range(4)],
+        unet_head_dim=int(said.get("instax3d.unet_head_dim", 64)),
+        vae_widths=[shapes[f"{vae}encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)],
+        clip_width=width,
+        clip_hidden=shapes[clip + "transformer.resblocks.0.mlp.c_fc.weight"][0],
+        clip_layers=len([name for name in shapes if re.fullmatch(re.escape(clip) + r".*\.ln_1\.weight", name)]),
+        clip_heads=int(said.get("instax3d.clip_heads", max(1, width // 80))),
+        clip_image=round(grid**0.5) * patch,
+        clip_patch=patch,
+        context=shapes[clip + "proj"][1],
+    )
+
+
+def describe(
+    variant: Variant,
+    *,
+    frames: int = OFFICIAL_FRAMES,
+    latent_channels: int = 4,
+    unet_widths: Sequence[int] = (320, 640, 1280, 1280),
+    unet_head_dim: int = 64,
+    vae_widths: Sequence[int] = (128, 256, 512, 512),
+    clip_width: int = 1280,
+    clip_hidden: int = 5120,
+    clip_layers: int = 32,
+    clip_heads: int = 16,
+    clip_image: int = 224,
+    clip_patch: int = 14,
+    context: int = 1024,
+) -> Architecture:
+    """The architecture of these sizes; by default the official one.
+
+    Args:
+        unet_widths: channels of the UNet's four levels; the last has no attention.
+        unet_head_dim: channels to a head of its attention.
+        vae_widths: channels of the autoencoder's levels.
+        context: numbers in CLIP's embedding.
+    """
     return Architecture(
         variant,
         frames,
         unet={
             "sample_size": 72,
-            "in_channels": shapes[unet + "input_blocks.0.0.weight"][1],
-            "out_channels": shapes[unet + "out.2.weight"][0],
-            "block_out_channels": widths,
+            "in_channels": 2 * latent_channels,
+            "out_channels": latent_channels,
+            "block_out_channels": list(unet_widths),
             "addition_time_embed_dim": CONDITION_AUGMENTATION_DIM,
-            "projection_class_embeddings_input_dim": vector,
+            "projection_class_embeddings_input_dim": VECTOR_DIM[variant],
             "layers_per_block": _LAYERS,
-            "cross_attention_dim": shapes[unet + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"][1],
+            "cross_attention_dim": context,
             "transformer_layers_per_block": 1,
-            "num_attention_heads": [max(1, channels // head) for channels in widths],
+            "num_attention_heads": [max(1, channels // unet_head_dim) for channels in unet_widths],
             "num_frames": frames,
             "down_block_types": [*["CrossAttnDownBlockSpatioTemporal"] * 3, "DownBlockSpatioTemporal"],
             "up_block_types": ["UpBlockSpatioTemporal", *["CrossAttnUpBlockSpatioTemporal"] * 3],
@@ -255,25 +293,21 @@ def infer(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None
         vae={
             "in_channels": 3,
             "out_channels": 3,
-            "latent_channels": shapes[vae + "post_quant_conv.weight"][0],
-            "block_out_channels": [
-                shapes[f"{vae}encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)
-            ],
+            "latent_channels": latent_channels,
+            "block_out_channels": list(vae_widths),
             "layers_per_block": _LAYERS,
-            "down_block_types": ["DownEncoderBlock2D"] * levels,
-            "up_block_types": ["UpDecoderBlock2D"] * levels,
+            "down_block_types": ["DownEncoderBlock2D"] * len(vae_widths),
+            "up_block_types": ["UpDecoderBlock2D"] * len(vae_widths),
             "scaling_factor": 0.18215,
         },
         image_encoder={
-            "hidden_size": width,
-            "intermediate_size": shapes[clip + "transformer.resblocks.0.mlp.c_fc.weight"][0],
-            "num_hidden_layers": len(
-                {name for name in shapes if re.match(re.escape(clip) + r".*\.ln_1\.weight", name)}
-            ),
-            "num_attention_heads": int(said.get("instax3d.clip_heads", max(1, width // 80))),
-            "image_size": round(grid**0.5) * patch,
-            "patch_size": patch,
-            "projection_dim": shapes[clip + "proj"][1],
+            "hidden_size": clip_width,
+            "intermediate_size": clip_hidden,
+            "num_hidden_layers": clip_layers,
+            "num_attention_heads": clip_heads,
+            "image_size": clip_image,
+            "patch_size": clip_patch,
+            "projection_dim": context,
             "hidden_act": "gelu",
         },
     )

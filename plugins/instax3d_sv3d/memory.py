@@ -12,7 +12,8 @@ import torch
 
 from instax3d.errors import IncompatiblePipelineError
 
-from .checkpoint import Checkpoint, part_shapes
+from .checkpoint import Checkpoint
+from .layout import Part
 
 WayName = Literal["fast", "parts", "lean", "streamed"]
 _HEADROOM = 0.9
@@ -61,10 +62,8 @@ class Job:
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, size: int, steps: int, decode_chunk: int, dtype: torch.dtype) -> "Job":
         architecture = checkpoint.architecture
-        weights = {
-            part: sum(map(prod, part_shapes(architecture, part, checkpoint.path).values()))
-            for part in ("unet", "vae", "image_encoder")
-        }
+        parts: tuple[Part, ...] = ("unet", "vae", "image_encoder")
+        weights = {part: sum(map(prod, checkpoint.part_shapes(part))) for part in parts}
         return cls(
             weights,
             architecture.unet["block_out_channels"][0],
