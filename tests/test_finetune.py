@@ -213,8 +213,8 @@ def test_the_average_of_the_weights_is_written(weights, data, latents, tmp_path)
     averaged = tuned(weights, data, latents, tmp_path / "ema", config)
     before = open_checkpoint(weights).load_unet().state_dict()
     moved = max(float((averaged[name] - before[name]).abs().max()) for name in before)
-    # two steps of 1e-3 would move every weight by about 2e-3
-    assert 0 < moved < 2e-5
+    # Adam's first step moves weights by the rate; the average begins there, and hardly follows the second step
+    assert 0.9e-3 < moved < 1.2e-3
 
 
 def test_the_camera_condition_is_that_of_sampling(weights, encoded):
