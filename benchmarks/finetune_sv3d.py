@@ -72,7 +72,7 @@ def main() -> None:
         gradient_checkpointing=False,
         ema_decay=0.99,
         held_out=given.held_out,
-        check_every=max(1, given.steps // 12),
+        check_every=max(1, given.steps // 6),
     )
     untrained = Sv3dFinetuning(model.load_unet(), "p", config)
     since = time.perf_counter()

@@ -49,8 +49,8 @@ CLIP: dict[str, Any] = {
 class PatchAutoencoder(nn.Module):
     """Principal components of patches, with the parts that the product's encoding and decoding call.
 
-    Scaled latents have mean 0 and deviation 1 over the fitted frames, as those of SV3D about have; their variance
-    given an image is nearly none.
+    Scaled latents have mean 0 and, over all channels together, deviation 1: distances between them are those between
+    images. Their variance given an image is nearly none.
     """
 
     def __init__(self, frames: Tensor) -> None:
@@ -58,13 +58,13 @@ class PatchAutoencoder(nn.Module):
         patches = nn.functional.unfold(frames, FACTOR, stride=FACTOR).transpose(1, 2).reshape(-1, 3 * FACTOR**2)
         mean = patches.mean(0)
         _, _, axes = torch.pca_lowrank(patches - mean, CHANNELS, niter=6)
-        factor = SCALE * ((patches - mean) @ axes).std(0)
+        factor = SCALE * ((patches - mean) @ axes).square().mean().sqrt()
         kernels = axes.T.reshape(CHANNELS, 3, FACTOR, FACTOR)
         self.encoder = nn.Conv2d(3, CHANNELS, FACTOR, FACTOR)
-        self.encoder.weight.data = kernels / factor[:, None, None, None]
+        self.encoder.weight.data = kernels / factor
         self.encoder.bias.data = -(mean @ axes) / factor
         self.decoder = nn.ConvTranspose2d(CHANNELS, 3, FACTOR, FACTOR, bias=False)
-        self.decoder.weight.data = kernels * factor[:, None, None, None]
+        self.decoder.weight.data = kernels * factor
         # the mean patch comes in by one more input that is always 1
         self.post_quant_conv = _AppendOne()
         self.decoder.weight.data = torch.cat([self.decoder.weight.data, mean.reshape(1, 3, FACTOR, FACTOR)])

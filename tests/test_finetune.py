@@ -189,7 +189,15 @@ def test_a_broken_off_run_ends_with_the_same_weights_and_loads_as_a_generators_m
 
 
 def test_low_rank_updates_change_the_attention_alone(weights, data, latents, tmp_path):
-    config = TINY.model_copy(update={"lora_rank": 2, "steps": 2, "gradient_checkpointing": True, "picture_steps": 0})
+    config = TINY.model_copy(
+        update={
+            "lora_rank": 2,
+            "steps": 2,
+            "gradient_checkpointing": True,
+            "picture_steps": 0,
+            "precision": "bf16-mixed",
+        }
+    )
     after, before = (
         tuned(weights, data, latents, tmp_path / "lora", config),
         open_checkpoint(weights).load_unet().state_dict(),
@@ -205,8 +213,8 @@ def test_the_average_of_the_weights_is_written(weights, data, latents, tmp_path)
     averaged = tuned(weights, data, latents, tmp_path / "ema", config)
     before = open_checkpoint(weights).load_unet().state_dict()
     moved = max(float((averaged[name] - before[name]).abs().max()) for name in before)
-    # two steps of 1e-3 would move every weight by about 2e-3
-    assert 0 < moved < 2e-5
+    # Adam's first step moves weights by the rate; the average begins there, and hardly follows the second step
+    assert 0.9e-3 < moved < 1.2e-3
 
 
 def test_the_camera_condition_is_that_of_sampling(weights, encoded):
@@ -229,8 +237,11 @@ def test_too_few_clips_are_refused(weights, data, latents, tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_together(weights, data, latents, tmp_path):
     """Two ranks see different clips and end with the same weights: those of one model."""
+    # Lightning starts the second process by the name of the program's file.
+    program = tmp_path / "program.py"
+    program.write_text("from instax3d.cli import main\nraise SystemExit(main())\n")
     command = [
-        *(sys.executable, "-c", "from instax3d.cli import main; raise SystemExit(main())", "finetune", "sv3d"),
+        *(sys.executable, program, "finetune", "sv3d"),
         *("--data", data, "--weights", weights, "-o", tmp_path / "out", "--latents", latents),
         *("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--dtype", "float32"),
         *("steps=4", "rate=1.0e-3", "size=64", "precision=32-true", "held_out=1", "check_every=2", "picture_steps=1"),

@@ -21,6 +21,7 @@ from .suites import (
     MetricSuite,
     RendererSuite,
     RepresentationSuite,
+    TurntableSourceSuite,
     ViewGeneratorSuite,
     views_of_model,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "RendererSuite",
     "RepresentationSuite",
     "SphereViews",
+    "TurntableSourceSuite",
     "ViewGeneratorSuite",
     "toy_cameras",
     "toy_evidence",

@@ -12,7 +12,17 @@ from gsplat.strategy.ops import duplicate, remove, split
 
 from ..errors import FitError
 from ..headmodel import HeadModel
-from ..interfaces import Densifier, LandmarkDetector, MeshPrior, Metric, Renderer, Representation, ViewGenerator
+from ..interfaces import (
+    Densifier,
+    LandmarkDetector,
+    MeshPrior,
+    Metric,
+    Renderer,
+    Representation,
+    TurntableSource,
+    ViewGenerator,
+)
+from ..turntables import AZIMUTHS_DEG, INPUT_VIEW
 from ..types import (
     FIVE_POINTS,
     MEDIAPIPE_POINTS,
@@ -416,3 +426,33 @@ class MetricSuite(_Suite):
         before = evidence.rendered.clone()
         assert plugin.measure(evidence) == plugin.measure(evidence)
         assert torch.equal(evidence.rendered, before)
+
+
+class TurntableSourceSuite(_Suite):
+    """Every test makes a clip or two: give the plugin options that make small ones."""
+
+    def test_a_clip_goes_once_around_in_even_steps_and_ends_at_the_input_view(
+        self, plugin: TurntableSource[Any]
+    ) -> None:
+        views = plugin.make(0, seed=7).views
+        assert len(views) == len(AZIMUTHS_DEG)
+        assert views.photo_index == INPUT_VIEW
+        # by the cameras' own axes: worlds differ in where up is
+        forward = views.cameras.viewmats[:, 2, :3].double()
+        up = torch.linalg.svd(forward - forward.mean(0)).Vh[-1]
+        flat = torch.nn.functional.normalize(forward - (forward @ up)[:, None] * up, dim=1)
+        turns = torch.rad2deg(torch.acos((flat * flat.roll(1, 0)).sum(1).clamp(-1, 1)))
+        torch.testing.assert_close(turns, torch.full_like(turns, 360 / len(views)), atol=6.0, rtol=0)
+
+    def test_a_clip_depends_on_its_index_and_the_seed_alone(self, plugin: TurntableSource[Any]) -> None:
+        first, again = plugin.make(0, seed=7), type(plugin)(plugin.config).make(0, seed=7)
+        assert torch.equal(first.views.images, again.views.images)
+        assert torch.equal(first.views.alpha, again.views.alpha)
+        assert first.about == again.about
+
+    def test_images_are_in_the_unit_range_and_white_where_nothing_is(self, plugin: TurntableSource[Any]) -> None:
+        views = plugin.make(0, seed=7).views
+        for values in (views.images, views.alpha):
+            assert values.isfinite().all()
+            assert 0 <= float(values.min()) <= float(values.max()) <= 1
+        assert bool((views.images[(views.alpha == 0).expand_as(views.images)] > 0.99).all())

@@ -1,5 +1,6 @@
 """``instax3d finetune sv3d``."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -75,6 +76,9 @@ def sv3d(
             strategy=strategy,
             dtype=getattr(torch, dtype),
         )
+    if not model.exists():
+        click.echo(f"not finished; the same command with --resume goes on from {output / 'checkpoints'}", err=True)
+        sys.exit(130)
     if not quiet:
         click.echo(f"tuned model: {model}")
 

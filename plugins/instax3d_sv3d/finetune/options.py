@@ -30,7 +30,7 @@ class FinetuneConfig(PluginConfig):
     dropout: float = Field(0.1, ge=0, le=1 / 3)
     """CLIP's token alone, the latent alone, and both are each dropped so often, for guidance. The vector condition, and
     with it the camera, never is: sampling keeps it in both branches."""
-    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "bf16-mixed"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     """Lightning's names; -mixed keeps weights in float32."""
     gradient_checkpointing: bool = True
     """Compute activations twice rather than keep them."""

@@ -90,6 +90,8 @@ def finetune(
     with warnings.catch_warnings():
         # Clips are read from latents in milliseconds, so that no worker is needed.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # A resumed run goes on in its own folder.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         trainer.fit(module, clip_data, ckpt_path=str(last) if resume else None, weights_only=True)
     model = output / MODEL
     if trainer.global_step >= config.steps:
