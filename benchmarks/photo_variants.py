@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from instax3d_template.closed_form import foreground_colours
 from instax3d_template.generator import Person, analyse
 from jaxtyping import Float
 from numpy import ndarray
@@ -34,6 +33,7 @@ from instax3d.errors import Instax3DError
 from instax3d.fitting.landmarks import INNER, face_size
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import LandmarkDetector
+from instax3d.matting.closed_form import foreground_colours
 from instax3d.photo import read_photo
 from instax3d.plugin import Kind
 from instax3d.types import Photo

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instax3d_template.closed_form import foreground_colours, matte
+
+from instax3d.matting.closed_form import foreground_colours, matte
 
 SIDE = 96
 

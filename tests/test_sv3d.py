@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from instax3d_sv3d import memory, turntable
 from instax3d_sv3d.checkpoint import convert, official_shapes, open_checkpoint, part_shapes
 from instax3d_sv3d.coverage import coverage_on_white
-from instax3d_sv3d.cutout import person_alpha
 from instax3d_sv3d.embeddings import vector_condition
 from instax3d_sv3d.framing import frame
 from instax3d_sv3d.layout import PREFIXES, Source, clip_source, describe, infer, unet_source, vae_source
@@ -26,6 +25,7 @@ from tiny_sv3d import METADATA, tiny_tensors, write_tiny
 
 from instax3d.cli import main
 from instax3d.errors import IncompatiblePipelineError, ModelFileError
+from instax3d.matting.photo import person_alpha
 from instax3d.photo import read_photo
 from instax3d.plugin import Kind
 from instax3d.progress import Progress, Silent, Stages, count
@@ -284,7 +284,7 @@ def test_the_estimates_are_those_of_the_full_size_network():
 
 
 def test_the_person_is_framed_on_white(photo):
-    alpha = person_alpha(photo)
+    alpha = person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model())
     inner = photo.face.landmarks[17:].round().long()
     assert bool((alpha[0, inner[:, 1], inner[:, 0]] > 0.9).all()), "the face is in"
     assert float(alpha[0, :20, :20].max()) < 0.1, "the flag is out"
@@ -337,7 +337,9 @@ class TestSv3d(ViewGeneratorSuite):
 
     def test_the_last_view_is_the_photo_in_front(self, views, photo):
         assert views.photo_index == FRAMES - 1
-        framed = frame(photo, person_alpha(photo), size=64, ratio=0.917)
+        framed = frame(
+            photo, person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model()), size=64, ratio=0.917
+        )
         assert torch.equal(views.images[-1], framed.image)
         assert torch.equal(views.alpha[-1], framed.alpha)
         assert float(views.trust[-1].max()) == 1.0
@@ -351,7 +353,10 @@ class TestSv3d(ViewGeneratorSuite):
         torch.testing.assert_close(y, radius * torch.tensor(5.0).deg2rad().sin())
         assert 0.4 < float(radius[0]) < 1.5, "metres"
         mirrored = plugin.config.model_copy(update={"azimuth_sign": -1})
-        other = type(plugin)(mirrored).cameras([120.0], frame(photo, person_alpha(photo), size=64, ratio=0.917))
+        other = type(plugin)(mirrored).cameras(
+            [120.0],
+            frame(photo, person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model()), size=64, ratio=0.917),
+        )
         assert float(other.centres[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 
 

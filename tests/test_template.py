@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from instax3d_template.framing import Crop
 from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW
 from PIL import Image
 from scipy import ndimage
@@ -14,6 +13,7 @@ from skimage.data import astronaut
 from instax3d import registry
 from instax3d.cameras import orbit
 from instax3d.images import to_uint8
+from instax3d.matting.square import Crop
 from instax3d.mesh import vertex_normals
 from instax3d.mesh_raster import project, rasterise
 from instax3d.photo import read_photo

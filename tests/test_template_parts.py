@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 from instax3d_template.diffusion import Spreader
-from instax3d_template.framing import Crop, Picture, cut_valid, picture, working_square
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
 from instax3d_template.materials import border, strand_shortness
-from instax3d_template.matting import cut_out, guided_filter
 from instax3d_template.noise import SIZE, make_noise
 from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
 from scipy import ndimage
 
+from instax3d.matting.cutout import cut_out, guided_filter
+from instax3d.matting.square import Crop, Picture, cut_valid, picture, working_square
 from instax3d.mesh import vertex_normals
 from instax3d.resample import sample
 from instax3d.types import Face, Photo

@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_template.bust import fit_bust, mesh_bust
 from instax3d_template.fall import hanging_from_above, rounded
-from instax3d_template.framing import Crop, WorkingSquare
 from instax3d_template.hair import mesh_hair
 from instax3d_template.head import Head, PhotoCamera, make_head, snap
 from instax3d_template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
-from instax3d_template.matting import dilate, signed_distance
 from instax3d_template.outline import Outline, make_outline
 from instax3d_template.thickness import hair_thickness, hidden_ears
 from instax3d_template.volume import Grid, kept_vertices
@@ -21,6 +19,8 @@ from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.cameras import orbit
+from instax3d.matting.cutout import dilate, signed_distance
+from instax3d.matting.square import Crop, WorkingSquare
 from instax3d.plugin import Kind
 
 SIZE = 352

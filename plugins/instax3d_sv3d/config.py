@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from instax3d.plugin import AssetRef, PluginConfig
+from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
 
 CameraModulation = Literal["aware", "invariant"]
 
@@ -28,6 +28,8 @@ class Sv3dConfig(PluginConfig):
     """Degrees by which the photo was taken from above; all frames share it."""
     azimuth_sign: Literal[1, -1] = 1
     """Which way the camera of rising frames goes: 1 to the subject's left, as SV3D's own drawings have it."""
+    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
+    """Mesh prior whose head model is fitted to the photo to cut the person out."""
     frame_ratio: float = Field(0.917, gt=0.2, le=1.0)
     """Share of the frame that the head and shoulders fill."""
     trust: float = Field(0.7, ge=0.0, le=1.0)

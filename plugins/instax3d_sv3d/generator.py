@@ -13,12 +13,14 @@ from instax3d.assets import require
 from instax3d.cameras import orbit
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.interfaces import ViewGenerator
+from instax3d.matting.photo import person_alpha
+from instax3d.plugin import Kind
+from instax3d.registry import build
 from instax3d.types import Cameras, Capture, Photo, Views
 
 from .checkpoint import open_checkpoint
 from .config import Sv3dConfig
 from .coverage import coverage_on_white
-from .cutout import person_alpha
 from .embeddings import vector_condition
 from .framing import Framed, frame
 from .schedule import default_azimuths
@@ -54,7 +56,12 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
         checkpoint = open_checkpoint(weights_of(config))
         for note in checkpoint.notes:
             _LOG.info(note)
-        framed = frame(source, person_alpha(source), size=config.size, ratio=config.frame_ratio)
+        framed = frame(
+            source,
+            person_alpha(source, build(Kind.MESH_PRIOR, config.head).head_model()),
+            size=config.size,
+            ratio=config.frame_ratio,
+        )
         azimuths = default_azimuths(checkpoint.architecture.frames)
         elevations = [config.elevation] * len(azimuths)
         vector = vector_condition(checkpoint.variant, azimuths, elevations, camera=config.camera)

@@ -13,18 +13,19 @@ from scipy import ndimage
 
 from instax3d import registry
 from instax3d.cameras import orbit
-from instax3d.fitting import PhotoFit, fit_photo
+from instax3d.fitting import PhotoFit
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import ViewGenerator
+from instax3d.matting.closed_form import foreground_colours
+from instax3d.matting.cutout import cut_out, erode
+from instax3d.matting.photo import fit_in_square
+from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from instax3d.plugin import Kind
 from instax3d.types import Cameras, Capture, Photo, Views
 
-from .closed_form import foreground_colours
 from .config import TemplateConfig
-from .framing import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from .head import Head, PhotoCamera, fill_mouth, make_head, snap
 from .labels import Labels, label_parts
-from .matting import cut_out, erode
 from .noise import make_noise
 from .outline import make_outline
 from .provenance import SEEN, photo_trust
@@ -128,35 +129,19 @@ def analyse(photo: Photo, model: HeadModel) -> Person:
     """Head, cut-out and labels; the head is fitted again once the outline is known."""
     source = picture(photo)
     square = working_square(source)
-    middle = np.array(source.rgb.shape[1::-1]) / 2 * square.crop.scale + square.crop.offset
-    size = square.crop.size
-    landmarks = _float(square.landmarks)
-
-    def fitted(alpha: torch.Tensor | None, bald: bool) -> PhotoFit:
-        return fit_photo(
-            model,
-            landmarks,
-            size,
-            size,
-            focal=None if photo.focal is None else photo.focal * square.crop.scale,
-            principal_point=(float(middle[0]), float(middle[1])),
-            image=_float(square.rgb.transpose(2, 0, 1)),
-            alpha=alpha,
-            bald=bald,
-        )
 
     def head_of(fit: PhotoFit) -> Head:
         viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
-        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, size))
+        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, square.crop.size))
 
-    rough = head_of(fitted(None, False))
+    rough = head_of(fit_in_square(model, photo, square))
     alpha = cut_out(square, rough.raster.mask)
     labels = label_parts(
         square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
     )
     # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
     square = replace(square, valid=square.valid & ~labels.occluded)
-    fit = fitted(_float(np.where(square.valid, alpha, 1.0))[None], labels.bald)
+    fit = fit_in_square(model, photo, square, alpha=np.where(square.valid, alpha, 1.0), bald=labels.bald)
     head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels))
     return Person(source, square, alpha, labels, fit, head)
 

@@ -10,6 +10,7 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from instax3d.matting.cutout import signed_distance
 from instax3d.mesh import subdivide, vertex_normals
 from instax3d.resample import sample
 
@@ -17,7 +18,6 @@ from .bust import Bust
 from .fall import SHEET, Fall, hanging, hanging_from_above, lying_behind, measure_fall, rounded
 from .head import Head
 from .labels import HAIR
-from .matting import signed_distance
 from .outline import Outline
 from .thickness import ABSENT, BESIDE_FACE, THICKEST, hair_thickness, seen_skin
 from .volume import Grid, kept_vertices, relax, smoothstep, without_specks

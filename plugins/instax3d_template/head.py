@@ -14,12 +14,12 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
 from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.matting.cutout import signed_distance
 from instax3d.mesh import unique_edges, vertex_normals
 from instax3d.mesh_raster import MeshRaster, project, rasterise
 from instax3d.resample import sample
 
 from .labels import SKIN, Labels
-from .matting import signed_distance
 
 _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
 """Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, metres."""

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from skimage.segmentation import watershed
 
-from .framing import WorkingSquare
-from .matting import dilate, erode, guided_filter, polygon_mask
+from instax3d.matting.cutout import dilate, erode, guided_filter, polygon_mask
+from instax3d.matting.square import WorkingSquare
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 _BROWS, _LIDS = ((17, 22), (22, 27)), ((36, 42), (42, 48))

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
+from instax3d.matting.cutout import erode, signed_distance
+
 from .head import Head
 from .labels import HAIR, Labels
-from .matting import erode, signed_distance
 
 
 @dataclass(frozen=True)

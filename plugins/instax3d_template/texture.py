@@ -13,16 +13,16 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from instax3d.matting.cutout import erode, polygon_mask
+from instax3d.matting.square import WorkingSquare
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample
 
 from .diffusion import Spreader
-from .framing import WorkingSquare
 from .head import PhotoCamera
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import shading
 from .materials import border, bridges, cloth_patch, hair_bands, hairline, strand_shortness
-from .matting import erode, polygon_mask
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
 

@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse.linalg import spsolve
 
+from instax3d.matting.cutout import signed_distance
 from instax3d.mesh import unique_edges
 from instax3d.resample import sample
 
 from .head import Head, mirrored_vertices
 from .labels import HAIR
-from .matting import signed_distance
 from .outline import Outline
 
 ABSENT = -0.008

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from .closed_form import matte
-from .framing import WorkingSquare
+from .square import WorkingSquare
 
 _HAIR_ELLIPSES = (1.0, 1.2, 1.7)
 """Half widths of the hair ellipses that are tried, in half face widths: none, close-cropped and voluminous hair."""
