@@ -71,7 +71,14 @@ def test_the_manifest_says_how_it_was_made(made: Path):
     assert run["iterations"] == 60
     assert run["device"] == "cpu"
     assert {"photo", "views", "prior", "construct", "total"} <= set(run["seconds"])
-    assert run["plugins"]["densifier"] == {"name": "absgs", "distribution": "instax3d", "version": instax3d.__version__}
+    assert run["plugins"]["densifier"] == {
+        "name": "absgs",
+        "distribution": "instax3d",
+        "version": instax3d.__version__,
+        "licence": "Apache-2.0",
+    }
+    assert run["head_model"]["name"] == "mannequin"
+    assert [asset["used_by"] for asset in run["assets"]] == ["landmark_detector"]
     assert run["plugins"]["view_generator.head"]["name"] == "mannequin"
     assert run["gaussians"] > 5000
     assert run["losses"]["photometric"] > 0
