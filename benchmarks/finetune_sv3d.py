@@ -95,7 +95,8 @@ def main() -> None:
     curves = {name: psnr(made, truth) for name, made in views.items()}
     losses = measured(run)
     report = {
-        "command": f"python benchmarks/finetune_sv3d.py WORK --steps {given.steps}",
+        "command": f"python benchmarks/finetune_sv3d.py WORK --clips {given.clips} --held-out {given.held_out} "
+        f"--steps {given.steps} --sampling-steps {given.sampling_steps}",
         "clips": {"trained on": len(clips) - len(held_out), "held out": len(held_out)},
         "parameters": sum(p.numel() for p in tuned.parameters()),
         "options": config.model_dump(mode="json"),
