@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 
-def waves(points: Float[ndarray, "n 3"], wavelength: float, seed: int, count: int = 48) -> Float[ndarray, "n"]:
+def waves(points: Float[ndarray, "n 3"], wavelength: float, seed: int | np.integer, count: int = 48) -> Float[ndarray, "n"]:
     """Solid noise of unit variance with one wavelength (same units as the points): a sum of plane waves."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(3, count))
@@ -24,7 +24,7 @@ def skin_colours(
     pores: float = 1.0,
 ) -> Float[ndarray, "n 3"]:
     """Skin of one tone with pores, freckles (both may be paler or darker) and redder patches; takes four seeds."""
-    first, second, third, fourth = (int(seed) for seed in seeds)
+    first, second, third, fourth = seeds
     grain = 1 + pores * (0.10 * waves(points, 0.0045, first) + 0.06 * waves(points, 0.012, second))
     spots = np.clip(waves(points, 0.009, third) - 1.3, 0, 1)
     flush = 1 + 0.03 * waves(points, 0.05, fourth)[:, None] * np.array([0.5, -1.0, -1.0], np.float32)
