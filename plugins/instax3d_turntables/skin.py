@@ -6,7 +6,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 
-def waves(points: Float[ndarray, "n 3"], wavelength: float, seed: int | np.integer, count: int = 48) -> Float[ndarray, "n"]:
+def waves(
+    points: Float[ndarray, "n 3"], wavelength: float, seed: int | np.integer, count: int = 48
+) -> Float[ndarray, "n"]:
     """Solid noise of unit variance with one wavelength (same units as the points): a sum of plane waves."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(3, count))
