@@ -12,6 +12,8 @@ from ..figures import Array, Index
 
 SKIN = 11248
 """Vertices of face, head and neck come first."""
+FACE = 9409
+"""Of these, those of the face come first."""
 EYEBALLS = slice(21451, 24591)
 """Vertices of both eyeballs."""
 UNPAIRED = (
