@@ -20,14 +20,12 @@ from instax3d_mannequin.crossings import crossing_pairs
 from instax3d_mannequin.design.build import EYE_DISTANCE
 from instax3d_mannequin.design.half import without_linings
 from instax3d_mannequin.design.joints import eyeball
-from instax3d_mannequin.design.reference import Reference
+from instax3d_mannequin.design.reference import FACE, Reference
 from instax3d_mannequin.design.surface import Surface, vertex_normals
 from instax3d_mannequin.figures import Array, Index
 from instax3d_mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
 from scipy.sparse.csgraph import connected_components
 
-FACE = 9409
-"""Vertices of the reference's face come first."""
 HEAD = 0.25
 IDENTITIES, COMPONENTS, SEED = 20, 30, 7
 PAIRS = (("eyeBlinkLeft", "eyeSquintLeft"), ("eyeBlinkLeft", "eyeLookDownLeft"), ("jawOpen", "mouthClose"))

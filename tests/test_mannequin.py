@@ -143,12 +143,10 @@ def test_skin_does_not_cross_itself_in_any_expression(model):
     assert not {name: count for name, count in found.items() if count}
 
 
-def test_skin_hardly_crosses_itself_in_random_heads(model):
+def test_skin_does_not_cross_itself_in_random_heads(model):
     generator = torch.Generator().manual_seed(11)
     shapes = torch.randn((20, model.shape_components), generator=generator)
-    found = [crossings(model, model(parameters(model, shape))) for shape in shapes]
-    assert sum(count > 0 for count in found) <= 2  # measured: one head in eight
-    assert max(found) < 40
+    assert [crossings(model, model(parameters(model, shape))) for shape in shapes] == [0] * 20
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -14,6 +14,7 @@ from instax3d_mannequin.design.fits import Fit, refinement
 from instax3d_mannequin.design.half import Half, Outlines
 from instax3d_mannequin.design.measure import Skin
 from instax3d_mannequin.design.outline_points import Curve, Feature, Sizes
+from instax3d_mannequin.design.shapes import _push
 from instax3d_mannequin.design.surface import Surface, vertex_normals
 from instax3d_mannequin.design.triangles import join
 from instax3d_mannequin.figures import METRES, Figures
@@ -103,6 +104,23 @@ def test_contacts_keep_a_fit_from_crossing(cage):
     shifts = np.linalg.norm(fit.skin(found - moves), axis=1)
     assert shifts.max() < 0.01
     assert np.median(shifts) < 1e-5  # only the lids give way
+
+
+def test_components_are_moved_least_to_keep_contacts_apart():
+    rng = np.random.default_rng(0)
+    shapes = rng.normal(size=(7, 4))  # numbers, components
+    towards = sp.csr_matrix(np.array([[1.0, -1, 0, 0, 0, 0, 0], [0, 1, -1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, -1]]))
+    own, allowed = np.full(3, 2.0), np.array([0.2, 0.0, 100.0])
+    force, moved = np.zeros((3, 4)), shapes.copy()
+    arrays = towards.indptr, towards.indices, towards.data
+    _push(force, moved, *arrays, towards.toarray(), own, allowed, 0.0, 200)
+    np.testing.assert_allclose(moved, shapes + towards.T @ force, atol=1e-12)
+    apart = np.linalg.norm(towards @ moved, axis=1)
+    np.testing.assert_allclose(apart[:2], allowed[:2], atol=1e-9)
+    # the distance of the third was never too far, and the first is pushed straight back
+    assert not force[2].any()
+    assert apart[2] == pytest.approx(np.linalg.norm(shapes[3] - shapes[6]))
+    np.testing.assert_allclose(force[0] * 0.2, -(towards @ moved)[0] * np.linalg.norm(force[0]), atol=1e-9)
 
 
 def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):

@@ -26,7 +26,7 @@ NOT_IN_LANDMARKS = ("eyeLook", "mouthClose")
 """Beginnings of expressions that are not fitted: the gaze is the eye joints'; mouthClose only undoes jawOpen."""
 JAW_SIGMA = 0.1
 """Radians; only for models without an expression that opens the jaw."""
-GAZE_SIGMA, GAZE_BOUND = 0.25, 0.7
+GAZE_SIGMA, GAZE_BOUND = 0.4, 0.7
 """Radians by which both eyes turn together, upwards or downwards and sidewards."""
 
 

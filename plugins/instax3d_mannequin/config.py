@@ -8,5 +8,5 @@ from instax3d.plugin import PluginConfig
 class MannequinConfig(PluginConfig):
     """Options of the mannequin prior."""
 
-    shape_components: int = Field(default=30, ge=1, le=40)
-    """How many of the 40 shape components are fitted, in order of importance."""
+    shape_components: int = Field(default=30, ge=1, le=60)
+    """How many of the 60 shape components are fitted, in order of importance."""

@@ -1,6 +1,7 @@
 """The packaged table of figures: what was measured on a reference head, for the left half of a control cage.
 
-`instax3d_mannequin.design` makes the table. It holds whole numbers only; one count is 0.01 mm for lengths.
+`instax3d_mannequin.design` makes the table. It holds whole numbers only; one count is 0.01 mm for lengths
+and 0.001 mm for shape components.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 METRES = 1e-5
 """Metres per count of a length."""
+SHAPE = 1e-6
+"""Metres per count of a shape component's displacement: finer, as the errors of all components add up."""
 WEIGHT = 1e-3
 """Value of one count of a skinning weight."""
 BARYCENTRIC = 1e-4

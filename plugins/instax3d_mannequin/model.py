@@ -13,7 +13,7 @@ from torch import Tensor
 from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
 
 from .cage import Cage
-from .figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array, Figures, Index
+from .figures import BARYCENTRIC, CHART, METRES, SHAPE, WEIGHT, Array, Figures, Index
 from .parts import DISC, Parts, make_parts
 from .regions import inside_ring, skin_regions
 from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
@@ -24,7 +24,7 @@ MIRRORED = np.array([-1.0, 1.0, 1.0])
 
 
 class MannequinModel(HeadModel):
-    """A symmetric head of about 6,600 vertices with 40 shape components and ARKit's expressions.
+    """A symmetric head of about 6,600 vertices with 60 shape components and ARKit's expressions.
 
     Metres at life size (the eyes' centres are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
     inside the head, between the ears. The control cage of 361 points is subdivided twice (Loop), and each vertex of the
@@ -53,8 +53,8 @@ class MannequinModel(HeadModel):
         self.skin_count = len(neutral)
 
         eyes = _both_sides(figures.eye_centre * METRES)
-        eye_moves = np.stack([_both_sides(move * METRES) for move in figures.shape_eye])
-        shape = [cage.refine(base.whole(moves * METRES), 0) for moves in figures.shape]
+        eye_moves = np.stack([_both_sides(move * SHAPE) for move in figures.shape_eye])
+        shape = [cage.refine(base.whole(moves * SHAPE), 0) for moves in figures.shape]
         moves = _expressions(figures, cage)
         correctives = [name for name in moves if "+" in name]
         expressions = tuple(dict.fromkeys(part for name in moves for part in name.split("+")))

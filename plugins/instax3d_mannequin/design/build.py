@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cage import Cage
-from ..figures import BARYCENTRIC, CHART, METRES, WEIGHT, Array
+from ..figures import BARYCENTRIC, CHART, METRES, SHAPE, WEIGHT, Array
 from ..regions import inside_ring
 from .chart import flatten
 from .correspondence import fine_chart
@@ -26,7 +26,7 @@ from .triangles import join
 
 EYE_DISTANCE = 6.3
 """Centimetres between the eyes' centres, to which everything is scaled: the mean of adults (Dodgson, 2004)."""
-SHAPES = 40
+SHAPES = 60
 OPENING = 0.6
 """Of jawOpen, while the chart is made, so that the lips lie apart in it."""
 EDGE_SCALE = 1.6
@@ -65,7 +65,7 @@ def build(folder: Path) -> Table:
             skin, half, *(inside_ring(ring, points.chart, cage) for ring in (nostril, lips, eye_ring))
         ),
     )
-    shape, shape_eye = principal_shapes(skin, reference, half, SHAPES)
+    shape, shape_eye = principal_shapes(finished, reference, half, SHAPES)
     moves = all_expressions(skin, reference, half)
     corners, weights = Surface(finished.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
 
@@ -80,8 +80,8 @@ def build(folder: Path) -> Table:
         "ear": _counts(_ear(half, chart) / CHART),
         "cage": _counts(skin.controls * scale),
         "detail": _counts(finished.detail * scale),
-        "shape": _counts(shape * scale),
-        "shape_eye": _counts(shape_eye * scale),
+        "shape": _counts(shape * scale * METRES / SHAPE),
+        "shape_eye": _counts(shape_eye * scale * METRES / SHAPE),
         "expr_names": np.array(list(moves)),
         "expr_start": np.cumsum([0, *map(len, kept)]).astype(np.int32),
         "expr_points": np.concatenate(kept).astype(np.int16),

@@ -87,6 +87,17 @@ class Fit:
         ]
         return np.stack(pushed, 2).transpose(1, 0, 2)
 
+    def towards(self, contacts: Contacts) -> sp.csr_matrix:
+        """[contacts, free * 3] how control points, flattened, take the places of each contact apart."""
+        each = [
+            (sp.diags(normal) @ contacts.places @ axis.to_skin).tocoo()
+            for axis, normal in zip(self.axes, contacts.normals.T, strict=True)
+        ]
+        rows, columns = (np.concatenate([getattr(part, name) for part in each]) for name in ("row", "col"))
+        columns = 3 * columns + np.repeat(np.arange(3), [part.nnz for part in each])
+        shape = (len(contacts), 3 * each[0].shape[1])
+        return sp.csr_matrix((np.concatenate([part.data for part in each]), (rows, columns)), shape=shape)
+
     def meeting(self, contacts: Contacts, pushes: Array) -> Array:
         """[contacts, contacts] how far each push takes the places of each contact apart."""
         return np.asarray(np.stack([contacts.apart(self.skin(push)) for push in pushes], 1))

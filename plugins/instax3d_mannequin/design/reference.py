@@ -12,6 +12,9 @@ from instax3d.facekit import LANDMARKS, SKIN, read_facekit
 
 from ..figures import Array, Index
 
+FACE = 9409
+"""Of ICT-FaceKit's vertices, those of the face come first."""
+
 
 @dataclass(frozen=True)
 class Reference:
