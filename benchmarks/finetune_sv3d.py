@@ -283,13 +283,13 @@ def plot(path: Path, report: dict[str, Any]) -> None:
     for name, curve in report["loss"].items():
         left.plot(*zip(*curve), label=name)
     left.set(xlabel="step", ylabel="loss", yscale="log", title="denoising loss")
-    right.margins(y=0.25)  # room for the legend
+    right.margins(y=0.35)  # room for the legend
     for name, curve in report["psnr_by_azimuth"].items():
         right.plot(report["azimuths_deg"][:INPUT_VIEW], curve[:INPUT_VIEW], label=name)
     right.set(xlabel="azimuth, degrees", ylabel="PSNR, dB", title="held-out heads", xticks=range(0, 361, 60))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, ncols=2)
+        axes.legend(fontsize=8, ncols=2, loc="upper right")
     figure.tight_layout()
     figure.savefig(path, dpi=100)
 
