@@ -188,10 +188,12 @@ def test_a_broken_off_run_ends_with_the_same_weights_and_loads_as_a_generators_m
     assert json.loads((tmp_path / "whole" / "finetune.json").read_text())["rate"] == 1e-3
 
 
+@pytest.mark.slow
 def test_low_rank_updates_change_the_attention_alone(weights, data, latents, tmp_path):
     config = TINY.model_copy(
         update={
             "lora_rank": 2,
+            "check_every": 2,
             "gradient_checkpointing": True,
             "picture_steps": 0,
             "precision": "bf16-mixed",
@@ -208,7 +210,7 @@ def test_low_rank_updates_change_the_attention_alone(weights, data, latents, tmp
 
 
 def test_the_average_of_the_weights_is_written(weights, data, latents, tmp_path):
-    config = TINY.model_copy(update={"ema_decay": 0.9999, "picture_steps": 0})
+    config = TINY.model_copy(update={"ema_decay": 0.9999, "check_every": 2, "picture_steps": 0})
     averaged = tuned(weights, data, latents, tmp_path / "ema", config)
     before = open_checkpoint(weights).load_unet().state_dict()
     moved = max(float((averaged[name] - before[name]).abs().max()) for name in before)
