@@ -17,9 +17,9 @@ from .layout import Block, Layout
 Vector = Float[Tensor, "unknowns"]
 
 SHAPE_SIGMA = 0.65
-SHAPE_BOUND = 2.5
+SHAPE_BOUND = 1.95
 """Both in standard deviations of the model. The prior is narrower than the model, as landmarks of one view leave much
-open: it keeps weights within two, and costs a captured head less than 0.1 mm."""
+open, and costs a captured head less than 0.1 mm; the bound keeps weights within two whatever a photo does."""
 EXPRESSION_SIGMA = 0.3
 """In sensible ranges: 1 for blend shapes, 3 for components in standard deviations."""
 NOT_IN_LANDMARKS = ("eyeLook", "mouthClose")

@@ -53,7 +53,7 @@ def person_alpha(photo: Photo, model: HeadModel) -> Float[Tensor, "1 h w"]:
     fit, size = fit_in_square(model, photo, square), square.crop.size
     viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
     head = rasterise(fit.vertices.numpy().astype(np.float64), model.faces.numpy(), viewmat, K, size, size).mask
-    alpha = cut_out(square, head).astype(np.float32)
+    alpha: ndarray = cut_out(square, head).astype(np.float32)
     scale, (x, y) = square.crop.scale, square.crop.offset
     if scale > 1.33:
         alpha = cv2.GaussianBlur(alpha, (0, 0), 0.4 * scale)
