@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,7 @@ class _Server(ThreadingHTTPServer):
     tag = '"one"'
     body = BODY
     token: str | None = None
+    revision: str | None = None
     elsewhere: str | None = None
 
     def __init__(self) -> None:
@@ -58,6 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
         if told.elsewhere:
             self.send_response(302)
             self.send_header("Location", told.elsewhere)
+            if told.revision:
+                self.send_header("X-Repo-Commit", told.revision)
             self.end_headers()
             return
         if told.token and headers.get("Authorization") != f"Bearer {told.token}":
@@ -122,6 +126,27 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
+def test_the_revision_that_a_hub_tells_on_its_way_is_kept(server, tmp_path, monkeypatch):
+    hub = _Server()
+    thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    hub.elsewhere, hub.revision = server.url, "0ad7de9"
+    try:
+        known(monkeypatch, asset(file(hub, sha256=None)))
+        assert main(["assets", "get", "toy-net", "-q"]) == 0
+    finally:
+        hub.shutdown()
+        hub.server_close()
+        thread.join()
+    path = require("toy-net").path
+    ledger = Ledger(tmp_path / "assets")
+    assert ledger.revision_of(path) == "0ad7de9"
+    os.utime(path)  # read anew, it is the same file
+    require("toy-net")
+    assert ledger.revision_of(path) == "0ad7de9"
+    assert ledger.revision_of(tmp_path / "another") is None
+
+
 def test_a_download_is_checked_and_moved_in_one_step(server, tmp_path, monkeypatch, capsys):
     known(monkeypatch, asset(file(server)))
     assert locate("toy-net") is None
@@ -144,7 +169,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, size):
     assert not target.exists()
     server.cut_after = None
     told: list[int] = []
-    assert download(toy, toy.files[0], target, lambda there, total: told.append(there)) == SUM
+    assert download(toy, toy.files[0], target, lambda there, total: told.append(there)).sha256 == SUM
     assert target.read_bytes() == BODY
     start = int(server.requests[1]["Range"].removeprefix("bytes=").rstrip("-"))
     assert 0 < start <= 300_000
@@ -168,7 +193,7 @@ def test_a_server_without_ranges_starts_anew(server, tmp_path):
     with pytest.raises(AssetError):
         download(toy, toy.files[0], target)
     server.cut_after = None
-    assert download(toy, toy.files[0], target) == SUM
+    assert download(toy, toy.files[0], target).sha256 == SUM
 
 
 def test_a_wrong_file_is_removed(server, tmp_path):
@@ -204,13 +229,13 @@ def test_a_token_opens_the_door_and_goes_nowhere_else(server, tmp_path, monkeypa
     monkeypatch.setenv("TOY_TOKEN", "secret")
     toy = asset(file(server, token="TOY_TOKEN"), registration=True)
     server.token = "secret"
-    assert download(toy, toy.files[0], tmp_path / "model.bin") == SUM
+    assert download(toy, toy.files[0], tmp_path / "model.bin").sha256 == SUM
     other = _Server()
     thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         server.elsewhere = other.url
-        assert download(toy, toy.files[0], tmp_path / "again.bin") == SUM
+        assert download(toy, toy.files[0], tmp_path / "again.bin").sha256 == SUM
     finally:
         other.shutdown()
         other.server_close()
@@ -401,7 +426,7 @@ def test_a_run_says_before_and_after_what_it_uses(server, tmp_path, monkeypatch)
             "licence": "MIT",
             "licence_url": "https://example.org/licence",
             "commercial": True,
-            "files": [{"path": str(assets_folder() / "toy-net" / "model.bin"), "sha256": SUM}],
+            "files": [{"path": str(assets_folder() / "toy-net" / "model.bin"), "sha256": SUM, "revision": None}],
         }
     ]
     assert contents(_Options()) == [SUM]

@@ -7,7 +7,9 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .. import __version__
@@ -24,19 +26,33 @@ TIMEOUT = 30
 _BLOCK = 1 << 18
 _FULL_REQUEST, _PARTIAL = 200, 206
 _NO_SUCH_RANGE = 416
+_REVISION = "X-Repo-Commit"
+"""The header in which Hugging Face's hub names the commit that a file is of; it comes with the redirection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What a download brought."""
+
+    sha256: str
+    revision: str | None
+    """Of the repository it is from, where its server told."""
 
 
 class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
     """Follows redirections without the token (urllib never passes on unredirected headers), and never to plain text."""
 
+    revision: str | None = None
+
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
             raise urllib.error.URLError(f"{req.full_url} sends on to {newurl}, which is not encrypted")
+        self.revision = headers.get(_REVISION) or self.revision
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def download(asset: Asset, file: AssetFile, target: Path, told: Told | None = None) -> str:
-    """Fetch one file to ``target`` and return its SHA-256.
+def download(asset: Asset, file: AssetFile, target: Path, told: Told | None = None) -> Downloaded:
+    """Fetch one file to ``target``.
 
     The bytes go to ``.NAME.part`` beside it; if one is there, the rest alone is asked for. What turns out not to be
     the published file is removed.
@@ -58,13 +74,14 @@ def download(asset: Asset, file: AssetFile, target: Path, told: Told | None = No
                 "it was removed. Try again; if it stays so, the file has been replaced at its source"
             )
         os.replace(part, target)
+        revision = _noted(part).get("revision")
         _notes(part).unlink(missing_ok=True)
     except OSError as error:  # the network's own were turned into AssetError
         raise AssetError(
             f"cannot write {target} ({error.strerror or error}); free some room, or set INSTAX3D_ASSETS to another "
             "folder, then run the command again: what was downloaded is kept"
         ) from error
-    return found
+    return Downloaded(found, revision)
 
 
 def _room(file: AssetFile, part: Path, target: Path) -> None:
@@ -91,11 +108,12 @@ def _fetch(asset: Asset, file: AssetFile, part: Path, target: Path, told: Told |
     if there and validator:
         request.add_header("Range", f"bytes={there}-")
         request.add_header("If-Range", validator)
+    follow = _NoTokenElsewhere()
     token = os.environ.get(file.token) if file.token else None
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.build_opener(_NoTokenElsewhere).open(request, timeout=TIMEOUT) as answer:
+        with urllib.request.build_opener(follow).open(request, timeout=TIMEOUT) as answer:
             if answer.status == _PARTIAL and _starts_at(answer) != there:
                 raise AssetError(f"{file.url} answered with another part of the file than was asked for; try again")
             if answer.status != _PARTIAL:
@@ -106,7 +124,7 @@ def _fetch(asset: Asset, file: AssetFile, part: Path, target: Path, told: Told |
                 raise AssetError(
                     f"{file.url} offers {total:,} bytes, but the published file has {file.size:,}; nothing was written"
                 )
-            _note(part, file, answer)
+            _note(part, file, answer, answer.headers.get(_REVISION) or follow.revision)
             _copy(answer, part, there, total, told)
     except urllib.error.HTTPError as error:
         error.close()
@@ -145,19 +163,27 @@ def _notes(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _note(part: Path, file: AssetFile, answer: http.client.HTTPResponse) -> None:
+def _note(part: Path, file: AssetFile, answer: http.client.HTTPResponse, revision: str | None) -> None:
     """What the rest must be of: the same version at the same address. A weak ETag is none for this purpose."""
     tag = answer.headers.get("ETag") or ""
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
-    _notes(part).write_text(json.dumps({"url": file.url, "validator": validator}), encoding="utf-8")
+    _notes(part).write_text(
+        json.dumps({"url": file.url, "validator": validator, "revision": revision}), encoding="utf-8"
+    )
+
+
+def _noted(part: Path) -> dict[str, Any]:
+    """What `_note` kept, if it can be read."""
+    try:
+        noted = json.loads(_notes(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def _validator(part: Path, file: AssetFile) -> str | None:
-    try:
-        noted = json.loads(_notes(part).read_text(encoding="utf-8"))
-        return str(noted["validator"]) if noted["url"] == file.url and noted["validator"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    noted = _noted(part)
+    return str(noted["validator"]) if noted.get("url") == file.url and noted.get("validator") else None
 
 
 def _forget(part: Path) -> None:

@@ -23,6 +23,8 @@ class Entry:
     size: int
     modified: int
     """Nanoseconds."""
+    revision: str | None = None
+    """Of the repository it was downloaded from, where that told."""
 
 
 def sha256(path: Path, told: Callable[[int], None] | None = None) -> str:
@@ -63,8 +65,26 @@ class Ledger:
         except OSError as error:
             raise AssetError(f"cannot read {path}: {error.strerror or error}") from error
         if known is None or known.sha256 == found or not keep_first:
-            self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns))
+            same = known is not None and known.sha256 == found
+            revision = known.revision if known is not None and same else None
+            self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns, revision))
         return found
+
+    def downloaded(self, path: Path, found: str, revision: str | None) -> None:
+        """Write down what was just downloaded and from which revision, unless another sum stands there already.
+
+        Raises:
+            AssetError: the ledger cannot be written.
+        """
+        path = path.absolute()
+        known, stat = self._entries().get(str(path)), path.stat()
+        if known is None or known.sha256 == found:
+            self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns, revision))
+
+    def revision_of(self, path: Path) -> str | None:
+        """The revision that a file was downloaded from, where it is known."""
+        entry = self._entries().get(str(path.absolute()))
+        return entry.revision if entry else None
 
     def recorded(self, path: Path) -> str | None:
         """The sum that was written down first, whatever the file holds now."""

@@ -117,8 +117,10 @@ def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
     record["licence_url"] = asset.licence_url if asset else ""
     record["commercial"] = asset.commercial if asset else None
     if located is not None:
+        ledger = Ledger(assets_folder())
         record["files"] = [
-            {"path": str(path), "sha256": _sum(path, own=located.own)} for path in located.files.values()
+            {"path": str(path), "sha256": _sum(path, own=located.own), "revision": ledger.revision_of(path)}
+            for path in located.files.values()
         ]
     return record
 

@@ -98,7 +98,8 @@ def get(name: str, quiet: bool) -> None:
         target = asset_folder(name) / file.name
         if file in absent:
             with _bar(file, quiet) as told:
-                download(asset, file, target, told)
+                brought = download(asset, file, target, told)
+            Ledger(assets_folder()).downloaded(target, brought.sha256, brought.revision)
         found = verify(file, target, asset)
         note = "as published" if file.sha256 else "the published sum is not known; this one was written down"
         click.echo(f"{target}: SHA-256 {found} ({note})")
