@@ -35,6 +35,8 @@ LEAST_ANGLE = 8.0
 """Degrees between two views from which places in space can be told."""
 LANDMARK_WORTH = 0.5
 """In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
+PHOTO_WORTH = 3.0
+"""What the photo's landmarks count beside those of a view that was generated from it."""
 WORSE, LARGER = 1.2, 1.11
 """A head can be blown up to fill smooth hair, but then its landmarks fit this much worse or it is this much larger than
 the head that leaves room for hair."""
@@ -71,7 +73,7 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     beliefs = Beliefs(components, scale=_units(views, scene.place, len(scene.seen)), gaze=gaze is not None)
     unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
 
-    landmarks = LandmarkTerm(model, scene.seen, views.view_trust, worth=LANDMARK_WORTH)
+    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), worth=LANDMARK_WORTH)
     haired = solve(unknowns, landmarks, scene.outline(bald=False), gaze)
     touching = solve(unknowns, landmarks, scene.outline(bald=True), gaze, haired)
     bald = _is_bald(scene.agreement, unknowns, haired, touching)
@@ -112,7 +114,7 @@ def place_head(
         turned=rotation is None,
     )
     unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
-    landmarks = LandmarkTerm(model, scene.seen, views.view_trust, worth=LANDMARK_WORTH)
+    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), worth=LANDMARK_WORTH)
     return scene.measured(_rig(model, unknowns, solve(unknowns, landmarks, None, irises)))
 
 
@@ -226,6 +228,14 @@ def _agreed(
     wrong = (shown - seen[:, INNER]).norm(dim=-1, keepdim=True) > WRONG_LANDMARK * size
     seen[:, INNER] = torch.where(wrong, shown, seen[:, INNER])
     return dict(zip(found, seen, strict=True))
+
+
+def _landmark_trust(views: Views) -> Float[Tensor, "views"]:
+    """The views' trust; the photo among generated views counts for several of them, which were made from it."""
+    trust = views.view_trust.clone()
+    if views.photo_index is not None:
+        trust[views.photo_index] *= PHOTO_WORTH
+    return trust
 
 
 def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
