@@ -15,18 +15,18 @@ from .licences import parts
 from .photometric import psnr, ssim
 from .pictures import as_jpeg_url, file_as_jpeg_url
 from .portrait import Portrait
-from .types import Views
+from .types import Evidence
 
 REPORT = "report.html"
 
 
-def write_report(folder: Path, portrait: Portrait, views: Views, evaluation: Evaluation) -> Path:
+def write_report(folder: Path, portrait: Portrait, evidence: Evidence, evaluation: Evaluation) -> Path:
     """Write the report into the portrait's folder.
 
     Raises:
         PortraitError: it cannot be written.
     """
-    rendered, _ = portrait.render(views.cameras)
+    views, rendered = evidence.views, evidence.rendered
     template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("portrait.html.j2")
     photo = None if views.photo_index is None else as_jpeg_url(to_uint8(views.images[views.photo_index]).numpy())
     text = template.render(

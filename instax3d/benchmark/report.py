@@ -16,7 +16,7 @@ from .pareto import front
 from .plan import Plan
 from .results import CELL, FIGURE, SUBJECT, VALUE
 from .store import Store
-from .tables import SEED, Table, make_table
+from .tables import SEED, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ _SHEET_WIDTH = 900
 _COST = "seconds_total"
 
 
-def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", title: str) -> None:
+def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", table: Table, title: str) -> None:
     """Write the report.
 
     Raises:
@@ -35,7 +35,7 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
     from ..files import write_text
 
     template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("benchmark.html.j2")
-    table = make_table(results, plan.axes)
+    failed = store.failed()
     text = template.render(
         title=title,
         table=table,
@@ -43,7 +43,7 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
         plots=[_plot(table, figure) for figure in table.figures if _is_quality(figure)],
         groups=_turntables(plan, store, {*table.settings, SEED}),
         skipped=_reasons(plan),
-        failed=[store.failure(cell.id) for cell in plan.cells if cell.id in store.failed()],
+        failed=[store.failure(cell.id) for cell in plan.cells if cell.id in failed],
         machines=sorted({_machine(store.manifest(cell)) for cell in results[CELL].unique()}),
         figures=[figure for figure in known_figures() if (results[FIGURE] == figure.name).any()],
         subjects=sorted(results[SUBJECT].unique()),

@@ -116,7 +116,7 @@ def _write(plan: Plan, store: Store, title: str) -> None:
         text += f"\nDifferences from the first row, in pairs, with 95 % intervals:\n\n{differences_to_markdown(table)}"
     write_text(store.folder / "table.md", text)
     write_text(store.folder / "table.tex", to_latex(table))
-    write_report(store.folder / "report.html", plan, store, results, title)
+    write_report(store.folder / "report.html", plan, store, results, table, title)
     for line in summary_lines(table):
         click.echo(line)
     click.echo(f"look at {store.folder / 'report.html'}")

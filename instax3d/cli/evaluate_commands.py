@@ -50,7 +50,8 @@ def evaluate(
         detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
         views, photo = read_saved(folder, detector)
         given = photo if against is None else read_capture(against)
-        found = measure(gather(portrait, given, views, detector), portrait.config.metrics)
+        evidence = gather(portrait, given, views, detector)
+        found = measure(evidence, portrait.config.metrics)
     if as_json:
         click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
         return
@@ -62,4 +63,4 @@ def evaluate(
             click.echo(f"{figure.name:16} {value:>12}  {figure.meaning}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")
-    click.echo(f"look at {write_report(folder, portrait, views, found)}")
+    click.echo(f"look at {write_report(folder, portrait, evidence, found)}")

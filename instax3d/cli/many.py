@@ -33,7 +33,7 @@ def create_many(
     for folder in folders.values():
         check_output(folder)
     failed = ended = 0
-    with LocalEngine(min(workers or len(subjects), len(subjects)) if workers else None) as engine:
+    with LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
         for subject in subjects:
             engine.submit(
                 Job(
