@@ -1,10 +1,7 @@
 """``report.html`` of one portrait: photo, turntable, figures with definitions, view by view, licences, settings."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-import io
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader
 
 from .errors import PortraitError
 from .evaluation import Evaluation
@@ -12,6 +9,7 @@ from .figures import known_figures
 from .files import write_text
 from .images import to_uint8
 from .licences import parts
+from .page import as_svg, fill
 from .photometric import psnr, ssim
 from .pictures import as_jpeg_url, file_as_jpeg_url
 from .portrait import Portrait
@@ -27,9 +25,9 @@ def write_report(folder: Path, portrait: Portrait, evidence: Evidence, evaluatio
         PortraitError: it cannot be written.
     """
     views, rendered = evidence.views, evidence.rendered
-    template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("portrait.html.j2")
     photo = None if views.photo_index is None else as_jpeg_url(to_uint8(views.images[views.photo_index]).numpy())
-    text = template.render(
+    text = fill(
+        "portrait.html.j2",
         title=folder.absolute().name,
         photo=photo,
         turntable=file_as_jpeg_url(folder / "turntable.png"),
@@ -61,7 +59,4 @@ def _by_view(psnrs: list[float], ssims: list[float]) -> str:
     other = axes.twinx()
     other.plot(range(len(ssims)), ssims, color="#c33", marker=".")
     other.set_ylabel("SSIM", color="#c33")
-    data = io.StringIO()
-    canvas.savefig(data, format="svg", metadata={"Date": None})
-    svg = data.getvalue()
-    return svg[svg.index("<svg") :].replace("<svg", '<svg role="img" aria-label="PSNR and SSIM of each view"', 1)
+    return as_svg(canvas, "PSNR and SSIM of each view")

@@ -20,10 +20,10 @@ from instax3d.benchmark.engine import LocalEngine
 from instax3d.benchmark.grid import Subject, read_grid
 from instax3d.benchmark.pareto import front
 from instax3d.benchmark.plan import Cell, make_plan
-from instax3d.benchmark.results import collect, figures_of, write_results
+from instax3d.benchmark.results import collect, figures_of
 from instax3d.benchmark.run import run_plan
 from instax3d.benchmark.schedule import Schedule
-from instax3d.benchmark.store import Store
+from instax3d.benchmark.store import FolderStore
 from instax3d.benchmark.tables import differences_to_markdown, make_table, to_latex, to_markdown
 from instax3d.benchmark.work import Outcome
 from instax3d.cli import main
@@ -127,7 +127,7 @@ def test_a_folder_that_holds_something_else_is_refused(grid_file, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(PortraitError, match="holds no benchmark"):
-        Store(tmp_path / "mine").create()
+        FolderStore(tmp_path / "mine").create()
 
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 3))
@@ -165,7 +165,8 @@ def simulated(job):
     draw = random.Random(job.id)
     manifest = {
         "metrics": {"psnr_views": 30 + draw.random()}, "gaussians": 1000, "seconds": {"construct": 2.0, "total": 2.0},
-        "reused": {"views": 1.0}, "cell": dict(job.labels), "attempt": time.time(),
+        "reused": {"views": 1.0}, "cell": dict(job.labels), "attempt": time.time(), "not_measured": {},
+        "instax3d": "0", "device": "cpu", "machine": {"threads": 1, "platform": "here", "versions": {"torch": "2"}},
     }  # fmt: skip
     temporary = folder.with_name("." + folder.name)
     temporary.mkdir(exist_ok=True)
@@ -182,7 +183,7 @@ def dying(job):
 
 def test_each_cell_is_computed_once_and_its_shared_stages_too(grid_file, tmp_path):
     grid = read_grid(grid_file)
-    plan, store = make_plan(grid), Store(tmp_path / "out")
+    plan, store = make_plan(grid), FolderStore(tmp_path / "out")
     tallies = []
     with LocalEngine(2, function=simulated) as engine:
         run_plan(grid, plan, store, engine, on_change=lambda tally, cell, outcome: tallies.append(tally))
@@ -193,15 +194,15 @@ def test_each_cell_is_computed_once_and_its_shared_stages_too(grid_file, tmp_pat
     assert tallies[0].left is None
     assert tallies[-1].left == 0
     results = collect(plan, store)
-    assert len(results) == 24 * 5  # psnr, Gaussians, and seconds of views, of construction, and in all
-    write_results(results, store.folder)
+    assert len(results.rows) == 24 * 5  # psnr, Gaussians, and seconds of views, of construction, and in all
+    results.write(store)
     again = pd.read_parquet(store.folder / "results.parquet")
     pd.testing.assert_frame_equal(again, pd.read_csv(store.folder / "results.csv", dtype=dict.fromkeys(plan.axes, str)))
 
 
 def test_a_dead_worker_costs_its_cell_alone(grid_file, tmp_path):
     grid = read_grid(grid_file)
-    plan, store = make_plan(grid), Store(tmp_path / "out")
+    plan, store = make_plan(grid), FolderStore(tmp_path / "out")
     with LocalEngine(2, function=dying) as engine:
         tally = run_plan(grid, plan, store, engine)
     assert (tally.done, tally.failed) == (12, 12)
@@ -219,13 +220,13 @@ from instax3d.benchmark.engine import LocalEngine
 from instax3d.benchmark.grid import Subject, read_grid
 from instax3d.benchmark.plan import Cell, make_plan
 from instax3d.benchmark.run import run_plan
-from instax3d.benchmark.store import Store
+from instax3d.benchmark.store import FolderStore
 from test_benchmark import simulated
 
 if __name__ == "__main__":
     grid = read_grid(Path(sys.argv[1]))
     with LocalEngine(2, function=simulated) as engine:
-        run_plan(grid, make_plan(grid), Store(Path(sys.argv[2])), engine)
+        run_plan(grid, make_plan(grid), FolderStore(Path(sys.argv[2])), engine)
 """
 
 
@@ -234,7 +235,7 @@ def test_a_benchmark_that_was_killed_twice_goes_on(grid_file, tmp_path):
     script.write_text(RUN)
     command = [sys.executable, str(script), str(grid_file), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    plan, store = plan_of(grid_file), Store(out)
+    plan, store = plan_of(grid_file), FolderStore(out)
     finished: dict[str, float] = {}
     for enough in (5, 14):
         with subprocess.Popen(command, env=environment, start_new_session=True) as process:
@@ -249,12 +250,12 @@ def test_a_benchmark_that_was_killed_twice_goes_on(grid_file, tmp_path):
     subprocess.run(command, env=environment, check=True)
     assert store.done() == {cell.id for cell in plan.cells}
     assert {cell: store.manifest(cell)["attempt"] for cell in finished} == finished
-    whole = Store(tmp_path / "whole")
+    whole = FolderStore(tmp_path / "whole")
     grid = read_grid(grid_file)
     with LocalEngine(2, function=simulated) as engine:
         run_plan(grid, plan, whole, engine)
-    assert to_markdown(make_table(collect(plan, store), plan.axes)) == to_markdown(
-        make_table(collect(plan, whole), plan.axes)
+    assert to_markdown(make_table(collect(plan, store).rows, plan.axes)) == to_markdown(
+        make_table(collect(plan, whole).rows, plan.axes)
     )
 
 
@@ -326,6 +327,6 @@ def test_jobs_are_plain_values(grid_file, tmp_path):
             super().submit(job)
 
     with Recorder(1, function=simulated) as engine:
-        run_plan(grid, make_plan(grid), Store(tmp_path / "out"), engine)
+        run_plan(grid, make_plan(grid), FolderStore(tmp_path / "out"), engine)
     for job in seen:
         assert json.loads(json.dumps(dataclasses.asdict(job)))["id"] == job.id

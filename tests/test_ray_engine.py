@@ -10,7 +10,7 @@ import pytest
 from instax3d.benchmark.grid import read_grid
 from instax3d.benchmark.plan import make_plan
 from instax3d.benchmark.run import run_plan
-from instax3d.benchmark.store import Store
+from instax3d.benchmark.store import FolderStore
 from instax3d.benchmark.work import Outcome
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_a_killed_worker_costs_nothing(tmp_path, monkeypatch):
         "subjects: [anna.jpg]\nvary: {seed: [0, 1], training.iterations: [10, 20, 30], densifier: [absgs, none]}"
     )
     grid = read_grid(tmp_path / "grid.yaml")
-    plan, store = make_plan(grid), Store(tmp_path / "out")
+    plan, store = make_plan(grid), FolderStore(tmp_path / "out")
     with RayEngine(workers=2, function=killed_once) as engine:
         tally = run_plan(grid, plan, store, engine)
     assert (tally.done, tally.failed) == (12, 0), [store.failure(identity) for identity in store.failed()][:1]

@@ -1,8 +1,9 @@
 """A grid file: subjects, and what is varied over them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..config import Source, read_yaml, source_kind
 from ..errors import ConfigError
 
 _KEYS = ("extends", "subjects", "vary", "cells")
-_PLUGIN = "plugin"
+_PLUGIN, _LABEL = "plugin", "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,41 @@ class Grid:
     """The file that the grid extends, where it is no preset."""
 
 
-def read_grid(path: Path) -> Grid:
+def study_names() -> list[str]:
+    """Names of the grids that come with the package."""
+    found = (item.name for item in files("instax3d").joinpath("configs", "studies").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
+def find_grid(name: str) -> Path:
+    """What a user means by a grid: a file, else a study that comes with the package.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if Path(name).exists() or name not in study_names():
+        if not Path(name).is_file():
+            raise ConfigError(f"there is no grid file {name}, and no such study; studies: {', '.join(study_names())}")
+        return Path(name)
+    return Path(str(files("instax3d").joinpath("configs", "studies", f"{name}.yaml")))
+
+
+def read_grid(path: Path, *, subjects: Sequence[str] = (), preset: str | None = None) -> Grid:
     """Read a grid such as::
 
         extends: draft                     # a preset, or a config file beside this one
         subjects: [photos/*.jpg, scan]     # photos, captures, folders of photos, patterns
         vary:
-          densifier: [absgs, {plugin: mcmc, cap_max: 60000}]
+          densifier: [absgs, {plugin: mcmc, max_gaussians: 60000}]
+          representation: [triangles, {plugin: free, means_rate: 3.0e-4, label: free}]
           training.iterations: [300, 600]
           seed: [0, 1, 2]
         cells:                             # optional: these alone, instead of all combinations
           - {densifier: absgs}             # what is not named takes each of its values
+
+    Args:
+        subjects: paths and patterns instead of the file's, from the current folder.
+        preset: instead of what the file extends.
 
     Raises:
         ConfigError: it cannot be read, has unknown keys, names no subject, or a subject is not there.
@@ -82,18 +107,24 @@ def read_grid(path: Path) -> Grid:
     if unknown:
         raise ConfigError(f"{path}: no such key: {', '.join(unknown)}; there are: {', '.join(_KEYS)}")
     axes = tuple(_axis(path, key, values) for key, values in _mapping(path, "vary", doc.get("vary") or {}).items())
-    preset, config = _base(path, doc.get("extends"))
-    wanted = doc.get("subjects")
-    patterns = [wanted] if isinstance(wanted, str) else wanted
-    if not isinstance(patterns, list) or not patterns:
-        raise ConfigError(f"{path}: subjects must list photos or captures, as in subjects: [photos/*.jpg]")
+    base, config = (preset, None) if preset else _base(path, doc.get("extends"))
     return Grid(
-        subjects=find_subjects([str(pattern) for pattern in patterns], path.parent),
+        subjects=find_subjects(subjects, Path()) if subjects else _own_subjects(path, doc.get("subjects")),
         axes=axes,
         chosen=_chosen(path, axes, doc.get("cells")),
-        preset=preset,
+        preset=base,
         config=config,
     )
+
+
+def _own_subjects(path: Path, wanted: Any) -> tuple[Subject, ...]:
+    patterns = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(patterns, list) or not patterns:
+        raise ConfigError(
+            f"{path} lists no subjects; name photos or captures after it on the command line, or in the file, "
+            "as in subjects: [photos/*.jpg]"
+        )
+    return find_subjects([str(pattern) for pattern in patterns], path.parent)
 
 
 def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
@@ -126,9 +157,9 @@ def _value(key: str, value: Any) -> Value:
     if not isinstance(value, dict):
         text = _text(value)
         return Value(text, (f"{key}={text}",))
-    options = [(name, _text(inner)) for name, inner in value.items() if name != _PLUGIN]
+    options = [(name, _text(inner)) for name, inner in value.items() if name not in (_PLUGIN, _LABEL)]
     named = [str(value[_PLUGIN])] if _PLUGIN in value else []
-    label = ", ".join([*named, *(f"{name} {text}" for name, text in options)])
+    label = str(value.get(_LABEL) or ", ".join([*named, *(f"{name} {text}" for name, text in options)]))
     return Value(label, (*(f"{key}={name}" for name in named), *(f"{key}.{name}={text}" for name, text in options)))
 
 
@@ -169,7 +200,7 @@ def find_subjects(patterns: Iterable[str], folder: Path) -> tuple[Subject, ...]:
             paths.update(dict.fromkeys(_photos(path) if _is_plain_folder(path) else [path]))
     labels = _labels(list(paths))
     return tuple(
-        Subject(path, label, source_kind(path), _digest(path)) for path, label in zip(paths, labels, strict=True)
+        Subject(path, label, source_kind(path), digest_of(path)) for path, label in zip(paths, labels, strict=True)
     )
 
 
@@ -200,10 +231,12 @@ def _labels(paths: list[Path]) -> list[str]:
     ]
 
 
-def _digest(path: Path) -> str:
-    total = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        total.update(file.relative_to(path).as_posix().encode() + b"\0")
+def digest_of(path: Path) -> str:
+    """Of the contents of a file or folder; of a capture's ``transforms*.json`` also of what lies beside it."""
+    capture_file = path.suffix == ".json"
+    total = hashlib.sha256(path.name.encode() if capture_file else b"")
+    root = path.parent if capture_file else path
+    for file in sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [path]:
+        total.update(file.relative_to(root).as_posix().encode() + b"\0")
         total.update(hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()[:32]

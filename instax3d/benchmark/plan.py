@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from ..assets.usage import check_assets
 from ..config import SLOTS, RunConfig, Source, check_capabilities, read_config
-from ..errors import ConfigError, IncompatiblePipelineError
+from ..errors import AssetError, ConfigError, IncompatiblePipelineError
 from ..plugin import Kind
 from .grid import Grid, Subject
 
@@ -63,8 +64,12 @@ class _Piece:
     gpu: bool = False
 
 
-def make_plan(grid: Grid) -> Plan:
+def make_plan(grid: Grid, *, assets_here: bool = True) -> Plan:
     """Resolve the configuration of every cell.
+
+    Args:
+        assets_here: whether combinations whose files (weights, head models) are not on this machine are left out;
+            otherwise their cells find out where they are run.
 
     A section of the configuration is read once for each combination of the axes that concern it, so that the cost of
     a cell does not grow with the configuration.
@@ -73,7 +78,7 @@ def make_plan(grid: Grid) -> Plan:
         ConfigError: a value of an axis is wrong in every combination, such as a misspelt plugin.
     """
     kinds = sorted({subject.kind for subject in grid.subjects})
-    tables = {kind: _Sections(grid, kind) for kind in kinds}
+    tables = {kind: _Sections(grid, kind, assets_here) for kind in kinds}
     cells: dict[str, Cell] = {}
     skipped: list[Skipped] = []
     duplicates = 0
@@ -116,8 +121,8 @@ def _combinations(grid: Grid) -> Iterator[tuple[int, ...]]:
 class _Sections:
     """The sections of the configuration for one kind of subject, by the axes that concern each."""
 
-    def __init__(self, grid: Grid, kind: Source) -> None:
-        self._grid, self._kind = grid, kind
+    def __init__(self, grid: Grid, kind: Source, assets_here: bool) -> None:
+        self._grid, self._kind, self._assets_here = grid, kind, assets_here
         self._base = self._read(())
         document = self._base.to_dict()
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
@@ -188,9 +193,12 @@ class _Sections:
         named = dict(zip(self._tables, pieces, strict=True))
         configs = {name: piece.config for name, piece in named.items() if piece.config is not None}
         choices = {kind: configs[name].choices[kind] for name, kind in SLOTS.items()}
+        config = replace(self._base, choices=choices, device=configs["device"].device)
         try:
-            check_capabilities(replace(self._base, choices=choices, device=configs["device"].device), source=self._kind)
-        except IncompatiblePipelineError as error:
+            check_capabilities(config, source=self._kind)
+            if self._assets_here:
+                check_assets(config)
+        except (IncompatiblePipelineError, AssetError) as error:
             return str(error)
         return ""
 

@@ -1,42 +1,29 @@
 """``report.html``: one file with the tables, plots and turntables of a benchmark. Opens without a network."""
 
-import html
 import io
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, PackageLoader
 
 from ..figures import known_figures
+from ..page import as_svg, fill
 from ..pictures import file_as_jpeg_url
 from ..plugin import Figure
 from .pareto import front
 from .plan import Plan
-from .results import CELL, FIGURE, SUBJECT, VALUE
+from .results import CELL, FIGURE, SUBJECT, Results
 from .store import Store
 from .tables import SEED, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHEET_WIDTH = 900
 """Pixels of a turntable in the report."""
 _COST = "seconds_total"
 
 
-def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", table: Table, title: str) -> None:
-    """Write the report.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    from ..files import write_text
-
-    template = Environment(loader=PackageLoader("instax3d"), autoescape=True).get_template("benchmark.html.j2")
+def make_report(plan: Plan, store: Store, results: Results, table: Table, title: str) -> str:
+    """The page."""
     failed = store.failed()
-    text = template.render(
+    rows = results.rows
+    return fill(
+        "benchmark.html.j2",
         title=title,
         table=table,
         rows=list(zip(table.rows, table.counts, table.entries, strict=True)),
@@ -44,24 +31,16 @@ def write_report(path: Path, plan: Plan, store: Store, results: "pd.DataFrame", 
         groups=_turntables(plan, store, {*table.settings, SEED}),
         skipped=_reasons(plan),
         failed=[store.failure(cell.id) for cell in plan.cells if cell.id in failed],
-        machines=sorted({_machine(store.manifest(cell)) for cell in results[CELL].unique()}),
-        figures=[figure for figure in known_figures() if (results[FIGURE] == figure.name).any()],
-        subjects=sorted(results[SUBJECT].unique()),
-        measured=len(results[[CELL, VALUE]].groupby(CELL)),
+        machines=results.machines,
+        missing=results.missing,
+        figures=[figure for figure in known_figures() if (rows[FIGURE] == figure.name).any()],
+        subjects=sorted(rows[SUBJECT].unique()),
+        measured=rows[CELL].nunique(),
     )
-    write_text(path, text)
 
 
 def _is_quality(figure: Figure) -> bool:
     return figure.better is not None and not figure.name.startswith("seconds")
-
-
-def _machine(manifest: dict[str, Any]) -> str:
-    machine = manifest["machine"]
-    return (
-        f"instax3d {manifest['instax3d']} on {manifest['device']}, {machine['threads']} threads a cell, "
-        f"{machine['platform']}, torch {machine['versions']['torch']}"
-    )
 
 
 def _reasons(plan: Plan) -> list[tuple[str, int]]:
@@ -76,12 +55,12 @@ def _turntables(plan: Plan, store: Store, named: set[str]) -> list[tuple[str, li
     done = store.done()
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for cell in plan.cells:
-        sheet = store.cell(cell.id) / "turntable.png"
-        if cell.id in done and sheet.is_file():
+        sheet = store.sheet(cell.id) if cell.id in done else None
+        if sheet is not None:
             label = ", ".join(
                 f"{axis} {value}" for axis, value in zip(plan.axes, cell.labels, strict=True) if axis in named
             )
-            found[cell.subject.label].append((label, file_as_jpeg_url(sheet, widest=_SHEET_WIDTH)))
+            found[cell.subject.label].append((label, file_as_jpeg_url(io.BytesIO(sheet), widest=_SHEET_WIDTH)))
     return list(found.items())
 
 
@@ -109,25 +88,8 @@ def _plot(table: Table, figure: Figure) -> str:
     axes.margins(x=0.2)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    data = io.StringIO()
-    canvas.savefig(data, format="svg", metadata={"Date": None})
-    svg = data.getvalue()
-    label = html.escape(f"{figure.name} against seconds")
-    return svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return as_svg(canvas, f"{figure.name} against seconds")
 
 
 _NAMED = 24
 """With more points than this their names would cover each other."""
-
-
-def summary_lines(table: Table) -> Sequence[str]:
-    """Best combination of each figure, one line each, for the terminal."""
-    lines = []
-    for column, figure in enumerate(table.figures):
-        best = [", ".join(row) for row, entries in zip(table.rows, table.entries) if (e := entries[column]) and e.best]
-        if best:
-            value = next(e.mean for entries in table.entries if (e := entries[column]) and e.best)
-            lines.append(
-                f"{figure.name}: {value:.{figure.decimals}f} {figure.unit}".rstrip() + f" with {'; '.join(best)}"
-            )
-    return lines

@@ -1,11 +1,10 @@
 """The results of a benchmark as tidy rows: one a cell and figure."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PortraitError
-from ..files import atomic
 from .plan import Plan
 from .store import Store
 
@@ -13,6 +12,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIGURE, VALUE, SUBJECT, CELL = "figure", "value", "subject", "cell"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the finished cells of a benchmark tell."""
+
+    rows: "pd.DataFrame"
+    """Columns cell, subject, one for each axis, figure, value."""
+    machines: tuple[str, ...]
+    """What they were computed with and on."""
+    missing: Mapping[str, str]
+    """Metrics that were not measured, to the reason."""
+
+    def write(self, store: Store) -> None:
+        """``results.parquet`` and ``results.csv``.
+
+        Raises:
+            PortraitError: they cannot be written.
+        """
+        data = io.BytesIO()
+        self.rows.to_parquet(data, index=False)
+        store.write("results.parquet", data.getvalue())
+        store.write("results.csv", self.rows.to_csv(index=False).encode())
 
 
 def figures_of(manifest: Mapping[str, Any]) -> dict[str, float]:
@@ -29,33 +51,29 @@ def figures_of(manifest: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def collect(plan: Plan, store: Store) -> "pd.DataFrame":
-    """All finished cells of the plan: columns cell, subject, one for each axis, figure, value."""
+def collect(plan: Plan, store: Store) -> Results:
+    """What the finished cells of the plan tell; each manifest is read once."""
     import pandas as pd
 
     done = store.done()
+    rows: list[tuple[Any, ...]] = []
+    machines: set[str] = set()
+    missing: dict[str, str] = {}
+    for cell in plan.cells:
+        if cell.id not in done:
+            continue
+        manifest = store.manifest(cell.id)
+        machines.add(_machine(manifest))
+        missing |= manifest["not_measured"]
+        for name, value in figures_of(manifest).items():
+            rows.append((cell.id, cell.subject.label, *cell.labels, name, float(value)))
+    frame = pd.DataFrame(rows, columns=[CELL, SUBJECT, *plan.axes, FIGURE, VALUE])
+    return Results(frame, tuple(sorted(machines)), missing)
 
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for cell in plan.cells:
-            if cell.id in done:
-                for name, value in figures_of(store.manifest(cell.id)).items():
-                    yield cell.id, cell.subject.label, *cell.labels, name, float(value)
 
-    return pd.DataFrame(rows(), columns=[CELL, SUBJECT, *plan.axes, FIGURE, VALUE])
-
-
-def write_results(results: "pd.DataFrame", folder: Path) -> list[Path]:
-    """``results.parquet`` and ``results.csv``.
-
-    Raises:
-        PortraitError: the folder cannot be written.
-    """
-    paths = [folder / "results.parquet", folder / "results.csv"]
-    try:
-        with atomic(paths[0]) as temporary:
-            results.to_parquet(temporary, index=False)
-        with atomic(paths[1]) as temporary:
-            results.to_csv(temporary, index=False)
-    except OSError as error:
-        raise PortraitError(f"cannot write to {folder}: {error.strerror or error}") from error
-    return paths
+def _machine(manifest: Mapping[str, Any]) -> str:
+    machine = manifest["machine"]
+    return (
+        f"instax3d {manifest['instax3d']} on {manifest['device']}, {machine['threads']} threads a cell, "
+        f"{machine['platform']}, torch {machine['versions']['torch']}"
+    )

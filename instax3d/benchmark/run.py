@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .engine import Engine
-from .grid import Grid
+from .grid import Grid, digest_of
 from .plan import Cell, Plan
 from .schedule import Schedule
 from .store import Store
@@ -27,10 +27,14 @@ class Tally:
     """Cells that this run computed."""
 
     @property
+    def ended(self) -> int:
+        """Cells of which nothing more is to be expected."""
+        return self.done + self.failed + self.skipped
+
+    @property
     def left(self) -> float | None:
         """Seconds that the rest will take, if it goes on like this; None before the first cell."""
-        rest = self.total - self.done - self.failed - self.skipped
-        return self.seconds / self.computed * rest if self.computed else None
+        return self.seconds / self.computed * (self.total - self.ended) if self.computed else None
 
 
 def run_plan(
@@ -55,6 +59,8 @@ def run_plan(
             store.forget_failure(identity)
         failed = set()
     wanted = {cell.id: cell for cell in plan.cells}
+    sources = {subject: store.source(subject.path, subject.digest) for subject in {cell.subject for cell in plan.cells}}
+    config = None if grid.config is None else store.source(grid.config, digest_of(grid.config))
     schedule = Schedule(cell for cell in plan.cells if cell.id not in done | failed)
     since = time.perf_counter()
     counts = {"done": len(done & wanted.keys()), "failed": len(failed & wanted.keys()), "skipped": 0}
@@ -70,7 +76,20 @@ def run_plan(
         # One job more than workers, so that none waits for this process.
         while schedule and running <= engine.workers:
             cell, share = schedule.next(share_first=schedule.ready < engine.workers)
-            engine.submit(_job(grid, plan, store, cell, share))
+            engine.submit(
+                Job(
+                    id=cell.shared if share else cell.id,
+                    source=sources[cell.subject],
+                    overrides=cell.overrides,
+                    preset=grid.preset,
+                    config=config,
+                    output=None if share else store.cell(cell.id),
+                    mark=None if share else store.mark(cell.id),
+                    stages=store.stages,
+                    once=True,
+                    labels={"subject": cell.subject.label, **dict(zip(plan.axes, cell.labels, strict=True))},
+                )
+            )
             running += 1
         for job, outcome in engine.ended():
             running -= 1
@@ -92,17 +111,3 @@ def run_plan(
             counts[outcome.status] += 1
             on_change(tally(), cell, outcome)
     return tally()
-
-
-def _job(grid: Grid, plan: Plan, store: Store, cell: Cell, share: bool) -> Job:
-    return Job(
-        id=cell.shared if share else cell.id,
-        source=str(cell.subject.path.absolute()),
-        overrides=cell.overrides,
-        preset=grid.preset,
-        config=None if grid.config is None else str(grid.config.absolute()),
-        output=None if share else str(store.cell(cell.id).absolute()),
-        stages=str(store.stages.absolute()),
-        once=True,
-        labels={"subject": cell.subject.label, **dict(zip(plan.axes, cell.labels, strict=True))},
-    )

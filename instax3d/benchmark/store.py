@@ -1,80 +1,177 @@
-"""The folder of a benchmark: one result folder a cell, a record for each that failed. What is there is done."""
+"""Where a benchmark's results lie: one result folder a cell, a record for each that failed. What is there is done."""
 
+import abc
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import PortraitError
-from ..files import write_text
+from ..files import atomic
 from ..manifest import MANIFEST
+from ..remote import is_url
 
 _CELLS, _FAILED, _STAGES = "cells", "failed", "stages"
+_SHEET = "turntable.png"
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Paths of a benchmark's results. Several processes may write to it: each result appears in one step."""
+def open_store(place: str | Path) -> "Store":
+    """The results at a path, or at a URL that fsspec knows, such as ``s3://bucket/study``.
 
-    folder: Path
+    Raises:
+        ConfigError: the URL's protocol is unknown, or its package is not installed.
+    """
+    if not is_url(str(place)):
+        return FolderStore(Path(place))
+    from .object_store import ObjectStore
 
+    return ObjectStore(str(place))
+
+
+class Store(abc.ABC):
+    """Results that several processes and machines may write to: each result is there wholly or not at all."""
+
+    finished: str
+    """The folder in which finished cells are found by name."""
+
+    @abc.abstractmethod
+    def place(self, name: str = "") -> str:
+        """Of something in the store, as a worker anywhere can read it: an absolute path, or a URL."""
+
+    @abc.abstractmethod
     def create(self) -> None:
-        """Make the folder.
+        """Make it.
 
         Raises:
             PortraitError: it cannot be made, or holds something else.
         """
-        known = {_CELLS, _FAILED, _STAGES}
-        try:
-            if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _CELLS).is_dir():
-                raise PortraitError(f"{self.folder} exists and holds no benchmark; choose another folder with -o")
-            for name in known:
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PortraitError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+
+    @abc.abstractmethod
+    def names(self, folder: str) -> set[str]:
+        """What lies in a folder, without temporary things; nothing where the folder is absent."""
+
+    @abc.abstractmethod
+    def read(self, name: str) -> bytes:
+        """A file's contents.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+
+    @abc.abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file in one step.
+
+        Raises:
+            PortraitError: it cannot be written.
+        """
+
+    @abc.abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+    @abc.abstractmethod
+    def source(self, path: Path, digest: str) -> str:
+        """A photo, capture or config file of this machine as a worker anywhere can read it.
+
+        Args:
+            digest: of its contents.
+        """
+
+    def cell(self, identity: str) -> str:
+        """The result folder of a cell."""
+        return self.place(f"{_CELLS}/{identity}")
+
+    def mark(self, identity: str) -> str | None:
+        """What a worker has to write when a cell is complete; None where results appear in one step."""
+        return None
 
     @property
-    def stages(self) -> Path:
+    def stages(self) -> str:
         """The stage cache that all cells share."""
-        return self.folder / _STAGES
-
-    def cell(self, identity: str) -> Path:
-        """The result folder of a cell."""
-        return self.folder / _CELLS / identity
+        return self.place(_STAGES)
 
     def done(self) -> set[str]:
         """Cells whose result is there."""
-        return _names(self.folder / _CELLS)
+        return self.names(self.finished)
 
     def failed(self) -> set[str]:
         """Cells that failed."""
-        return {name.removesuffix(".json") for name in _names(self.folder / _FAILED) if name.endswith(".json")}
+        return {name.removesuffix(".json") for name in self.names(_FAILED) if name.endswith(".json")}
 
     def fail(self, identity: str, record: Mapping[str, Any]) -> None:
         """Keep why a cell failed."""
-        write_text(self.folder / _FAILED / f"{identity}.json", json.dumps(dict(record), indent=2) + "\n")
+        self.write(_failure(identity), (json.dumps(dict(record), indent=2) + "\n").encode())
 
     def failure(self, identity: str) -> dict[str, Any]:
         """What `fail` kept."""
-        record: dict[str, Any] = json.loads((self.folder / _FAILED / f"{identity}.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(self.read(_failure(identity)))
         return record
 
     def forget_failure(self, identity: str) -> None:
         """Let a failed cell be tried again."""
-        (self.folder / _FAILED / f"{identity}.json").unlink(missing_ok=True)
+        self.remove(_failure(identity))
 
     def manifest(self, identity: str) -> dict[str, Any]:
         """The ``run.json`` of a finished cell."""
-        found: dict[str, Any] = json.loads((self.cell(identity) / MANIFEST).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(self.read(f"{_CELLS}/{identity}/{MANIFEST}"))
         return found
 
+    def sheet(self, identity: str) -> bytes | None:
+        """The PNG of a finished cell's turntable."""
+        try:
+            return self.read(f"{_CELLS}/{identity}/{_SHEET}")
+        except FileNotFoundError:
+            return None
 
-def _names(folder: Path) -> set[str]:
-    """Names in a folder, without the temporary ones that begin with a point."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.name.startswith(".")}
-    except FileNotFoundError:
-        return set()
+
+def _failure(identity: str) -> str:
+    return f"{_FAILED}/{identity}.json"
+
+
+class FolderStore(Store):
+    """A folder; on a cluster, one that all machines share."""
+
+    finished = _CELLS
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, name: str = "") -> str:
+        return str((self.folder / name).absolute())
+
+    def create(self) -> None:
+        try:
+            if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _CELLS).is_dir():
+                raise PortraitError(f"{self.folder} exists and holds no benchmark; choose another folder with -o")
+            for name in (_CELLS, _FAILED, _STAGES):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def names(self, folder: str) -> set[str]:
+        try:
+            with os.scandir(self.folder / folder) as entries:
+                return {entry.name for entry in entries if not entry.name.startswith(".")}
+        except FileNotFoundError:
+            return set()
+
+    def read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        try:
+            with atomic(self.folder / name) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    def source(self, path: Path, digest: str) -> str:
+        return str(path.absolute())
+
+    def _refusal(self, error: OSError) -> PortraitError:
+        return PortraitError(f"cannot write to {self.folder}: {error.strerror or error}")

@@ -1,21 +1,26 @@
 """What a worker does: one portrait, or the stages that several share. Imports torch when it is called, not before."""
 
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import IncompatiblePipelineError, Instax3DError
+
+if TYPE_CHECKING:
+    from ..cache import StageCache
+    from ..portrait import Portrait
 
 Status = Literal["done", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Plain values that a worker anywhere can act on."""
+    """Plain values that a worker anywhere can act on. Its places are paths, or URLs that fsspec knows."""
 
     id: str
     """Of the cell; of the shared stages for `share`."""
@@ -24,10 +29,12 @@ class Job:
     preset: str | None
     config: str | None
     output: str | None
-    """The result folder. None: only make the views and the fitted head that several cells need, and leave them in the
-    stage cache."""
+    """The result folder, a path or a URL. None: only make the views and the fitted head that several cells need, and
+    leave them in the stage cache."""
+    mark: str | None = None
+    """What to write when the result is complete, where it does not appear in one step."""
     stages: str | None = None
-    """Folder of a stage cache without a limit; None is the user's own cache."""
+    """Folder of a stage cache without a limit, or a URL; None is the user's own cache."""
     once: bool = False
     """Whether a result that is there already is left as it is."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -69,28 +76,60 @@ def perform(job: Job) -> Outcome:
 
 
 def _make(job: Job) -> None:
-    from ..cache import StageCache
     from ..config import load_config, source_kind
     from ..pipeline import create, fit, warm_up
+    from ..remote import fetched
 
-    if job.once and job.output is not None and Path(job.output).is_dir():
+    if job.once and _is_there(job):
         return  # another machine was faster
-    file = None if job.config is None else Path(job.config)
-    source = source_kind(Path(job.source))
-    config = load_config(preset=job.preset, path=file, overrides=job.overrides, source=source)
+    path = fetched(job.source)
+    file = None if job.config is None else fetched(job.config)
+    config = load_config(preset=job.preset, path=file, overrides=job.overrides, source=source_kind(path))
     warm_up(config)  # so that the seconds of stages are without compilation
-    cache = StageCache() if job.stages is None else StageCache(Path(job.stages), limit=_UNLIMITED)
+    cache = _cache(job.stages)
     if job.output is None:
-        fit(job.source, config, cache=cache)
+        fit(path, config, cache=cache)
         return
-    portrait = create(job.source, config=config, cache=cache, resume="if any")
+    portrait = create(path, config=config, cache=cache, resume="if any")
     if job.labels:
         portrait.manifest["cell"] = {"id": job.id, **job.labels}
-    portrait.save(job.output)
+    _deliver(portrait, job.output, job.mark)
+
+
+def _is_there(job: Job) -> bool:
+    from ..remote import open_url
+
+    if job.mark is not None:
+        files, path = open_url(job.mark)
+        return bool(files.exists(path))
+    return job.output is not None and Path(job.output).is_dir()
+
+
+def _cache(place: str | None) -> "StageCache":
+    from ..cache import StageCache
+    from ..remote import is_url
+    from .remote_stages import RemoteStages
+
+    if place is None:
+        return StageCache()
+    return RemoteStages(place) if is_url(place) else StageCache(Path(place), limit=_UNLIMITED)
 
 
 _UNLIMITED = 2**62
 """Nothing that a cell of this benchmark still needs may be forgotten."""
+
+
+def _deliver(portrait: "Portrait", output: str, mark: str | None) -> None:
+    from ..remote import is_url, upload
+
+    if not is_url(output):
+        portrait.save(output)
+        return
+    with tempfile.TemporaryDirectory(prefix="instax3d-") as work:
+        upload(portrait.save(Path(work) / "portrait"), output)
+        if mark is not None:
+            (done := Path(work) / "mark").touch()
+            upload(done, mark)
 
 
 def use_threads(count: int) -> None:

@@ -1,0 +1,28 @@
+"""A stage cache that machines share through an object store."""
+
+
+from ..artefacts import Artefact
+from ..cache import StageCache
+from ..remote import download, upload
+
+
+class RemoteStages(StageCache):
+    """The user's own cache on this machine, and behind it the results of other machines at a URL.
+
+    What is unfinished stays on the machine: a construction whose machine is lost starts anew.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def load(self, stage: str, key: str) -> Artefact | None:
+        path = self.path(stage, key)
+        if not path.is_file():
+            download(f"{self._url}/{path.name}", path)
+        return super().load(stage, key)
+
+    def store(self, stage: str, key: str, artefact: Artefact) -> None:
+        super().store(stage, key, artefact)
+        path = self.path(stage, key)
+        upload(path, f"{self._url}/{path.name}")

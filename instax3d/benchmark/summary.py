@@ -1,0 +1,44 @@
+"""All that is written when a benchmark has ended: tidy results, tables, the report."""
+
+from .plan import Plan
+from .report import make_report
+from .results import collect
+from .store import Store
+from .tables import Table, differences_to_markdown, make_table, to_latex, to_markdown
+
+
+def write_summary(plan: Plan, store: Store, title: str) -> Table | None:
+    """Write ``results.parquet``, ``results.csv``, ``table.md``, ``table.tex`` and ``report.html``.
+
+    Returns:
+        The table; None, and nothing is written, where no cell is finished.
+
+    Raises:
+        PortraitError: they cannot be written.
+    """
+    results = collect(plan, store)
+    if results.rows.empty:
+        return None
+    results.write(store)
+    table = make_table(results.rows, plan.axes)
+    text = f"# {title}\n\n{to_markdown(table)}"
+    if len(table.rows) > 1:
+        text += f"\nDifferences from the first row, in pairs, with 95 % intervals:\n\n{differences_to_markdown(table)}"
+    text += "".join(f"\n- {name}: not measured: {reason}\n" for name, reason in results.missing.items())
+    store.write("table.md", text.encode())
+    store.write("table.tex", to_latex(table).encode())
+    store.write("report.html", make_report(plan, store, results, table, title).encode())
+    return table
+
+
+def best_lines(table: Table) -> list[str]:
+    """The best combination of each figure, one line each, for the terminal."""
+    lines = []
+    for column, figure in enumerate(table.figures):
+        best = [", ".join(row) for row, entries in zip(table.rows, table.entries) if (e := entries[column]) and e.best]
+        if best:
+            value = next(e.mean for entries in table.entries if (e := entries[column]) and e.best)
+            lines.append(
+                f"{figure.name}: {value:.{figure.decimals}f} {figure.unit}".rstrip() + f" with {'; '.join(best)}"
+            )
+    return lines

@@ -1,0 +1,87 @@
+"""How far a benchmark is: a bar on a terminal, a line a cell elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..benchmark.plan import Cell
+    from ..benchmark.run import Tally
+    from ..benchmark.work import Outcome
+
+
+class GridDisplay:
+    """Told of each cell; a context manager, since a bar has to be taken down.
+
+    On a terminal the bar shows how many are done, how many failed, and about when the rest will be.
+    """
+
+    def __init__(self) -> None:
+        self._bar = _Bar() if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "GridDisplay":
+        if self._bar:
+            self._bar.show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.take_down()
+
+    def __call__(self, tally: "Tally", cell: "Cell | None", outcome: "Outcome | None") -> None:
+        """As `instax3d.benchmark.run.run_plan` tells."""
+        if self._bar:
+            self._bar.update(tally)
+        if cell is None or outcome is None:
+            return
+        name = ", ".join([cell.subject.label, *cell.labels])
+        told = f"{outcome.seconds:.0f} s" if outcome.status == "done" else f"{outcome.status}: {outcome.error}"
+        if self._bar:
+            self._bar.say(f"{name}: {told}")
+        else:
+            left = "" if tally.left is None else f", about {duration(tally.left)} left"
+            click.echo(f"{tally.ended}/{tally.total}  {name}: {told}{left}", err=True)
+
+
+class _Bar:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            SpinnerColumn(),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=40),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def show(self) -> None:
+        self._progress.start()
+
+    def take_down(self) -> None:
+        self._progress.stop()
+
+    def update(self, tally: "Tally") -> None:
+        parts = [] if tally.left is None else [f"about {duration(tally.left)} left"]
+        if tally.failed:
+            parts.append(f"{tally.failed} failed")
+        self._progress.update(
+            self._task, total=tally.total, completed=tally.ended, description=", ".join(parts), refresh=True
+        )
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """Such as ``2 h 5 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
