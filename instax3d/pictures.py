@@ -3,7 +3,6 @@
 import base64
 import io
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,7 +16,7 @@ def as_jpeg_url(pixels: UInt8[np.ndarray, "h w 3"], *, widest: int = 1100) -> st
     return _url(Image.fromarray(pixels), widest)
 
 
-def file_as_jpeg_url(file: Path | BinaryIO, *, widest: int = 1100) -> str:
+def file_as_jpeg_url(file: Path | io.BytesIO, *, widest: int = 1100) -> str:
     """A picture file as a data URL, reduced to ``widest`` pixels.
 
     Raises:

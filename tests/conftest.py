@@ -79,3 +79,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo that comes with a package."""
+    from PIL import Image
+    from skimage.data import astronaut
+
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small portrait of that photo, made by the command line; not to be changed."""
+    from small_portrait import SMALL
+
+    from instax3d.cli import main
+
+    folder = tmp_path_factory.mktemp("out") / "small"
+    assert main(["create", str(photo), "-o", str(folder), "--preset", "draft", *SMALL]) == 0
+    return folder

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from instax3d.benchmark.tables import differences_to_markdown, make_table, to_la
 from instax3d.benchmark.work import Outcome
 from instax3d.cli import main
 from instax3d.errors import ConfigError, PortraitError
+from instax3d.remote import is_url, upload
 
 GRID = """
 extends: draft
@@ -173,6 +175,24 @@ def simulated(job):
     (temporary / "run.json").write_text(json.dumps(manifest))
     temporary.rename(folder)
     return Outcome("done", 0.05)
+
+
+def simulated_anywhere(job):
+    """The same, for any kind of place."""
+    if job.share:
+        return Outcome("done", 0.0)
+    draw = random.Random(job.id)
+    manifest = {
+        "metrics": {"psnr_views": 30 + draw.random()}, "gaussians": 1000, "seconds": {"total": 2.0}, "reused": {},
+        "not_measured": {}, "instax3d": "0", "device": "cpu",
+        "machine": {"threads": 1, "platform": "here", "versions": {"torch": "2"}},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "run.json").write_text(json.dumps(manifest))
+        upload(Path(work), job.output if is_url(job.output) else Path(job.output).as_uri())
+        if job.mark is not None:
+            upload(Path(work) / "run.json", job.mark)
+    return Outcome("done", 0.0)
 
 
 def dying(job):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage.data import astronaut
+from small_portrait import SMALL
 
 import instax3d
 from instax3d.cameras import read_transforms
@@ -27,34 +27,11 @@ from instax3d.progress import PlainLines
 from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
 from instax3d.training import PortraitModule, train
 
-SMALL = [
-    "view_generator.views=11",
-    "view_generator.size=256",
-    "training.iterations=60",
-    "representation.points_per_face=1",
-    "output.turntable_frames=6",
-    "output.sheet_views=4",
-]
-
 
 def on_white(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGBA"), np.float64) / 255
     return pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:]
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
-    Image.fromarray(astronaut()).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def made(photo: Path, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("out") / "small"
-    assert main(["create", str(photo), "-o", str(folder), "--preset", "draft", *SMALL]) == 0
-    return folder
 
 
 def test_the_result_folder_is_complete(made: Path):
