@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -314,16 +314,38 @@ def read_config(
     Raises:
         ConfigError: with all problems, one a line.
     """
-    layers = Layers()
-    named: list[tuple[dict[str, Any], str]] = []
+    return merge(read_documents(preset, path), overrides, source=source, plugins=plugins)
+
+
+Documents = Sequence[tuple[Mapping[str, Any], str]]
+"""What stands in config files, each with the file's name, the most basic first."""
+
+
+def read_documents(preset: str | None, path: Path | None) -> Documents:
+    """A preset and a file, with all that they extend.
+
+    Raises:
+        ConfigError: one is not there, or is no YAML mapping.
+    """
     own = _file_layers(path) if path is not None else []
-    if preset is not None or len(own) < 2:  # a file that extends nothing lies on the default preset
-        named += _file_layers(preset_path(preset or "standard"))
-    named += own
+    if preset is None and len(own) > 1:  # a file that extends nothing lies on the default preset
+        return own
+    return [*_file_layers(preset_path(preset or "standard")), *own]
+
+
+def merge(
+    documents: Documents, overrides: Iterable[str], *, source: Source | None = None, plugins: Registry | None = None
+) -> RunConfig:
+    """`read_config` of files that were read before.
+
+    Raises:
+        ConfigError: with all problems, one a line.
+    """
+    layers = Layers()
     problems: list[str] = []
-    for doc, origin in named:
-        alternatives = doc.pop(_WHEN, {})
-        layers.add(doc, origin)
+    for doc, origin in documents:
+        alternatives = doc.get(_WHEN, {})
+        layers.add({key: value for key, value in doc.items() if key != _WHEN}, origin)
         problems += _check_when(alternatives, origin)
         if source is not None and isinstance(alternatives, dict) and isinstance(alternatives.get(source), dict):
             layers.add(alternatives[source], f"{origin}, for a {source}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..assets.usage import check_assets
-from ..config import SLOTS, RunConfig, Source, check_capabilities, read_config
+from ..config import SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
 from ..errors import AssetError, ConfigError, IncompatiblePipelineError
 from ..plugin import Kind
 from .grid import Grid, Subject
@@ -123,6 +123,7 @@ class _Sections:
 
     def __init__(self, grid: Grid, kind: Source, assets_here: bool) -> None:
         self._grid, self._kind, self._assets_here = grid, kind, assets_here
+        self._documents = read_documents(grid.preset, grid.config)
         self._base = self._read(())
         document = self._base.to_dict()
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
@@ -137,7 +138,7 @@ class _Sections:
         self._before = [i for i, name in enumerate(self._tables) if name in before]
 
     def _read(self, overrides: tuple[str, ...]) -> RunConfig:
-        return read_config(preset=self._grid.preset, path=self._grid.config, overrides=overrides, source=self._kind)
+        return merge(self._documents, overrides, source=self._kind)
 
     def _table(self, name: str, axes: list[int]) -> Mapping[tuple[int, ...], _Piece]:
         values = [self._grid.axes[i].values for i in axes]
@@ -162,8 +163,9 @@ class _Sections:
         problems = []
         for name, table in self._tables.items():
             for place, axis in enumerate(self._axes[name]):
+                valid = {combination[place] for combination, piece in table.items() if piece.config is not None}
                 for i, value in enumerate(self._grid.axes[axis].values):
-                    if all(piece.config is None for combination, piece in table.items() if combination[place] == i):
+                    if i not in valid:
                         try:
                             self._read(value.overrides)
                         except ConfigError as error:

@@ -1,6 +1,5 @@
 """A stage cache that machines share through an object store."""
 
-
 from ..artefacts import Artefact
 from ..cache import StageCache
 from ..remote import download, upload

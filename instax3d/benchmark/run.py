@@ -61,7 +61,8 @@ def run_plan(
     wanted = {cell.id: cell for cell in plan.cells}
     sources = {subject: store.source(subject.path, subject.digest) for subject in {cell.subject for cell in plan.cells}}
     config = None if grid.config is None else store.source(grid.config, digest_of(grid.config))
-    schedule = Schedule(cell for cell in plan.cells if cell.id not in done | failed)
+    over = done | failed
+    schedule = Schedule(cell for cell in plan.cells if cell.id not in over)
     since = time.perf_counter()
     counts = {"done": len(done & wanted.keys()), "failed": len(failed & wanted.keys()), "skipped": 0}
     before = sum(counts.values())
