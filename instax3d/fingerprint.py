@@ -16,7 +16,8 @@ from .registry import Entry, registry
 from .types import Capture, Photo
 
 AROUND_THE_STAGES = (
-    "__main__.py", "benchmark", "cli", "configs", "templates", "testing", "evaluation.py", "figures.py", "fitfolder.py", "licences.py",
+    "__main__.py", "benchmark", "cli", "configs", "templates", "testing", "evaluation.py", "figures.py", "fitfolder.py",
+    "licences.py",
     "manifest.py", "overlays.py", "page.py", "pictures.py", "ply.py", "portrait.py", "progress.py", "remote.py",
     "report.py", "saved_views.py", "turntable.py",
 )  # fmt: skip

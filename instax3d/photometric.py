@@ -136,4 +136,15 @@ def psnr(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w
 
 def ssim(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views"]:
     """Structural similarity of each view, at most 1, for colours in [0, 1] (the image is clamped)."""
-    return _ssim_map(image.detach().clamp(0, 1), target.detach()).mean((1, 2, 3))
+    image, target = image.detach().clamp(0, 1), target.detach()
+    if image.device.type == "cpu":
+        return torch.tensor([_cpu_ssim(*pair) for pair in zip(image.float(), target.float(), strict=True)])
+    return _ssim_map(image, target).mean((1, 2, 3))
+
+
+def _cpu_ssim(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> float:
+    """By the loss's kernel, a tenth of torch's time."""
+    sums = np.empty((kernels.tasks(*image.shape), 2))
+    pixels, targets = (t.contiguous().numpy() for t in (image, target))
+    kernels.measure(pixels, targets, _NO_WEIGHTS, np.empty((3, 0, 0, 0), np.float32), sums)
+    return 1 - float(sums.sum(0)[1]) / image.numel()

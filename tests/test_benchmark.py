@@ -317,6 +317,19 @@ def test_a_subject_that_failed_somewhere_counts_nowhere_and_absent_figures_are_s
     assert "not measured" in to_markdown(table)
 
 
+def test_rows_without_a_subject_in_common_are_compared_among_themselves():
+    values = {
+        ("anna", "absgs", "0"): 30.0, ("anna", "none", "0"): 29.0,
+        ("scan", "mcmc", "0"): 39.0, ("scan", "gof", "0"): 40.0,
+    }  # fmt: skip
+    table = make_table(rows(values), ("densifier", "seed"))
+    entries = dict(zip((row[0] for row in table.rows), (entries[0] for entries in table.entries)))
+    assert [name for name, entry in entries.items() if entry.best] == ["absgs", "gof"]
+    assert entries["none"].difference[0] == -1.0
+    assert entries["gof"].difference[0] == 1.0
+    assert entries["mcmc"].difference is None
+
+
 def test_seconds_of_reused_stages_count():
     figures = figures_of(
         {"metrics": {}, "gaussians": 5, "seconds": {"save": 1.0, "total": 1.0}, "reused": {"views": 9.0}}

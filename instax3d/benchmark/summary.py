@@ -35,10 +35,12 @@ def best_lines(table: Table) -> list[str]:
     """The best combination of each figure, one line each, for the terminal."""
     lines = []
     for column, figure in enumerate(table.figures):
-        best = [", ".join(row) for row, entries in zip(table.rows, table.entries) if (e := entries[column]) and e.best]
-        if best:
-            value = next(e.mean for entries in table.entries if (e := entries[column]) and e.best)
-            lines.append(
-                f"{figure.name}: {value:.{figure.decimals}f} {figure.unit}".rstrip() + f" with {'; '.join(best)}"
-            )
+        best: dict[float, list[str]] = {}
+        for row, entries in zip(table.rows, table.entries, strict=True):
+            entry = entries[column]
+            if entry is not None and entry.best:
+                best.setdefault(entry.mean, []).append(", ".join(row))
+        for value, rows in best.items():
+            told = f"{value:,.{figure.decimals}f} {figure.unit}".rstrip()
+            lines.append(f"{figure.name}: {told} with {'; '.join(rows)}")
     return lines

@@ -1,7 +1,7 @@
 """Tables of a benchmark: means over subjects, spread over seeds, paired differences with confidence intervals."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +27,8 @@ class Entry:
     spread: float | None
     """Standard deviation over seeds, mean over subjects; None with one seed."""
     difference: tuple[float, float, float] | None = None
-    """From the first combination, in pairs of the same subject and seed: mean, and a 95 % interval (nan where there are
-    too few pairs)."""
+    """From the first combination with these subjects, in pairs of the same subject and seed: mean, and a 95 % interval
+    (nan where there are too few pairs)."""
     best: bool = False
 
 
@@ -51,7 +51,8 @@ def make_table(results: "pd.DataFrame", axes: Sequence[str]) -> Table:
     """Summarise tidy rows (`instax3d.benchmark.results.collect`).
 
     Only subjects for which a figure was measured under every combination count for it, so that all rows of a column
-    are means over the same subjects.
+    are means over the same subjects. Combinations that have no subject in common with others, such as view generators
+    for photos and for captures, are compared among themselves.
     """
     settings = tuple(axis for axis in axes if axis != SEED and results[axis].nunique() > 1)
     combinations = list(zip(*(results[axis] for axis in settings))) if settings else [()] * len(results)
@@ -73,19 +74,30 @@ def _column(
 ) -> list[Entry | None]:
     pair = [SUBJECT, SEED] if seeded else [SUBJECT]
     by_row = {row: part[part[_ROW] == row].set_index(pair)[VALUE] for row in rows}
-    measured = [row for row in rows if len(by_row[row])]
-    common = set.intersection(*(set(by_row[row].index.get_level_values(SUBJECT)) for row in measured))
-    first = by_row[measured[0]]
-    found: dict[Any, Entry] = {}
-    for row in measured:
-        values = by_row[row][by_row[row].index.get_level_values(SUBJECT).isin(common)]
-        if values.empty:
-            continue
-        grouped = values.groupby(level=SUBJECT)
-        spread = float(grouped.std().mean()) if seeded and grouped.size().min() > 1 else None
-        difference = None if row is measured[0] else _difference((values - first).dropna().to_numpy())
-        found[row] = Entry(float(grouped.mean().mean()), spread, difference)
-    return _with_best([found.get(row) for row in rows], figure)
+    subjects = {row: set(values.index.get_level_values(SUBJECT)) for row, values in by_row.items() if len(values)}
+    found: dict[tuple[str, ...], Entry] = {}
+    for group in _comparable(subjects):
+        common = set.intersection(*(subjects[row] for row in group))
+        entries = {}
+        for row in group if common else ():
+            values = by_row[row][by_row[row].index.get_level_values(SUBJECT).isin(common)]
+            grouped = values.groupby(level=SUBJECT)
+            spread = float(grouped.std().mean()) if seeded and grouped.size().min() > 1 else None
+            first = by_row[group[0]]
+            difference = None if row is group[0] else _difference((values - first).dropna().to_numpy())
+            entries[row] = Entry(float(grouped.mean().mean()), spread, difference)
+        found |= _with_best(entries, figure)
+    return [found.get(row) for row in rows]
+
+
+def _comparable(subjects: Mapping[tuple[str, ...], set[str]]) -> list[list[tuple[str, ...]]]:
+    """Rows in groups that share no subject with each other, as those for photos and those for captures may."""
+    groups: list[tuple[set[str], list[tuple[str, ...]]]] = []
+    for row, those in subjects.items():
+        touched = [group for group in groups if group[0] & those]
+        groups = [group for group in groups if not group[0] & those]
+        groups.append((those.union(*(g[0] for g in touched)), [*(r for g in touched for r in g[1]), row]))
+    return [rows for _, rows in groups]
 
 
 def _difference(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float, float] | None:
@@ -101,15 +113,12 @@ def _difference(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, fl
     return mean, float(interval.low), float(interval.high)
 
 
-def _with_best(entries: list[Entry | None], figure: Figure) -> list[Entry | None]:
-    means = [round(entry.mean, figure.decimals) for entry in entries if entry is not None]
-    if figure.better is None or len(set(means)) < 2:
+def _with_best(entries: dict[tuple[str, ...], Entry], figure: Figure) -> dict[tuple[str, ...], Entry]:
+    means = {row: round(entry.mean, figure.decimals) for row, entry in entries.items()}
+    if figure.better is None or len(set(means.values())) < 2:
         return entries
-    best = (max if figure.better == "higher" else min)(means)
-    return [
-        entry and Entry(entry.mean, entry.spread, entry.difference, round(entry.mean, figure.decimals) == best)
-        for entry in entries
-    ]
+    best = (max if figure.better == "higher" else min)(means.values())
+    return {row: replace(entry, best=means[row] == best) for row, entry in entries.items()}
 
 
 def _heads(table: Table) -> list[str]:

@@ -6,21 +6,16 @@ from pathlib import Path
 import click
 
 from ..assets.usage import check_assets
-from ..config import load_config, preset_names, source_kind
+from ..config import load_config, source_kind
 from ..manifest import check_output
 from ..progress import for_terminal
 from .interrupts import interruptible
 from .logs import logged_to
+from .options import run_options
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the result.")
-@click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset.")
-@click.option("--no-cache", is_flag=True, help="Run every stage, and keep no stage's result for later runs.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
+@run_options
 @click.option("--json", "as_json", is_flag=True, help="Print the figures (fit.json) to standard output.")
 def fit(
     source: Path,
