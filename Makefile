@@ -4,11 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: portrait test test-slow lint clean
+INSTAX3D_DATA ?= ../shared/data
+SUBJECTS ?= $(INSTAX3D_DATA)/head_scan $(addprefix $(INSTAX3D_DATA)/photos/,bald_man_front.png three_quarter_bangs.jpg woman_dark_hair_front.jpg)
+
+.PHONY: portrait study test test-slow lint clean
 
 portrait: $(INSTALLED)  ## make a portrait of a photo that comes with scikit-image
 	$(BIN)/python examples/astronaut_photo.py out/astronaut.png
 	$(BIN)/instax3d create out/astronaut.png -o out/astronaut
+
+study: $(INSTALLED)  ## combinations of the parts that need no download, on SUBJECTS; goes on where it was broken off
+	$(BIN)/instax3d benchmark default-combos $(SUBJECTS) -o out/default-combos
 
 test: $(INSTALLED)  ## the fast tests
 	$(BIN)/python -m pytest -m "not slow"
