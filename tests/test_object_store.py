@@ -1,19 +1,20 @@
 """A benchmark whose results, sources and stages lie at a URL. ``file://`` goes the same way as ``s3://`` does."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_portrait import SMALL
 
-from instax3d.benchmark.engine import LocalEngine
+from instax3d.benchmark.engine import Engine, LocalEngine
 from instax3d.benchmark.grid import read_grid
 from instax3d.benchmark.object_store import ObjectStore
 from instax3d.benchmark.plan import make_plan
 from instax3d.benchmark.run import run_plan
 from instax3d.benchmark.store import FolderStore, open_store
 from instax3d.benchmark.summary import write_summary
-from instax3d.cli import main
+from instax3d.benchmark.work import Job, Outcome, perform
 from instax3d.errors import ConfigError, PortraitError
 from instax3d.remote import fetched, upload
 
@@ -72,29 +73,51 @@ def test_records_of_failures_come_and_go(tmp_path: Path):
     assert store.sheet("a") is None
 
 
-def test_a_grid_at_a_url_is_computed_once_with_all_it_needs(photo: Path, tmp_path: Path, capfd):
-    options = "\n".join(f"  {key}: [{value}]" for key, value in (item.split("=") for item in SMALL[:-3]))
-    text = f"extends: draft\nsubjects: [{photo}]\nvary:\n{options}\n  training.iterations: [20, 40]\n"
-    text += "  output.turntable_frames: [2]\n"
-    (tmp_path / "grid.yaml").write_text(text)
-    place = (tmp_path / "there").as_uri()
-    command = ["benchmark", str(tmp_path / "grid.yaml"), "-o", place]
-    assert main(command) == 0, capfd.readouterr().err
-    store, plan = open_store(place), make_plan(read_grid(tmp_path / "grid.yaml"))
-    assert store.done() == {cell.id for cell in plan.cells}
-    assert len(store.done()) == 2
+class Here(Engine):
+    """Does jobs in this process, which has loaded everything already."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+
+    def ended(self) -> Iterator[tuple[Job, Outcome]]:
+        job = self._jobs.pop(0)
+        yield job, perform(job)
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def test_a_grid_at_a_url_is_computed_once_with_all_it_needs(made: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("INSTAX3D_CACHE", str(tmp_path / "cache"))  # a machine that knows nothing yet
+    options = "".join(f"  {key}: [{value}]\n" for key, value in (item.split("=") for item in SMALL[:-3]))
+    text = f"extends: draft\nsubjects: [{made / 'views'}]\nvary:\n{options}  training.iterations: [20, 40]\n"
+    text = text.replace("  view_generator.views: [11]\n  view_generator.size: [256]\n", "")
+    (tmp_path / "grid.yaml").write_text(text + "  output.turntable_frames: [2]\n")
+    grid = read_grid(tmp_path / "grid.yaml")
+    plan, store = make_plan(grid), open_store((tmp_path / "there").as_uri())
+
+    def run() -> None:
+        tally = run_plan(grid, plan, store, Here())
+        assert (tally.total, tally.done) == (2, 2), [store.failure(cell) for cell in store.failed()]
+        assert store.done() == {cell.id for cell in plan.cells}
+
+    run()
     files = {file.name for file in (tmp_path / "there" / "stages").iterdir()}
-    assert {name.partition("-")[0] for name in files} == {"views", "prior", "construct"}
-    assert len(files) == 1 + 1 + 2
-    assert "report.html" in capfd.readouterr().out
+    assert sorted(name.partition("-")[0] for name in files) == ["construct", "construct", "prior", "views"]
+    write_summary(plan, store, "study")
     assert (tmp_path / "there" / "report.html").stat().st_size > 10_000
 
-    # A cell whose upload was broken off is not there, and is made again; the other one is left alone.
+    # A cell whose upload was broken off is not there, and is made again, by a machine that knows nothing; the other
+    # one is left alone.
+    monkeypatch.setenv("INSTAX3D_CACHE", str(tmp_path / "another"))
     lost, kept = plan.cells
     before = store.read(f"cells/{kept.id}/run.json")
     store.remove(f"finished/{lost.id}")
-    assert main(command) == 0
-    assert store.done() == {cell.id for cell in plan.cells}
+    run()
     assert store.read(f"cells/{kept.id}/run.json") == before
     again = json.loads(store.read(f"cells/{lost.id}/run.json"))
     assert set(again["reused"]) == {"views", "prior", "construct"}
