@@ -279,6 +279,16 @@ def test_a_benchmark_that_was_killed_twice_goes_on(grid_file, tmp_path):
     )
 
 
+def test_after_ctrl_c_it_says_how_to_go_on(grid_file, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("instax3d.benchmark.run.run_plan", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(["benchmark", str(grid_file), "-o", str(tmp_path / "out")])
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 def rows(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:
     return pd.DataFrame(
         [("-".join(key), *key, "psnr_views", value) for key, value in values.items()],

@@ -10,6 +10,7 @@ from ..benchmark.plan import Plan, make_plan
 from ..benchmark.store import Store, open_store
 from ..config import preset_names
 from .grid_display import GridDisplay
+from .interrupts import goes_on
 
 if TYPE_CHECKING:
     from ..benchmark.engine import Engine
@@ -56,8 +57,13 @@ def benchmark(
     from ..benchmark.run import run_plan
     from ..benchmark.summary import best_lines, write_summary
 
-    with _engine(engine, address, workers, gpu=any(cell.gpu for cell in plan.cells)) as chosen, GridDisplay() as shown:
-        tally = run_plan(read, plan, store, chosen, retry_failed=retry_failed, on_change=shown)
+    gpu = any(cell.gpu for cell in plan.cells)
+    with (
+        goes_on("the same command goes on"),
+        _engine(engine, address, workers, gpu=gpu) as used,
+        GridDisplay() as shown,
+    ):
+        tally = run_plan(read, plan, store, used, retry_failed=retry_failed, on_change=shown)
     table = write_summary(plan, store, file.stem)
     if table is None:
         click.echo("no cell is finished, so there is no table", err=True)

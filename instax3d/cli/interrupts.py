@@ -1,6 +1,7 @@
 """Ctrl-C that is never lost."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -72,3 +73,13 @@ def interruptible(display: Progress) -> Iterator[Progress]:
     finally:
         signal.signal(signal.SIGINT, before)
         display.close()
+
+
+@contextmanager
+def goes_on(how: str) -> Iterator[None]:
+    """After Ctrl-C, say that what is finished stays, and how the rest is done; exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted; what is finished stays, and {how}", file=sys.stderr)
+        sys.exit(130)

@@ -10,6 +10,7 @@ from ..benchmark.grid import find_subjects
 from ..benchmark.work import Job
 from ..config import load_config
 from ..manifest import check_output
+from .interrupts import goes_on
 
 
 def create_many(
@@ -33,7 +34,8 @@ def create_many(
     for folder in folders.values():
         check_output(folder)
     failed = ended = 0
-    with LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
+    again = "the photos that are missing can be named again"
+    with goes_on(again), LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
         for subject in subjects:
             engine.submit(
                 Job(
