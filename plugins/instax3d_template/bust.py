@@ -206,8 +206,10 @@ def _measured_sides(
     drop: Float[ndarray, "rows"],
     generic: Float[ndarray, "rows"],
 ) -> tuple[list[Float[ndarray, "rows"]], int]:
-    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere; and the
-    first row with clothes beside the neck, at the latest that at the height of the chin."""
+    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere.
+
+    And the first row with clothes beside the neck, at the latest that at the height of the chin.
+    """
     first = int(np.searchsorted(drop, 0))
     seen = [_seen_side(head, outline, sign * axes[0], axes[1], origin, drop) for sign in (1.0, -1.0)]
     neck = 1 - smoothstep(drop, *_NECK_ENDS)

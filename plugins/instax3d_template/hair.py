@@ -25,8 +25,6 @@ from .volume import Grid, kept_vertices, relax, smoothstep, without_specks
 _CELL = 0.004
 _SMOOTHED_AWAY = 0.003
 """What smoothing takes off the hair, metres."""
-_TAKEN_BACK = 0.002
-"""Of that, as much as hair may stand out of the outline before it is smoothed, metres."""
 _JOINED = 0.012
 """Width over which hanging hair passes into what lies on the back, metres."""
 _NAPE_SLOPE = 0.35
@@ -141,8 +139,9 @@ class _Front:
 
 
 def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
-    """A usual hairline, moved forward to where the photo shows hair on temples and cheeks, and to where it must begin for
-    what stands out beside them."""
+    """A usual hairline, moved forward to where the photo shows hair on temples and cheeks or such hair beside them that
+    it must begin there.
+    """
     ears = head.vertices[head.regions["ears"]]
     ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[19, 1])
     top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[8, 1])
@@ -208,7 +207,7 @@ def _carve(
     # below the chin the photo tells what hangs, not what stands off the head
     on_head = smoothstep(points[:, 1] - head.landmarks[8, 1], 0.0, 0.03)
     field = field + on_head * _lift(field, outline, at, ahead)
-    within = sample(outline.person, at) + _TAKEN_BACK
+    within = sample(outline.person, at)
     field = np.minimum(field, within)
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     in_front_of = sample(np.asarray(blocked), at)
