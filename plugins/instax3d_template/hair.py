@@ -39,6 +39,8 @@ _MOST_LIFT = 0.02
 """Metres; what lacks more is not the head's hair."""
 _EDGE, _ROUND_EDGE = 0.003, 0.03
 """Thickness of the hair at its front edge, and the square of what it gains over a metre behind it, metres."""
+_TURNED = 8.0
+"""Degrees from which on a turned face may hide where the hair beside it begins."""
 _RIDGE = 0.009
 """Hair is lifted where it lacks at most about so much more than at the nearest place on the line of sight, metres."""
 
@@ -172,14 +174,16 @@ def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
 
 
 def _beside(head: Head, outline: Outline) -> tuple[Bool[ndarray, "n"], Float[ndarray, "n"]]:
-    """Vertices out of the photo's sight over which it shows hair that stands out beside the head, and the world z at
-    which the hair's front edge must lie for hair over that vertex to be so thick.
+    """Vertices on the hidden side of a turned face over which the photo shows hair that stands out beside the head, and
+    the world z at which the hair's front edge must lie for hair over that vertex to be so thick.
     """
     thick = -standing_out(head, outline, np.zeros(len(head.vertices)))
-    over = head.camera.project(head.vertices + 0.6 * thick[:, None] * head.normals)
+    over, tip = (head.camera.project(head.vertices + (share * thick)[:, None] * head.normals) for share in (0.6, 1.0))
     hair = sample((outline.part == HAIR).astype(np.float32), over) > 0.5
+    hair &= sample(outline.beyond, tip) == 0  # the photo's edge is not the hair's
+    hair &= (abs(head.camera.azimuth) > _TURNED) & (head.vertices[:, 0] * head.camera.azimuth < 0)
     hidden = head.camera.facing(head.vertices, head.normals) < 0.2
-    beside = head.skin & ~head.regions["ears"] & hair & hidden & (thick > _EDGE)
+    beside = head.skin & ~(head.regions["ears"] | head.regions["neck"]) & hair & hidden & (thick > _EDGE)
     least = thick + 2 * _SMOOTHED_AWAY - _EDGE  # smoothing takes from its front and from its side
     return beside, head.vertices[:, 2] + np.maximum(least, 0) ** 2 / _ROUND_EDGE
 
