@@ -35,6 +35,8 @@ _JAW = (0.005, 0.03)
 """Drops below the chin between which the jaw's outline gives way to the body's, metres."""
 _NECK_ENDS = (0.04, 0.07)
 """Drops between which the neck ends, metres."""
+_SHOULDER = 0.015
+"""Height over which a shoulder rounds off below the photo, metres."""
 _COLLAR_SLOPE = 0.35
 """Above the chin, clothes are higher behind than in front: metres per metre."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, metres.
@@ -127,9 +129,17 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     ahead = np.where(drop < 0, np.maximum(ahead + drop / _COLLAR_SLOPE, 0.004), ahead)
     sides, first = _measured_sides(head, outline, axes, origin, drop, generic)
     to_left, to_right = (side * margin for side in sides)
-    wider = np.maximum(1, (to_left + to_right) / 2 / generic) ** 0.7  # a wide collar is deep as well
-    # nobody gets thinner below the shoulders
-    to_front, to_back = (np.maximum.accumulate(depth * margin * wider) for depth in (ahead, behind))
+    half = (to_left + to_right) / 2
+    wider = np.maximum(1, half / generic) ** 0.7  # a wide collar is deep as well
+    # raised shoulders are no deeper than those of that width
+    collar = 1 - smoothstep(drop, *_TAKEOVER)
+
+    def deep(depth: ndarray, table: ndarray) -> ndarray:
+        raised = np.minimum(depth * wider, np.maximum(depth, np.interp(half, _HALF_WIDTH, table)))
+        # nobody gets thinner below the shoulders
+        return np.maximum.accumulate(margin * (collar * depth * wider + (1 - collar) * raised))
+
+    to_front, to_back = deep(ahead, _FRONT), deep(behind, _BACK)
     return Bust(axes, origin, *(rows[first:] for rows in (drop, to_left, to_right, to_front, to_back)))
 
 
@@ -232,9 +242,13 @@ def _measured_sides(
         side = side * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
         side = np.maximum.accumulate(ndimage.median_filter(side, 5))
         shown = np.flatnonzero(own.known | other.known)
-        if len(shown):  # below what is seen the generic shoulder goes on from the width reached
-            start = drop - drop[shown[-1]] + np.interp(side[shown[-1]], generic, drop)
-            side = np.where(drop > drop[shown[-1]], np.maximum(side, np.interp(start, drop, generic)), side)
+        if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
+            last = shown[-1]
+            below = np.maximum(drop - drop[last], 0)
+            slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
+            going = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
+            usual = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
+            side = np.where(below > 0, np.maximum(side, np.maximum(going, usual)), side)
         sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
     return sides, first
 
@@ -253,8 +267,11 @@ def mesh_bust(
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
     spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.024, 0.0])
-    spare = 0.001 + spare * (1 - smoothstep(np.hypot(*(points - bust.origin)[:, [0, 2]].T), 0.07, 0.09))
-    field = np.minimum(field, sample(outline.person, head.camera.project(points)) + spare)
+    at = head.camera.project(points)
+    apart = smoothstep(np.hypot(*(points - bust.origin)[:, [0, 2]].T), 0.07, 0.09)
+    # little is known of the outline beyond the photo
+    spare = 0.001 + np.maximum(spare * (1 - apart), 0.03 * smoothstep(sample(outline.beyond, at), 0.0, 0.01))
+    field = np.minimum(field, sample(outline.person, at) + spare)
     field = np.minimum(field, points[:, 1] - (bust.origin[1] - DEPTH_BELOW_CHIN))
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.8)
     relaxed, normals = relax(vertices, faces, 4)
