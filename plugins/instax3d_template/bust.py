@@ -29,7 +29,7 @@ _PARTED, _WIDEST_MOUTH = 0.005, 0.04
 _TILT, _CLOTHED_TILT = 0.03, 0.07
 """Metres by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
-_ABOVE_CHIN = 0.024
+_ABOVE_CHIN = 0.04
 """Clothes may stand so far above the height of the chin beside the neck, metres."""
 _JAW = (0.005, 0.03)
 """Drops below the chin between which the jaw's outline gives way to the body's, metres."""
@@ -233,10 +233,12 @@ def _measured_sides(
         most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
         # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
         leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
-        side = np.where(own.known, reach, np.where(other.known, leaning, reach))
+        # clothes beside the neck reach at least as far as the photo shows them
+        told = own.known | own.clothed & (drop < _NECK_ENDS[0])
+        side = np.where(told, reach, np.where(other.known, leaning, reach))
         side = np.clip(side, 0.5 * generic, most)
         # at the height of the chin the neck is the head's own, unless clothes stand beside it
-        collar = np.logical_and.accumulate((own.known & own.clothed | (drop > _JAW[1]))[::-1])[::-1]
+        collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
         first = min(first, int(collar.argmax()))
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
         side = side * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
