@@ -39,7 +39,7 @@ _MOST_LIFT = 0.02
 """Metres; what lacks more is not the head's hair."""
 _EDGE, _ROUND_EDGE = 0.003, 0.03
 """Thickness of the hair at its front edge, and the square of what it gains over a metre behind it, metres."""
-_TURNED = 8.0
+_TURNED = 12.0
 """Degrees from which on a turned face may hide where the hair beside it begins."""
 _RIDGE = 0.009
 """Hair is lifted where it lacks at most about so much more than at the nearest place on the line of sight, metres."""
