@@ -125,7 +125,94 @@ def test_an_open_mouth_does_not_lower_the_shoulders(head):
     assert opened.left[row] > closed.left[row] + 0.01
 
 
+def bust_in_photo(head: Head, outline: Outline) -> np.ndarray:
+    vertices, faces, _ = mesh_bust(head, fit_bust(head, outline), outline)
+    return head.camera.rasterise(vertices, faces).mask
+
+
+@pytest.fixture(scope="module")
+def dressed(head):
+    """A shirt with a collar that stands off the neck on one side, above the chin, and that side's shoulder raised."""
+    alpha, labels = labelled(head)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    aside, below = (x - SIZE / 2) * pixel, (y - chin) * pixel
+    collar = ~head.raster.mask & (aside > 0) & (aside < 0.1) & (below > -0.012)
+    shoulder = (aside > 0) & (aside < 0.17) & (below > 0.012 + 0.2 * aside)
+    clothes = collar | shoulder & (labels.part != SKIN)
+    part = np.where(clothes, CLOTH, labels.part).astype(np.uint8)
+    return np.maximum(alpha, clothes), replace(labels, part=part), clothes & (below < 0.08)
+
+
+def test_collars_and_raised_shoulders_are_part_of_the_bust(head, dressed):
+    alpha, labels, clothes = dressed
+    outline = make_outline(head, alpha, labels, np.ones((SIZE, SIZE), bool))
+    shown = bust_in_photo(head, outline) | head.raster.mask
+    assert shown[clothes].mean() > 0.93
+    other = np.arange(SIZE)[None, :] < SIZE / 2
+    above = np.arange(SIZE)[:, None] < row_of(head, head.landmarks[8, 1])
+    assert not (bust_in_photo(head, outline) & other & above & ~dilate(head.raster.mask, 1)).any()
+    beyond = shown & (outline.person < -0.004) & (np.arange(SIZE) > SIZE / 2 + 0.09 / head.metres_per_pixel)
+    assert not beyond.any(), "it does not stand out of the outline"
+
+
+def test_shoulders_are_no_deeper_for_being_raised(head, dressed):
+    alpha, labels, _ = dressed
+    usual = fit_bust(head, outline_of(head))
+    raised = fit_bust(head, make_outline(head, alpha, labels, np.ones((SIZE, SIZE), bool)))
+    at = [np.interp(0.05, bust.drop, bust.left) for bust in (usual, raised)]
+    assert at[1] > at[0] + 0.03
+    for side in ("front", "back"):
+        deep = [np.interp(0.06, bust.drop, getattr(bust, side)) for bust in (usual, raised)]
+        assert deep[1] < deep[0] + 0.02
+
+
+def test_an_arm_that_leaves_the_photo_is_no_shoulder(head):
+    alpha, labels = labelled(head)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    narrow = (np.abs(x - SIZE / 2) < 0.13 / pixel) | head.raster.mask
+    arm = (x < SIZE / 2 - 0.1 / pixel) & (y > chin + 0.055 / pixel)
+    valid = x > SIZE / 2 - 0.24 / pixel
+    part = np.where(arm & ~narrow, SKIN, labels.part * narrow).astype(np.uint8)
+    outline = make_outline(head, np.maximum(alpha * narrow, arm), replace(labels, part=part), valid)
+    bust = fit_bust(head, outline)
+    assert (bust.right < 1.25 * np.maximum(bust.left, 0.06)).all()
+
+
+def test_shoulders_go_on_round_and_whole_beyond_the_photo(head):
+    alpha, labels = labelled(head)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    valid = (np.abs(x - SIZE / 2) < 0.1 / pixel) & (y < chin + 0.06 / pixel)
+    outline = make_outline(head, alpha * valid, labels, valid)
+    bust = fit_bust(head, outline)
+    for reach in (bust.left, bust.right):
+        growth = np.diff(reach[bust.drop > 0.06])
+        assert growth.max() < 0.02
+        assert reach[-1] > 0.18
+    vertices, _, _ = mesh_bust(head, bust, outline)
+    low = vertices[np.abs(vertices[:, 1] - head.landmarks[8, 1] + 0.15) < 0.02]
+    assert np.ptp(low[:, 0]) > 0.34, "what lies beyond the photo's sides cuts nothing off"
+
+
 # --- hair
+
+
+def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
+    model = registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+    camera = orbit([-26.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
+    viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
+    turned = make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))
+    outline = outline_of(turned, hair=0.02, down_to=turned.landmarks[8, 1])
+    high, low = (row_of(turned, turned.landmarks[mark, 1]) for mark in (19, 33))
+    y, x = np.mgrid[:SIZE, :SIZE]
+    beside_cheek = (outline.part == HAIR) & ~turned.raster.mask & (x > SIZE / 2) & (y > high) & (y < low)
+    covered = hidden_ears(turned, outline)
+    body = turned.camera.rasterise(turned.vertices, turned.faces).depth
+    vertices, faces, _ = mesh_hair(turned, covered, fit_bust(turned, outline), outline, body)
+    shown = turned.camera.rasterise(vertices, faces).mask
+    assert shown[beside_cheek].mean() > 0.6
 
 
 def test_short_hair_leaves_face_and_ears_free(head):

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
@@ -12,7 +12,7 @@ from instax3d.mesh import unique_edges
 from instax3d.resample import sample
 
 from .head import Head
-from .labels import HAIR
+from .labels import CLOTH, HAIR
 from .outline import Outline
 from .volume import Grid, relax, smoothstep
 
@@ -26,8 +26,19 @@ _POWER = (2.2, 2.8)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
 """Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""
-_TILT = 0.03
-"""Metres by which one shoulder may be higher than the other, or both than usual."""
+_TILT, _CLOTHED_TILT = 0.03, 0.07
+"""Metres by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
+may have a collar that stands off."""
+_ABOVE_CHIN = 0.04
+"""Clothes may stand so far above the height of the chin beside the neck, metres."""
+_JAW = (0.005, 0.03)
+"""Drops below the chin between which the jaw's outline gives way to the body's, metres."""
+_NECK_ENDS = (0.04, 0.07)
+"""Drops between which the neck ends, metres."""
+_SHOULDER = 0.015
+"""Height over which a shoulder rounds off below the photo, metres."""
+_COLLAR_SLOPE = 0.35
+"""Above the chin, clothes are higher behind than in front: metres per metre."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, metres.
 # An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
@@ -95,7 +106,7 @@ def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
 def fit_bust(head: Head, outline: Outline) -> Bust:
     """Shape the generic bust to this head's neck and, side by side, to the outline of the photo."""
     chin = head.landmarks[8]
-    drop = np.arange(0.0, DEPTH_BELOW_CHIN + _ROW, _ROW)
+    drop = _ROW * np.arange(-round(_ABOVE_CHIN / _ROW), round(DEPTH_BELOW_CHIN / _ROW) + 1)
     neck_drops, necks = _neck_sections(head)
     left, right, front, back = necks.T
     middle = (front[0] + back[0]) / 2
@@ -115,12 +126,21 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     generic = blended((right - left) / 2, _HALF_WIDTH)
     ahead, behind = blended(front - middle, _FRONT), blended(middle - back, _BACK)
-    sides = _measured_sides(head, outline, axes, origin, drop, generic)
+    ahead = np.where(drop < 0, np.maximum(ahead + drop / _COLLAR_SLOPE, 0.004), ahead)
+    sides, first = _measured_sides(head, outline, axes, origin, drop, generic)
     to_left, to_right = (side * margin for side in sides)
-    wider = np.maximum(1, (to_left + to_right) / 2 / generic) ** 0.7  # a wide collar is deep as well
-    # nobody gets thinner below the shoulders
-    to_front, to_back = (np.maximum.accumulate(depth * margin * wider) for depth in (ahead, behind))
-    return Bust(axes, origin, drop, to_left, to_right, to_front, to_back)
+    half = (to_left + to_right) / 2
+    wider = np.maximum(1, half / generic) ** 0.7  # a wide collar is deep as well
+    # raised shoulders are no deeper than those of that width
+    collar = 1 - smoothstep(drop, *_TAKEOVER)
+
+    def deep(depth: ndarray, table: ndarray) -> ndarray:
+        raised = np.minimum(depth * wider, np.maximum(depth, np.interp(half, _HALF_WIDTH, table)))
+        # nobody gets thinner below the shoulders
+        return np.maximum.accumulate(margin * (collar * depth * wider + (1 - collar) * raised))
+
+    to_front, to_back = deep(ahead, _FRONT), deep(behind, _BACK)
+    return Bust(axes, origin, *(rows[first:] for rows in (drop, to_left, to_right, to_front, to_back)))
 
 
 def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:
@@ -143,6 +163,51 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
     return drops, found
 
 
+@dataclass(frozen=True)
+class _Side:
+    """What the photo shows of one side of the body, row by row."""
+
+    reach: Float[ndarray, "rows"]
+    """From the neck's middle to the person's outline, metres."""
+    known: Bool[ndarray, "rows"]
+    """Whether that is the body's own outline: within the photo, and not of hair."""
+    clothed: Bool[ndarray, "rows"]
+    """Whether clothes stand on it."""
+    least: Float[ndarray, "rows"]
+    """Reach of what is surely body, metres."""
+
+
+def _seen_side(
+    head: Head,
+    outline: Outline,
+    outwards: Float[ndarray, "3"],
+    up: Float[ndarray, "3"],
+    origin: Float[ndarray, "3"],
+    drop: Float[ndarray, "rows"],
+) -> _Side:
+    """Follow each row from the neck's middle outwards through the photo."""
+    across = np.arange(0, 0.34, 0.002)
+    grid = origin + across[None, :, None] * outwards - drop[:, None, None] * up
+    at = head.camera.project(grid.reshape(-1, 3))
+
+    def shows(where: ndarray) -> Bool[ndarray, "rows columns"]:
+        return np.asarray(sample(where.astype(np.float32), at).reshape(len(drop), -1) > 0.5)
+
+    inside = shows(outline.valid)
+    person = shows(outline.person > 0) & inside
+    hair, cloth = shows(outline.part == HAIR) & person, shows(outline.part == CLOTH)
+    last = np.where(person.any(1), person.shape[1] - 1 - person[:, ::-1].argmax(1), 0)
+    rows, within = np.arange(len(drop)), np.maximum(last - 3, 0)
+    cut = ~inside[rows, np.minimum(last + 3, person.shape[1] - 1)] | ~person.any(1)
+    body = person & ~hair
+    return _Side(
+        reach=across[last],
+        known=~cut & ~hair[rows, last] & ~hair[rows, within],
+        clothed=cloth[rows, within],
+        least=np.where(body.any(1), across[person.shape[1] - 1 - body[:, ::-1].argmax(1)], 0),
+    )
+
+
 def _measured_sides(
     head: Head,
     outline: Outline,
@@ -150,43 +215,44 @@ def _measured_sides(
     origin: Float[ndarray, "3"],
     drop: Float[ndarray, "rows"],
     generic: Float[ndarray, "rows"],
-) -> list[Float[ndarray, "rows"]]:
-    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere."""
-    across = np.arange(0, 0.34, 0.002)
-    measured = []
-    for sign in (1.0, -1.0):
-        grid = origin + sign * across[None, :, None] * axes[0] - drop[:, None, None] * axes[1]
-        at = head.camera.project(grid.reshape(-1, 3))
-        inside = sample(outline.valid.astype(np.float32), at).reshape(len(drop), -1) > 0.5
-        person = (sample(outline.person, at).reshape(len(drop), -1) > 0) & inside
-        hair = (sample((outline.part == HAIR).astype(np.float32), at).reshape(len(drop), -1) > 0.5) & person
-        last = np.where(person.any(1), person.shape[1] - 1 - person[:, ::-1].argmax(1), 0)
-        rows = np.arange(len(drop))
-        cut = ~inside[rows, np.minimum(last + 3, person.shape[1] - 1)] | ~person.any(1)
-        covered = hair[rows, last] | hair[rows, np.maximum(last - 3, 0)]
-        reach = across[last]
-        known = ~cut & ~covered
-        body = (person & ~hair).any(1)
-        least = np.where(body, across[person.shape[1] - 1 - (person & ~hair)[:, ::-1].argmax(1)], 0)
-        measured.append((np.where(known, reach, np.maximum(generic, least)), known))
+) -> tuple[list[Float[ndarray, "rows"]], int]:
+    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere.
+
+    And the first row with clothes beside the neck, at the latest that at the height of the chin.
+    """
+    first = int(np.searchsorted(drop, 0))
+    seen = [_seen_side(head, outline, sign * axes[0], axes[1], origin, drop) for sign in (1.0, -1.0)]
+    neck = 1 - smoothstep(drop, *_NECK_ENDS)
     sides = []
-    for (reach, known), (other, other_known) in zip(measured, measured[::-1], strict=True):
+    for own, other in zip(seen, seen[::-1], strict=True):
+        reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
+        facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
         # one shoulder may be higher than the other, but a raised hand or arm is none
-        opposite = np.maximum(np.where(other_known, other, 0), generic)
-        most = np.maximum(1.15 * np.interp(drop + _TILT, drop, opposite), generic + 0.02)
-        # a neck that leans to the hidden side has its usual width
-        leaning = np.where(other < generic, 2 * generic - other, (generic + other) / 2)
-        side = np.where(known, reach, np.where(other_known, leaning, reach))
+        opposite = np.maximum(np.where(other.known, facing, 0), generic)
+        tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
+        most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
+        # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
+        leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
+        # clothes beside the neck reach at least as far as the photo shows them
+        told = own.known | own.clothed & (drop < _NECK_ENDS[0])
+        side = np.where(told, reach, np.where(other.known, leaning, reach))
         side = np.clip(side, 0.5 * generic, most)
-        neck = smoothstep(drop, 0.005, 0.03)
-        side = side * neck + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - neck)
+        # at the height of the chin the neck is the head's own, unless clothes stand beside it
+        collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
+        first = min(first, int(collar.argmax()))
+        free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
+        side = side * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
         side = np.maximum.accumulate(ndimage.median_filter(side, 5))
-        seen = np.flatnonzero(known | other_known)
-        if len(seen):  # below what is seen the generic shoulder goes on from the width reached
-            start = drop - drop[seen[-1]] + np.interp(side[seen[-1]], generic, drop)
-            side = np.where(drop > drop[seen[-1]], np.maximum(side, np.interp(start, drop, generic)), side)
+        shown = np.flatnonzero(own.known | other.known)
+        if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
+            last = shown[-1]
+            below = np.maximum(drop - drop[last], 0)
+            slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
+            going = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
+            usual = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
+            side = np.where(below > 0, np.maximum(side, np.maximum(going, usual)), side)
         sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
-    return sides
+    return sides, first
 
 
 def mesh_bust(
@@ -195,14 +261,19 @@ def mesh_bust(
     """Closed surface of the bust inside the photo's outline: vertices, faces, normals."""
     sideways = max(bust.left.max(), bust.right.max())
     reach = np.array([sideways, DEPTH_BELOW_CHIN, max(bust.front.max(), bust.back.max())]) + 0.01
-    corners = reach * [[x, y, z] for x in (-1, 1) for y in (-1, 0) for z in (-1, 1)]
+    upwards = -bust.drop[0] / reach[1]
+    corners = reach * [[x, y, z] for x in (-1, 1) for y in (-1, upwards) for z in (-1, 1)]
     world = corners @ bust.axes + bust.origin
     grid = Grid.over(world.min(0), world.max(0), _CELL)
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
-    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.03, 0.006])
-    field = np.minimum(field, sample(outline.person, head.camera.project(points)) + spare)
+    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.024, 0.0])
+    at = head.camera.project(points)
+    apart = smoothstep(np.hypot(*(points - bust.origin)[:, [0, 2]].T), 0.07, 0.09)
+    # little is known of the outline beyond the photo
+    spare = 0.001 + np.maximum(spare * (1 - apart), 0.03 * smoothstep(sample(outline.beyond, at), 0.0, 0.01))
+    field = np.minimum(field, sample(outline.person, at) + spare)
     field = np.minimum(field, points[:, 1] - (bust.origin[1] - DEPTH_BELOW_CHIN))
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.8)
     relaxed, normals = relax(vertices, faces, 4)

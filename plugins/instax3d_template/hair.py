@@ -19,7 +19,7 @@ from .fall import SHEET, Fall, hanging, hanging_from_above, lying_behind, measur
 from .head import Head
 from .labels import HAIR
 from .outline import Outline
-from .thickness import ABSENT, BESIDE_FACE, THICKEST, hair_thickness, seen_skin
+from .thickness import ABSENT, BESIDE_FACE, THICKEST, hair_thickness, seen_skin, standing_out
 from .volume import Grid, kept_vertices, relax, smoothstep, without_specks
 
 _CELL = 0.004
@@ -37,6 +37,10 @@ _BIN = 6
 """Pixels of the squares in which lines of sight are gathered."""
 _MOST_LIFT = 0.02
 """Metres; what lacks more is not the head's hair."""
+_EDGE, _ROUND_EDGE = 0.003, 0.03
+"""Thickness of the hair at its front edge, and the square of what it gains over a metre behind it, metres."""
+_TURNED = 12.0
+"""Degrees from which on a turned face may hide where the hair beside it begins."""
 _RIDGE = 0.009
 """Hair is lifted where it lacks at most about so much more than at the nearest place on the line of sight, metres."""
 
@@ -137,7 +141,9 @@ class _Front:
 
 
 def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
-    """A usual hairline, moved forward to where the photo shows hair on temples and cheeks."""
+    """A usual hairline, moved forward to where the photo shows hair on temples and cheeks or such hair beside them that
+    it must begin there.
+    """
     ears = head.vertices[head.regions["ears"]]
     ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[19, 1])
     top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[8, 1])
@@ -151,20 +157,40 @@ def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
     inside = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel > BESIDE_FACE
     on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
     shown = on_hair & inside & seen_skin(head, outline, at, 0.1) & ~head.regions["ears"]
+    beside, begins = _beside(head, outline)
     row = np.clip(((head.vertices[:, 1] - heights[0]) / step).round().astype(int), 0, len(heights) - 1)
     sides = []
     for sign in (1, -1):
-        found = np.full(len(heights), -1.0)
+        found, least = np.full(len(heights), -1.0), np.full(len(heights), np.inf)
         here = shown & (head.vertices[:, 0] * sign > 0)
         np.maximum.at(found, row[here], head.vertices[here, 2])
+        here = beside & (head.vertices[:, 0] * sign > 0)
+        np.minimum.at(least, row[here], begins[here])
+        least = ndimage.minimum_filter1d(least, 3)
+        found = np.maximum(found, np.where(np.isfinite(least), least, -1.0))
         found = ndimage.median_filter(ndimage.maximum_filter1d(found, 3), 5)
         sides.append(ndimage.gaussian_filter1d(np.clip(found, usual, np.maximum(usual, most)), 2.0))
     return _Front(heights, *sides)
 
 
+def _beside(head: Head, outline: Outline) -> tuple[Bool[ndarray, "n"], Float[ndarray, "n"]]:
+    """Vertices on the hidden side of a turned face over which the photo shows hair that stands out beside the head, and
+    the world z at which the hair's front edge must lie for hair over that vertex to be so thick.
+    """
+    thick = -standing_out(head, outline, np.zeros(len(head.vertices)))
+    over, tip = (head.camera.project(head.vertices + (share * thick)[:, None] * head.normals) for share in (0.6, 1.0))
+    hair = sample((outline.part == HAIR).astype(np.float32), over) > 0.5
+    hair &= sample(outline.beyond, tip) == 0  # the photo's edge is not the hair's
+    hair &= (abs(head.camera.azimuth) > _TURNED) & (head.vertices[:, 0] * head.camera.azimuth < 0)
+    hidden = head.camera.facing(head.vertices, head.normals) < 0.2
+    beside = head.skin & ~(head.regions["ears"] | head.regions["neck"]) & hair & hidden & (thick > _EDGE)
+    least = thick + 2 * _SMOOTHED_AWAY - _EDGE  # smoothing takes from its front and from its side
+    return beside, head.vertices[:, 2] + np.maximum(least, 0) ** 2 / _ROUND_EDGE
+
+
 def _edge_thickness(room: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
     """Most that hair stands off the head so far behind its front edge, metres: a rounded edge."""
-    return np.where(room > 0, 0.003 + np.sqrt(0.03 * np.maximum(room, 0)), 0.003 + 0.6 * room)
+    return np.where(room > 0, _EDGE + np.sqrt(_ROUND_EDGE * np.maximum(room, 0)), _EDGE + 0.6 * room)
 
 
 def _carve(
@@ -185,7 +211,7 @@ def _carve(
     # below the chin the photo tells what hangs, not what stands off the head
     on_head = smoothstep(points[:, 1] - head.landmarks[8, 1], 0.0, 0.03)
     field = field + on_head * _lift(field, outline, at, ahead)
-    within = sample(outline.person, at) + _SMOOTHED_AWAY
+    within = sample(outline.person, at)
     field = np.minimum(field, within)
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     in_front_of = sample(np.asarray(blocked), at)

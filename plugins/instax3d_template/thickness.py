@@ -138,11 +138,11 @@ def hair_thickness(
         return np.asarray(np.where(hairy, np.maximum(solved, THINNEST), np.clip(solved, ABSENT, THICKEST)))
 
     thickness = solve()
-    contacts = _contacts(head, rim[scalp[rim] & (measured > 0) & ~cut], _excess(head, outline, thickness))
+    contacts = _contacts(head, rim[scalp[rim] & (measured > 0) & ~cut], standing_out(head, outline, thickness))
     tell(contacts, measured[np.searchsorted(rim, contacts)], 1.0)
     thickness = solve()
     for _ in range(_TRIMS):
-        excess = _excess(head, outline, thickness)
+        excess = standing_out(head, outline, thickness)
         over = scalp & (excess > _TOLERANCE)
         tell(over, (thickness - excess)[over], 1.0)
         thickness = solve()
@@ -156,7 +156,7 @@ def hair_thickness(
     return thickness, covered
 
 
-def _excess(head: Head, outline: Outline, thickness: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+def standing_out(head: Head, outline: Outline, thickness: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
     """How far hair of that thickness stands out of the person's outline over each vertex, metres along the normal."""
     at = head.camera.project(head.vertices + np.maximum(thickness, 0)[:, None] * head.normals)
     slope = np.stack(np.gradient(cv2.GaussianBlur(outline.person, (0, 0), 3))[::-1], 2)
