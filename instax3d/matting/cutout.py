@@ -20,6 +20,13 @@ _LAB_LEVELS = np.array([[2.0, 2.5, 2.5], [0, 128, 128]], np.float32)
 """Levels per unit of L*, a* and b*, and at zero, in what GrabCut gets: hue parts dark hair from a dark ground."""
 _STEP_AT_RIM = 20.0
 """What counts as the outline's contrast where the photo's edge cuts the person."""
+_NOT_HAIR, _GREENER, _TINT_COUNTS = 25.0, 0.1, 2
+"""What differs from the skin by so much (sum over L*a*b*) above the brows is hair; ground beside it shows by being
+greener than nearly all of it, by so much in log(R/G); the power with which such a share counts against a cut-out."""
+_FEW = 300
+"""Pixels of hair, or beside the head, that tell nothing."""
+_DARKEST = 0.008
+"""Linear light below which tints are noise."""
 _OUTWARDS, _INWARDS = 10, 5
 """Pixels about the outline in which the matte is soft: loose hair stands out further than skin shines through."""
 _HELD = 0.02
@@ -70,10 +77,31 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
 
 
 def _quality(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
-    """The better of two cut-outs has the sharper outline, and holds the head: contrast alone would drop its hair."""
+    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair), and what
+    it holds beside the head has the tint of hair."""
     above_chin = head & square.valid & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
     held = float(person[above_chin].mean()) if above_chin.any() else 1.0
-    return _outline_contrast(square, person) * held**10
+    tinted = 1 - _ground_beside(square, head, person)
+    return _outline_contrast(square, person) * held**10 * tinted**_TINT_COUNTS
+
+
+def _ground_beside(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
+    """Share of what a cut-out holds beside the head above the chin that has not the tint of the hair over the scalp.
+
+    Contrast does not part dark hair from a dark ground, but melanin takes more of the green light than of the red.
+    Where hair is hidden or not there, the skin above the brows is what the ground is compared with.
+    """
+    marks, rows = square.landmarks, np.arange(len(head))[:, None]
+    face = erode(polygon_mask(marks[17:], len(head)), 8)
+    over_scalp = head & square.valid & (rows < marks[17:27, 1].min())
+    beside = person & ~dilate(head, 3) & (rows < marks[8, 1])
+    if not face.any() or over_scalp.sum() < _FEW or beside.sum() < _FEW:
+        return 0.0
+    light = np.where(square.rgb < 0.04045, square.rgb / 12.92, ((square.rgb + 0.055) / 1.055) ** 2.4)
+    tint = cv2.GaussianBlur(np.log((light[..., 0] + _DARKEST) / (light[..., 1] + _DARKEST)), (0, 0), 1)
+    hair = over_scalp & (np.abs(square.lab - np.median(square.lab[face], 0)).sum(2) > _NOT_HAIR)
+    known = tint[hair if hair.sum() > _FEW else over_scalp]
+    return float((tint[beside] < np.percentile(known, 5) - _GREENER).mean())
 
 
 def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
