@@ -23,6 +23,11 @@ _STEP_AT_RIM = 20.0
 _NOT_HAIR, _GREENER, _TINT_COUNTS = 25.0, 0.1, 2
 """What differs from the skin by so much (sum over L*a*b*) above the brows is hair; ground beside it shows by being
 greener than nearly all of it, by so much in log(R/G); the power with which such a share counts against a cut-out."""
+_COLOURS, _ALIKE, _MUCH_NEARER = 8, 12.0, 0.5
+"""What has one of so many colours of the ground above, within so much in L*a*b*, and is so much nearer to it than to
+those of the person, is more likely ground beside the shoulders: they may lean."""
+_DIM = 25.0
+"""Lightness below which colours are too alike for that."""
 _FEW = 300
 """Pixels of hair, or beside the head, that tell nothing."""
 _DARKEST = 0.008
@@ -170,7 +175,27 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     seeds[far & ~core] = _BACKGROUND
     seeds[_white_ground(square)] = _BACKGROUND
     seeds[~square.valid] = _BACKGROUND
+    beside_body = (seeds == _PROBABLY_FOREGROUND) & (below > 0)
+    sure = [(seeds == kind) & square.valid for kind in (_BACKGROUND, _FOREGROUND)]
+    if all(kind.sum() > _FEW for kind in sure):
+        lab = square.lab
+        colours = lab[beside_body]
+        from_ground, from_person = (_from_colours(lab[kind], colours) for kind in sure)
+        alike = (from_ground < _ALIKE) & (from_ground < _MUCH_NEARER * from_person)
+        alike &= colours[:, 0] > _DIM
+        seeds[beside_body] = np.where(alike, _PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND)
     return seeds
+
+
+def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
+    """Distance in L*a*b* of colours to the nearest of a few that stand for the known ones."""
+    cv2.setRNGSeed(0)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    known = known[:: max(1, len(known) // 2000)].astype(np.float32)
+    centres = cv2.kmeans(known, _COLOURS, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
+    # |a - b|^2 = |a|^2 - 2 a b + |b|^2
+    squared = (colours**2).sum(1) + np.min((centres**2).sum(1)[:, None] - 2 * centres @ colours.T, axis=0)
+    return np.asarray(np.sqrt(np.maximum(squared, 0)))
 
 
 def _segment(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Bool[ndarray, "s s"]:

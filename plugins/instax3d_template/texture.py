@@ -244,8 +244,8 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 4"]:
 
 
 def _soft(mask: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
-    """1 where a mask is and three pixels beyond, with a soft edge."""
-    return cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((7, 7))), (0, 0), 1.5)
+    """1 where a mask is and a pixel beyond, with a soft edge."""
+    return cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((3, 3))), (0, 0), 1.0)
 
 
 def _dressed(square: WorkingSquare, labels: Labels, core: Bool[ndarray, "s s"]) -> bool:
