@@ -23,8 +23,8 @@ _STEP_AT_RIM = 20.0
 _NOT_HAIR, _GREENER, _TINT_COUNTS = 25.0, 0.1, 2
 """What differs from the skin by so much (sum over L*a*b*) above the brows is hair; ground beside it shows by being
 greener than nearly all of it, by so much in log(R/G); the power with which such a share counts against a cut-out."""
-_COLOURS, _ALIKE, _MUCH_NEARER = 8, 12.0, 0.5
-"""What has one of so many colours of the ground above, within so much in L*a*b*, and is so much nearer to it than to
+_COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
+"""What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
 those of the person, is more likely ground beside the shoulders: they may lean."""
 _DIM = 25.0
 """Lightness below which colours are too alike for that."""
@@ -181,7 +181,7 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
         lab = square.lab
         colours = lab[beside_body]
         from_ground, from_person = (_from_colours(lab[kind], colours) for kind in sure)
-        alike = (from_ground < _ALIKE) & (from_ground < _MUCH_NEARER * from_person)
+        alike = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person)
         alike &= colours[:, 0] > _DIM
         seeds[beside_body] = np.where(alike, _PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND)
     return seeds
