@@ -20,14 +20,19 @@ _LAB_LEVELS = np.array([[2.0, 2.5, 2.5], [0, 128, 128]], np.float32)
 """Levels per unit of L*, a* and b*, and at zero, in what GrabCut gets: hue parts dark hair from a dark ground."""
 _STEP_AT_RIM = 20.0
 """What counts as the outline's contrast where the photo's edge cuts the person."""
-_NOT_HAIR, _GREENER, _TINT_COUNTS = 25.0, 0.1, 2
+_NOT_HAIR, _GREENER, _REDDER, _TINT_COUNTS = 25.0, 0.1, 1.0, 2
 """What differs from the skin by so much (sum over L*a*b*) above the brows is hair; ground beside it shows by being
-greener than nearly all of it, by so much in log(R/G); the power with which such a share counts against a cut-out."""
+greener than nearly all of it, or redder (but ears are, too), by so much in log(R/G); the power with which such a share
+counts against a cut-out."""
 _COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
 """What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
 those of the person, is more likely ground beside the shoulders: they may lean."""
 _DIM = 25.0
 """Lightness below which colours are too alike for that."""
+_ABOUT = 0.98
+"""Share of the best quality from which on another is as good."""
+_FOREIGN_PIECE = 0.05
+"""Share of such a tint from which on a piece beside the head is ground."""
 _FEW = 300
 """Pixels of hair, or beside the head, that tell nothing."""
 _DARKEST = 0.008
@@ -77,36 +82,69 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
         return np.asarray(square.alpha * square.valid)
     if _on_white(square):
         return _soften(square, _segment(square, _white_seeds(square)))
-    candidates = [_segment(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
-    return _soften(square, max(candidates, key=lambda person: _quality(square, head, person)))
+    foreign = foreign_tint(square, head)
+    least, *others = (_segment(square, seeds_of(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES)
+    candidates = [least, *(without_foreign(square, foreign, least, person) for person in others)]
+    qualities = [_quality(square, head, foreign, person) for person in candidates]
+    # of about equal ones the one with more hair: what it has more is not foreign
+    best = max(k for k, quality in enumerate(qualities) if quality >= _ABOUT * max(qualities))
+    return _soften(square, candidates[best])
 
 
-def _quality(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
-    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair), and what
-    it holds beside the head has the tint of hair."""
-    above_chin = head & square.valid & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
-    held = float(person[above_chin].mean()) if above_chin.any() else 1.0
-    tinted = 1 - _ground_beside(square, head, person)
-    return _outline_contrast(square, person) * held**10 * tinted**_TINT_COUNTS
+def _quality(
+    square: WorkingSquare, head: Bool[ndarray, "s s"], foreign: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]
+) -> float:
+    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair) and little
+    beside it that is ``foreign`` to its hair.
+    """
+    above_chin = _above_chin(square)
+    inside = head & above_chin
+    held = float(person[inside].mean()) if inside.any() else 1.0
+    beside = person & ~dilate(head, 3) & above_chin
+    tinted = float(foreign[beside].mean()) if beside.sum() > _FEW else 0.0
+    return _outline_contrast(square, person) * held**10 * (1 - tinted) ** _TINT_COUNTS
 
 
-def _ground_beside(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
-    """Share of what a cut-out holds beside the head above the chin that has not the tint of the hair over the scalp.
+def _above_chin(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    return np.asarray(square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1]))
+
+
+def foreign_tint(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """What is greener, or much redder, than nearly all of the hair over the scalp.
 
     Contrast does not part dark hair from a dark ground, but melanin takes more of the green light than of the red.
     Where hair is hidden or not there, the skin above the brows is what the ground is compared with.
     """
-    marks, rows = square.landmarks, np.arange(len(head))[:, None]
+    marks = square.landmarks
     face = erode(polygon_mask(marks[17:], len(head)), 8)
-    over_scalp = head & square.valid & (rows < marks[17:27, 1].min())
-    beside = person & ~dilate(head, 3) & (rows < marks[8, 1])
-    if not face.any() or over_scalp.sum() < _FEW or beside.sum() < _FEW:
-        return 0.0
+    over_scalp = head & square.valid & (np.arange(len(head))[:, None] < marks[17:27, 1].min())
+    if not face.any() or over_scalp.sum() < _FEW:
+        return np.zeros_like(head)
     light = np.where(square.rgb < 0.04045, square.rgb / 12.92, ((square.rgb + 0.055) / 1.055) ** 2.4)
     tint = cv2.GaussianBlur(np.log((light[..., 0] + _DARKEST) / (light[..., 1] + _DARKEST)), (0, 0), 1)
-    hair = over_scalp & (np.abs(square.lab - np.median(square.lab[face], 0)).sum(2) > _NOT_HAIR)
+    lab = square.lab
+    hair = over_scalp & (np.abs(lab - np.median(lab[face], 0)).sum(2) > _NOT_HAIR)
     known = tint[hair if hair.sum() > _FEW else over_scalp]
-    return float((tint[beside] < np.percentile(known, 5) - _GREENER).mean())
+    low, high = np.percentile(known, [5, 98])
+    return np.asarray((tint < low - _GREENER) | (tint > high + _REDDER))
+
+
+def without_foreign(
+    square: WorkingSquare,
+    foreign: Bool[ndarray, "s s"],
+    least: Bool[ndarray, "s s"],
+    person: Bool[ndarray, "s s"],
+) -> Bool[ndarray, "s s"]:
+    """A cut-out without the pieces above the chin by which it exceeds the ``least`` one and that are in part foreign."""
+    more = person & ~least
+    core = dilate(erode(more, 2), 2) & more
+    _, piece = cv2.connectedComponents(core.astype(np.uint8))
+    upper = _above_chin(square)
+    area, above, tinted = (
+        np.bincount(piece.ravel(), weights.ravel()) for weights in (core, core & upper, core & upper & foreign)
+    )
+    ground = (above > 0.5 * area) & (area > _FEW) & (tinted > _FOREIGN_PIECE * above)
+    return np.asarray(person & ~ground[piece])
 
 
 def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -140,7 +178,7 @@ def _white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
     return seeds
 
 
-def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+def seeds_of(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
     """What surely and what probably belongs to the person, from the head's place and a guess of the hair's size."""
     marks, size = square.landmarks, square.crop.size
     y, x = np.mgrid[:size, :size]

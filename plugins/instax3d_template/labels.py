@@ -176,7 +176,9 @@ def label_parts(
     islands = (part == SKIN) & (below < 0.2) & ~touching(part == SKIN, face)
     part = np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     part = part.astype(np.uint8)
-    worn = glasses(head & (part == SKIN), no_skin, marks)
+    thin = (part == HAIR) & ~_opened(part == HAIR, _FRAME)
+    worn = glasses(head & ((part == SKIN) | thin), no_skin, marks)
+    part[worn] = SKIN
     hanging = strands(lab, (part == SKIN) & ~worn, part == HAIR, head & person, marks)
     return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel), hanging, worn)
 
