@@ -94,8 +94,8 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
 def _quality(
     square: WorkingSquare, head: Bool[ndarray, "s s"], foreign: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]
 ) -> float:
-    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair) and little
-    beside it that is ``foreign`` to its hair.
+    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair) and
+    little beside it that is ``foreign`` to its hair.
     """
     above_chin = _above_chin(square)
     inside = head & above_chin
@@ -135,7 +135,7 @@ def without_foreign(
     least: Bool[ndarray, "s s"],
     person: Bool[ndarray, "s s"],
 ) -> Bool[ndarray, "s s"]:
-    """A cut-out without the pieces above the chin by which it exceeds the ``least`` one and that are in part foreign."""
+    """A cut-out without the pieces above the chin by which it exceeds the ``least`` one and that are partly foreign."""
     more = person & ~least
     core = dilate(erode(more, 2), 2) & more
     _, piece = cv2.connectedComponents(core.astype(np.uint8))
