@@ -1,7 +1,9 @@
 """The template generator on a made-up photo of the mannequin, of which all is known, and on a real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,25 @@ def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
     assert views.trust[0, 0][(shown > 0.3) & (shown < 0.7)].max() < views.trust[0, 0][shown > 0.995].median()
     # what the photo showed is trusted most, what was guessed least
     assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
+
+
+def test_hair_and_glasses_before_the_face_colour_no_skin(toy, views):
+    """Dark glasses and a strand down the turned-to cheek change nothing of the skin that the photo does not show."""
+    image = np.ascontiguousarray(toy.image.permute(1, 2, 0).numpy())
+    marks = toy.face.marks.numpy()
+    apart = float(np.hypot(*(marks[45] - marks[36])))
+    for first in (36, 42):
+        middle = marks[first : first + 6].mean(0).round().astype(int)
+        cv2.ellipse(image, middle.tolist(), (int(0.26 * apart), int(0.2 * apart)), 0, 0, 360, (0.05, 0.05, 0.06), -1)
+    low, high = (0.45 * marks[k] + 0.55 * marks[33] for k in (14, 12))
+    cv2.line(image, low.round().astype(int).tolist(), high.round().astype(int).tolist(), HAIR, 2)
+    worn = generator().generate(replace(toy, image=torch.from_numpy(image).permute(2, 0, 1).contiguous()), seed=1)
+    hidden = np.flatnonzero(np.abs((azimuths(views) - AZIMUTH + 180) % 360 - 180) > 60)
+    for k in hidden:
+        made = (views.provenance[k, 0] + worn.provenance[k, 0] < 0.1) & (views.alpha[k, 0] + worn.alpha[k, 0] > 1.99)
+        skin = made & (views.images[k] - torch.tensor(SKIN)[:, None, None] * 0.8).abs().sum(0).lt(0.4)
+        change = (views.images[k] - worn.images[k]).abs().mean(0)[skin]
+        assert change.numel() == 0 or change.mean() < 0.03
 
 
 def test_what_the_photo_grazes_is_trusted_less(toy):

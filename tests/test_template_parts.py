@@ -1,5 +1,7 @@
 """The parts of the template generator that can be checked on made-up pictures and shapes."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
 from scipy import ndimage
 
-from instax3d.matting.cutout import cut_out, guided_filter
+from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, seeds_of, without_foreign
 from instax3d.matting.square import Crop, Picture, cut_valid, picture, working_square
 from instax3d.mesh import vertex_normals
 from instax3d.resample import sample
 from instax3d.types import Face, Photo
 
 PHOTO_SIZE = 300
+PLACES = {"ground": [265.0, 270.0], "shirt": [230.0, 270.0]}
+"""Of the toy person's photo, right of her where shoulders may be."""
 
 
 def landmarks(x: float = 150.0, y: float = 120.0, width: float = 100.0) -> torch.Tensor:
@@ -118,6 +122,34 @@ def test_the_person_is_cut_out(background):
     assert (alpha[~square.valid] == 0).all()
 
 
+@pytest.mark.parametrize(("beside", "is_ground"), [((0.07, 0.1, 0.06), True), ((0.12, 0.08, 0.05), False)])
+def test_a_dark_ground_beside_the_cheek_is_told_from_dark_hair_by_its_tint(beside, is_ground):
+    photo, truth = toy_person((0.4, 0.6, 0.4))
+    image = photo.image.permute(1, 2, 0).numpy().copy()
+    dark = (image[..., 0] < 0.4) & (image[..., 2] < 0.3) | (np.arange(PHOTO_SIZE)[:, None] < 95)
+    image[truth & dark] = (0.1, 0.07, 0.05)
+    added = np.zeros(truth.shape, np.uint8)
+    cv2.rectangle(added, (50, 120), (95, 185), 1, -1)
+    image[(added > 0) & ~truth] = beside
+    pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    square = working_square(picture(Photo(pixels, None, photo.face)))
+    head = rough_head(square)
+    person, with_it = (square.crop.cut(mask.astype(np.float32)) > 0.5 for mask in (truth, truth | (added > 0)))
+    foreign = foreign_tint(square, head)
+    kept = without_foreign(square, foreign, person, with_it)[with_it & ~person & square.valid].mean()
+    assert kept < 0.05 if is_ground else kept == 1
+    assert without_foreign(square, foreign, np.zeros_like(person), person)[person].all()
+
+
+def test_ground_beside_the_shoulders_is_no_likely_body():
+    """Where shoulders usually are, what has the colour of the ground above is probably ground, all else the person."""
+    photo, _ = toy_person((0.75, 0.72, 0.7))
+    square = working_square(picture(photo))
+    found = seeds_of(square, rough_head(square), 1.2)
+    shown = {name: found[tuple(square.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()}
+    assert shown == {"ground": cv2.GC_PR_BGD, "shirt": cv2.GC_PR_FGD}
+
+
 def test_transparency_of_the_file_is_taken_as_it_is():
     photo, truth = toy_person((0.2, 0.2, 0.2), own_alpha=True)
     square = working_square(picture(photo))
@@ -147,7 +179,9 @@ def test_no_background_in_the_colours_of_the_person():
 # --- labels
 
 
-def labelled_crop(collar: tuple[float, float, float], *, fringe: bool = False) -> tuple[Labels, Crop]:
+def labelled_crop(
+    collar: tuple[float, float, float], *, fringe: bool = False, draw: Callable[[np.ndarray], object] | None = None
+) -> tuple[Labels, Crop]:
     """The toy person with brows, in a photo that ends a little below the chin, where a narrow collar shows."""
     photo, mask = toy_person((0.4, 0.6, 0.4))
     image = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy())
@@ -157,6 +191,8 @@ def labelled_crop(collar: tuple[float, float, float], *, fringe: bool = False) -
         cv2.rectangle(image, (left, 108), (right, 113), (0.3, 0.2, 0.1), -1)
     if fringe:
         cv2.rectangle(image, (100, 60), (200, 113), (0.3, 0.2, 0.1), -1)
+    if draw:
+        draw(image)
     ending = torch.from_numpy(image[:215]).permute(2, 0, 1).contiguous()
     square = working_square(picture(Photo(ending, None, photo.face)))
     head = rough_head(square)
@@ -194,6 +230,39 @@ def test_brows_are_hair_under_a_fringe_alone():
     assert label_at(labels, crop, 112, 111) == SKIN
     labels, crop = labelled_crop((0.9, 0.92, 0.95), fringe=True)
     assert label_at(labels, crop, 112, 111) == HAIR
+
+
+def shown(mask: np.ndarray, crop: Crop, points: list[tuple[int, int]]) -> list[bool]:
+    columns, rows = crop.points(np.array(points, float) + 0.5).astype(int).T
+    return [bool(value) for value in mask[rows, columns]]
+
+
+def test_a_strand_across_the_cheek_is_told_from_skin_and_a_wrinkle_is_not():
+    def draw(image: np.ndarray) -> None:
+        cv2.line(image, (178, 130), (174, 168), (0.6, 0.43, 0.33), 1)
+        cv2.line(image, (130, 95), (170, 95), (0.6, 0.43, 0.33), 1)
+
+    labels, crop = labelled_crop((0.9, 0.92, 0.95), draw=draw)
+    strand, wrinkle, skin = [(177, 140), (176, 150), (175, 160)], [(140, 95), (150, 95), (160, 95)], [(125, 150)]
+    assert shown(labels.strands, crop, strand) == [True] * 3
+    assert not any(shown(labels.strands, crop, wrinkle + skin))
+    assert shown(labels.of(SKIN), crop, strand) == [True] * 3
+
+
+@pytest.mark.parametrize("tinted", [True, False])
+def test_glasses_are_worn_before_skin_and_no_hair(tinted):
+    def draw(image: np.ndarray) -> None:
+        for x in (127, 173):
+            cv2.circle(image, (x, 122), 16, (0.06, 0.05, 0.05), -1 if tinted else 3)
+        for start, end in ((99, 111), (143, 157), (189, 201)):
+            cv2.line(image, (start, 121), (end, 121), (0.06, 0.05, 0.05), 3)
+
+    labels, crop = labelled_crop((0.9, 0.92, 0.95), draw=draw)
+    frame = [(127, 138), (173, 138), (150, 121), (190, 121)]
+    assert shown(labels.glasses, crop, frame) == [True] * 4
+    assert shown(labels.glasses, crop, [(122, 128), (178, 128)]) == [tinted] * 2
+    assert shown(labels.of(SKIN), crop, [*frame, (122, 128), (178, 128)]) == [True] * 6
+    assert not labelled_crop((0.9, 0.92, 0.95))[0].glasses.any()
 
 
 def test_edges_fade_at_the_photo_and_not_at_the_crop():

@@ -56,7 +56,7 @@ def labelled(head: Head, *, hair: float = 0.0, down_to: float | None = None) -> 
         if down_to is not None:
             beside = around & ~skin | dilate(head.seen("ears"), 2)
             part[beside & (y < row_of(head, down_to))] = HAIR
-    return (part > 0).astype(np.float32), Labels(part.astype(np.uint8), not hair, np.zeros(mask.shape, bool))
+    return (part > 0).astype(np.float32), Labels(part.astype(np.uint8), not hair, *np.zeros((3, *mask.shape), bool))
 
 
 def outline_of(head: Head, **options) -> Outline:
@@ -87,7 +87,7 @@ def test_a_flattened_ear_lies_flat_and_moves_nothing_else(head):
 def test_bare_heads_grow_to_the_outline_and_haired_ones_do_not(head, label, outwards):
     mask = dilate(head.raster.mask, 5)
     part = np.where(mask, label, 0).astype(np.uint8)
-    labels = Labels(part, bald=False, occluded=np.zeros_like(mask))
+    labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
     marks = head.camera.project(head.landmarks)[:, :2]
     snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
     above = slice(0, round(row_of(head, head.landmarks[33, 1])))

@@ -20,6 +20,23 @@ _LAB_LEVELS = np.array([[2.0, 2.5, 2.5], [0, 128, 128]], np.float32)
 """Levels per unit of L*, a* and b*, and at zero, in what GrabCut gets: hue parts dark hair from a dark ground."""
 _STEP_AT_RIM = 20.0
 """What counts as the outline's contrast where the photo's edge cuts the person."""
+_NOT_HAIR, _GREENER, _REDDER, _TINT_COUNTS = 25.0, 0.1, 1.0, 2
+"""What differs from the skin by so much (sum over L*a*b*) above the brows is hair; ground beside it shows by being
+greener than nearly all of it, or redder (but ears are, too), by so much in log(R/G); the power with which such a share
+counts against a cut-out."""
+_COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
+"""What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
+those of the person, is more likely ground beside the shoulders: they may lean."""
+_DIM = 25.0
+"""Lightness below which colours are too alike for that."""
+_ABOUT = 0.98
+"""Share of the best quality from which on another is as good."""
+_FOREIGN_PIECE = 0.05
+"""Share of such a tint from which on a piece beside the head is ground."""
+_FEW = 300
+"""Pixels of hair, or beside the head, that tell nothing."""
+_DARKEST = 0.008
+"""Linear light below which tints are noise."""
 _OUTWARDS, _INWARDS = 10, 5
 """Pixels about the outline in which the matte is soft: loose hair stands out further than skin shines through."""
 _HELD = 0.02
@@ -65,15 +82,69 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
         return np.asarray(square.alpha * square.valid)
     if _on_white(square):
         return _soften(square, _segment(square, _white_seeds(square)))
-    candidates = [_segment(square, _seeds(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES]
-    return _soften(square, max(candidates, key=lambda person: _quality(square, head, person)))
+    foreign = foreign_tint(square, head)
+    least, *others = (_segment(square, seeds_of(square, head, ellipse)) for ellipse in _HAIR_ELLIPSES)
+    candidates = [least, *(without_foreign(square, foreign, least, person) for person in others)]
+    qualities = [_quality(square, head, foreign, person) for person in candidates]
+    # of about equal ones the one with more hair: what it has more is not foreign
+    best = max(k for k, quality in enumerate(qualities) if quality >= _ABOUT * max(qualities))
+    return _soften(square, candidates[best])
 
 
-def _quality(square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]) -> float:
-    """The better of two cut-outs has the sharper outline, and holds the head: contrast alone would drop its hair."""
-    above_chin = head & square.valid & (np.arange(len(head))[:, None] < square.landmarks[8, 1])
-    held = float(person[above_chin].mean()) if above_chin.any() else 1.0
-    return _outline_contrast(square, person) * held**10
+def _quality(
+    square: WorkingSquare, head: Bool[ndarray, "s s"], foreign: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]
+) -> float:
+    """The better of two cut-outs has the sharper outline, holds the head (contrast alone would drop its hair) and
+    little beside it that is ``foreign`` to its hair.
+    """
+    above_chin = _above_chin(square)
+    inside = head & above_chin
+    held = float(person[inside].mean()) if inside.any() else 1.0
+    beside = person & ~dilate(head, 3) & above_chin
+    tinted = float(foreign[beside].mean()) if beside.sum() > _FEW else 0.0
+    return _outline_contrast(square, person) * held**10 * (1 - tinted) ** _TINT_COUNTS
+
+
+def _above_chin(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    return np.asarray(square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1]))
+
+
+def foreign_tint(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """What is greener, or much redder, than nearly all of the hair over the scalp.
+
+    Contrast does not part dark hair from a dark ground, but melanin takes more of the green light than of the red.
+    Where hair is hidden or not there, the skin above the brows is what the ground is compared with.
+    """
+    marks = square.landmarks
+    face = erode(polygon_mask(marks[17:], len(head)), 8)
+    over_scalp = head & square.valid & (np.arange(len(head))[:, None] < marks[17:27, 1].min())
+    if not face.any() or over_scalp.sum() < _FEW:
+        return np.zeros_like(head)
+    light = np.where(square.rgb < 0.04045, square.rgb / 12.92, ((square.rgb + 0.055) / 1.055) ** 2.4)
+    tint = cv2.GaussianBlur(np.log((light[..., 0] + _DARKEST) / (light[..., 1] + _DARKEST)), (0, 0), 1)
+    lab = square.lab
+    hair = over_scalp & (np.abs(lab - np.median(lab[face], 0)).sum(2) > _NOT_HAIR)
+    known = tint[hair if hair.sum() > _FEW else over_scalp]
+    low, high = np.percentile(known, [5, 98])
+    return np.asarray((tint < low - _GREENER) | (tint > high + _REDDER))
+
+
+def without_foreign(
+    square: WorkingSquare,
+    foreign: Bool[ndarray, "s s"],
+    least: Bool[ndarray, "s s"],
+    person: Bool[ndarray, "s s"],
+) -> Bool[ndarray, "s s"]:
+    """A cut-out without the pieces above the chin by which it exceeds the ``least`` one and that are partly foreign."""
+    more = person & ~least
+    core = dilate(erode(more, 2), 2) & more
+    _, piece = cv2.connectedComponents(core.astype(np.uint8))
+    upper = _above_chin(square)
+    area, above, tinted = (
+        np.bincount(piece.ravel(), weights.ravel()) for weights in (core, core & upper, core & upper & foreign)
+    )
+    ground = (above > 0.5 * area) & (area > _FEW) & (tinted > _FOREIGN_PIECE * above)
+    return np.asarray(person & ~ground[piece])
 
 
 def _upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -107,7 +178,7 @@ def _white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
     return seeds
 
 
-def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+def seeds_of(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
     """What surely and what probably belongs to the person, from the head's place and a guess of the hair's size."""
     marks, size = square.landmarks, square.crop.size
     y, x = np.mgrid[:size, :size]
@@ -142,7 +213,27 @@ def _seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) ->
     seeds[far & ~core] = _BACKGROUND
     seeds[_white_ground(square)] = _BACKGROUND
     seeds[~square.valid] = _BACKGROUND
+    beside_body = (seeds == _PROBABLY_FOREGROUND) & (below > 0)
+    sure = [(seeds == kind) & square.valid for kind in (_BACKGROUND, _FOREGROUND)]
+    if all(kind.sum() > _FEW for kind in sure):
+        lab = square.lab
+        colours = lab[beside_body]
+        from_ground, from_person = (_from_colours(lab[kind], colours) for kind in sure)
+        alike = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person)
+        alike &= colours[:, 0] > _DIM
+        seeds[beside_body] = np.where(alike, _PROBABLY_BACKGROUND, _PROBABLY_FOREGROUND)
     return seeds
+
+
+def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
+    """Distance in L*a*b* of colours to the nearest of a few that stand for the known ones."""
+    cv2.setRNGSeed(0)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    known = known[:: max(1, len(known) // 2000)].astype(np.float32)
+    centres = cv2.kmeans(known, _COLOURS, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
+    # |a - b|^2 = |a|^2 - 2 a b + |b|^2
+    squared = (colours**2).sum(1) + np.min((centres**2).sum(1)[:, None] - 2 * centres @ colours.T, axis=0)
+    return np.asarray(np.sqrt(np.maximum(squared, 0)))
 
 
 def _segment(square: WorkingSquare, seeds: UInt8[ndarray, "s s"]) -> Bool[ndarray, "s s"]:

@@ -12,12 +12,11 @@ from skimage.segmentation import watershed
 from instax3d.matting.cutout import dilate, erode, guided_filter, polygon_mask
 from instax3d.matting.square import WorkingSquare
 
+from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands, touching
+
 SKIN, HAIR, CLOTH = 1, 2, 3
-_BROWS, _LIDS = ((17, 22), (22, 27)), ((36, 42), (42, 48))
-_FEATURES = ((17, 27), *_LIDS, (48, 60))
+_FEATURES = ((17, 27), *LIDS, (48, 60))
 """Landmark ranges of brows, eyes and mouth: not the colour of skin."""
-_LENS = 0.45
-"""Reach of glasses from the middle of an eye, in distances of the eyes."""
 _FRAME = 8
 """Pixels: half as thick as a lock of hair before an eye is at least; what is thinner is taken for glasses or lashes."""
 _FAR = 60.0
@@ -47,6 +46,10 @@ class Labels:
     bald: bool
     occluded: Bool[ndarray, "s s"]
     """Where a hand or an arm hides the person: its pixels tell nothing about head and bust."""
+    strands: Bool[ndarray, "s s"]
+    """Hair that crosses bare skin..."""
+    glasses: Bool[ndarray, "s s"]
+    """...and what is worn before it: both are labelled SKIN, for that is what lies behind them."""
 
     def of(self, label: int) -> Bool[ndarray, "s s"]:
         """Where the part is ``label``."""
@@ -118,7 +121,7 @@ def label_parts(
     for first, last in _FEATURES:
         plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
     # glasses are no skin either
-    eyes = _around_eyes(marks, size)
+    eyes = around_eyes(marks, size)
     complexion = lab[plain & person & ~eyes]
     complexion = lab[plain & person & ~(eyes & unlike_skin(lab, complexion))]
     from_skin = _ColourModel(complexion, 2).distance(lab)
@@ -162,27 +165,22 @@ def label_parts(
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
     hair = _opened(part == HAIR, 2)
     rooted = over_scalp | hair & ~dilate(head, 3) & (y < marks[33, 1])
-    hair = _touching(hair, rooted)
+    hair = touching(hair, rooted)
     strays = (part == HAIR) & ~dilate(hair, 3)
     no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
     part = np.where(strays, no_hair, part).astype(np.uint8)
-    frames = eyes & (part == HAIR) & ~_opened(part == HAIR, _FRAME)
+    frames = eyes & (part == HAIR) & ~mostly_outside(_opened(part == HAIR, _FRAME), eyes)
     part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
         SKIN  # they have other colours
     )
-    islands = (part == SKIN) & (below < 0.2) & ~_touching(part == SKIN, face)
-    part = np.where(islands & _touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
+    islands = (part == SKIN) & (below < 0.2) & ~touching(part == SKIN, face)
+    part = np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     part = part.astype(np.uint8)
-    return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel))
-
-
-def _around_eyes(marks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"]:
-    """Where glasses sit."""
-    y, x = np.mgrid[:size, :size]
-    eyes = [marks[first:last].mean(0) for first, last in _LIDS]
-    reach = _LENS * max(float(np.hypot(*(eyes[1] - eyes[0]))), 0.3 * float(np.ptp(marks[:, 1])))
-    found: ndarray = np.logical_or.reduce([np.hypot(x - eye[0], y - eye[1]) < reach for eye in eyes])
-    return found
+    thin = (part == HAIR) & ~_opened(part == HAIR, _FRAME)
+    worn = glasses(head & ((part == SKIN) | thin), no_skin, marks)
+    part[worn] = SKIN
+    hanging = strands(lab, (part == SKIN) & ~worn, part == HAIR, head & person, marks)
+    return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel), hanging, worn)
 
 
 def _brows_and_lashes(
@@ -193,9 +191,9 @@ def _brows_and_lashes(
     below_skin = np.zeros(part.shape, bool)
     below_skin[rise:] = part[:-rise] == SKIN
     found = np.zeros(part.shape, bool)
-    for first, last in _LIDS:
+    for first, last in LIDS:
         found |= dilate(polygon_mask(marks[first:last], size), 4)
-    for first, last in _BROWS:
+    for first, last in BROWS:
         found |= dilate(polygon_mask(marks[first:last], size), 5) & below_skin
     return found & (part > 0)
 
@@ -229,16 +227,9 @@ def _occluder(
     full = cv2.resize(hand, part.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     # fingers have edges between them: skin below the face that hangs together with the hand is its own or the neck's
     below = (part == SKIN) & ~(head & (y < marks[8, 1])) & (y > marks[30, 1])
-    return dilate(full | _touching(below | full, full), 9)
+    return dilate(full | touching(below | full, full), 9)
 
 
 def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
     """The mask without pieces and bridges thinner than about twice ``pixels``."""
     return np.asarray(dilate(erode(mask, pixels), pixels) & mask)
-
-
-def _touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
-    """The connected pieces of a mask that hold any of the seed."""
-    _, component = cv2.connectedComponents(mask.astype(np.uint8))
-    wanted = np.unique(component[seed & mask])
-    return np.isin(component, wanted[wanted > 0])

@@ -16,7 +16,7 @@ from .head import PhotoCamera
 from .noise import PIXEL, SIZE, Noise
 from .provenance import GRAZED_TRUST, GUESSED, MIRRORED, SEEN, TRUST, complete
 from .scene import BUST, HAIR_PART, HEAD, Scene
-from .texture import Appearance
+from .texture import WORN, Appearance
 from .volume import smoothstep
 
 _SUPERSAMPLING = 2
@@ -213,8 +213,6 @@ def _colours(
     photo's pixel size and how much shorter than usual strands are.
     """
     size = len(photo)
-    low = 0.30 - 0.28 * near
-    high = low + 0.3 - 0.15 * near
     top, pixel, shortness = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
     trust = np.empty(len(values), np.float32)
@@ -227,17 +225,20 @@ def _colours(
         column, row, u, v = _corners(px, py, size)
         mirrored_column, mirrored_row, mirrored_u, mirrored_v = _corners(value[_MIRROR_AT], value[_MIRROR_AT + 1], size)
         facing, mirror_weight = value[_FACING], value[_MIRROR_WEIGHT]
-        fitting, mirror_fitting = 1.0, 1.0
+        fitting, mirror_fitting, right = 1.0, 1.0, near
         if kind != _SCALP:
             fitting = _bilinear(fits[:, :, kind], column, row, u, v)
             mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
         border = value[_BORDER]
-        if kind == HEAD:  # where hair begins, the photo's own transition is right
+        if kind == HEAD:  # where hair begins, the photo's own transition is right; what is worn shows as long as it can
             fitting = max(fitting, _step(border, 0.1, 0.6))
+            right = max(near, _bilinear(fits[:, :, WORN], column, row, u, v))
+        low = 0.30 - 0.28 * right
+        high = low + 0.3 - 0.15 * right
         weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
-        weight *= _bilinear(usable, column, row, u, v) * max(fitting, near)
+        weight *= _bilinear(usable, column, row, u, v) * max(fitting, right)
         mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
-        weight *= 1 - (1 - near) * mirror_weight * mirror_better
+        weight *= 1 - (1 - right) * mirror_weight * mirror_better
         strand = np.zeros(3)
         if kind >= HAIR_PART or (kind == HEAD and border > 0):
             _strands(x, y, z, top, shortness, strands, strand)
@@ -246,7 +247,7 @@ def _colours(
             facing += ragged
             mirror_weight = _step(mirror_weight + 4 * ragged * mirror_weight * (1 - mirror_weight), 0.0, 1.0)
         # what grazes the surface keeps the photo's detail longer than its tone
-        toned = weight * _step(facing, low + 0.12 * (1 - near), high + 0.15 * (1 - near))
+        toned = weight * _step(facing, low + 0.12 * (1 - right), high + 0.15 * (1 - right))
         weight *= _step(facing, low, high)
         mirror_weight *= mirror_fitting * _bilinear(usable, mirrored_column, mirrored_row, mirrored_u, mirrored_v)
 

@@ -50,6 +50,8 @@ _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
+WORN = 3
+"""The channel of `Appearance.fits` beside the scene's parts."""
 _DRESSED = 0.08
 """A person is dressed if at least this share of the body that the photo shows is cloth."""
 
@@ -66,8 +68,9 @@ class Appearance:
     """Depth of the scene in the photo, 0 where there is none."""
     usable: Float[ndarray, "s s"]
     """1 inside the photo, falling to 0 at its edges."""
-    fits: Float[ndarray, "s s 3"]
-    """For HEAD, BUST and HAIR_PART: 1 where the photo's label fits the part, 0 where something else covers it."""
+    fits: Float[ndarray, "s s 4"]
+    """For HEAD, BUST and HAIR_PART: 1 where the photo's label fits the part, 0 where something else covers it. WORN: 1
+    where glasses are, which go with the head though they tell nothing about its skin."""
     base: Float[ndarray, "n 3"]
     """Low frequencies of the part's first material: skin or hair."""
     cover: Float[ndarray, "n 3"]
@@ -155,6 +158,7 @@ def paint(
     hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
     fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
     own = seen * smoothstep(facing, 0.3, 0.7) * fitting
+    own[scene.part == HEAD] *= 1 - sample(fits[..., WORN], at[scene.part == HEAD])
     paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
     mirror_weight = own[scene.mirror] * paired
     mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
@@ -206,9 +210,10 @@ def _coarse(photo: Float[ndarray, "s s 3"], labels: Labels) -> Float[ndarray, "s
     """The photo without its detail; hair, skin and cloth do not run into each other."""
     coarse = np.zeros_like(photo)
     outside = labels.of(0)
+    covers = labels.strands | labels.glasses
     for label in (SKIN, HAIR, CLOTH):
         inside = labels.of(label)
-        weight = (inside | outside).astype(np.float32)
+        weight = ((inside | outside) & ~covers).astype(np.float32)
         blurred = cv2.GaussianBlur(photo * weight[..., None], (0, 0), _DETAIL)
         blurred /= np.maximum(cv2.GaussianBlur(weight, (0, 0), _DETAIL), 1e-3)[..., None]
         coarse[inside] = blurred[inside]
@@ -216,7 +221,7 @@ def _coarse(photo: Float[ndarray, "s s 3"], labels: Labels) -> Float[ndarray, "s
     return coarse
 
 
-def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
+def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 4"]:
     """How far the photo's label agrees with each part: hair must not colour skin or clothes, nor they the hair."""
     hair = labels.of(HAIR).astype(np.float32)
     beside_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
@@ -225,9 +230,10 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
     # the hull without the sides of the jaw, which hair may cover
     inner = np.concatenate([square.landmarks[17:], square.landmarks[6:11]])
     face = erode(polygon_mask(inner, square.crop.size), 2)
-    skin = (1 - smoothstep(beside_hair, 0.2, 0.6)) * (1 - smoothstep(on_cloth, 0.2, 0.6))
-    fits = np.empty((*hair.shape, 3), np.float32)
-    fits[..., HEAD] = np.where(face, 1.0, skin)
+    bare = 1 - smoothstep(beside_hair, 0.2, 0.6)
+    fits = np.empty((*hair.shape, 4), np.float32)
+    fits[..., WORN] = _soft(labels.glasses)
+    fits[..., HEAD] = bare * np.where(face, 1.0, 1 - smoothstep(on_cloth, 0.2, 0.6)) * (1 - _soft(labels.strands))
     fits[..., BUST] = 1 - smoothstep(beside_hair, 0.1, 0.5)
     if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
         _, piece = cv2.connectedComponents((labels.of(SKIN) & ~labels.occluded).astype(np.uint8))
@@ -235,6 +241,11 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 3"]:
         fits[..., BUST] *= 1 - cv2.GaussianBlur(cv2.dilate(arm.astype(np.float32), np.ones((15, 15))), (0, 0), 3)
     fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
     return fits
+
+
+def _soft(mask: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
+    """1 where a mask is and a pixel beyond, with a soft edge."""
+    return cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((3, 3))), (0, 0), 1.0)
 
 
 def _dressed(square: WorkingSquare, labels: Labels, core: Bool[ndarray, "s s"]) -> bool:
