@@ -118,6 +118,15 @@ class Cameras:
 
 
 @dataclass(frozen=True)
+class TrueSurface:
+    """The surface of a captured head as a scanner gave it, in the world of the capture's cameras."""
+
+    vertices: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"] | None = None
+    """None where it is a cloud of points."""
+
+
+@dataclass(frozen=True)
 class Capture:
     """A folder of posed frames, read but not yet loaded."""
 
@@ -129,6 +138,8 @@ class Capture:
     test_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     """What the user should know of the frames, one sentence each."""
+    surface: TrueSurface | None = None
+    """What the folder brings of the true head, to measure portraits by."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +285,10 @@ class Evidence:
     """Held-out frames of a capture."""
     truth_rendered: Float[Tensor, "tests 3 high wide"] | None = None
     """The portrait from their cameras."""
+    truth_cameras: Cameras | None = None
+    """Of the held-out frames."""
+    surface: TrueSurface | None = None
+    """Of the head, in the portrait's world."""
 
     @cached_property
     def turn(self) -> Float[Tensor, "frames 3 size size"]:

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from instax3d_identity.alignment import aligned, cropped, five_points
+from instax3d_identity.alignment import aligned, cropped
 from instax3d_identity.inception_resnet_v1 import InceptionResnetV1
 from instax3d_identity.iresnet import IResNet
 from seeded_weights import enlarged, regenerate, relative_error
 
 from instax3d.errors import AssetError
+from instax3d.faces import five_points
 from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.testing import toy_evidence
