@@ -26,8 +26,8 @@ def read_capture(path: Path) -> Capture:
 
     Args:
         path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
-            neighbour `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or cloud of
-            points beside it (`instax3d.surface.FILES`) the true surface.
+            neighbour `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
+            of points beside it (`instax3d.surface.FILES`) the true surface.
 
     Raises:
         CaptureError: what is missing or wrong, with the file and the frame.

@@ -1,6 +1,7 @@
 """Exact distances to triangle meshes and clouds of points, and the surface that a capture brings."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,7 @@ class Surface:
                 done, count = count, min(_GROWTH * count, len(chosen))
         return place, best, face
 
-    def seen(
-        self, points: Float[ndarray, "n 3"], axes: Float[ndarray, "3 3"] | None = None
-    ) -> Bool[ndarray, "n"]:
+    def seen(self, points: Float[ndarray, "n 3"], axes: Float[ndarray, "3 3"] | None = None) -> Bool[ndarray, "n"]:
         """Which points, that lie on the surface, can be seen from outside: from any of 36 cameras all around and above.
 
         Not from below, as heads are often open there. Of a cloud of points all are.
@@ -205,5 +204,5 @@ def _read_ply(path: Path) -> tuple[ndarray, ndarray | None]:
         return vertices, None
     (indices,) = (p.name for p in data["face"].properties if p.name in ("vertex_indices", "vertex_index"))
     polygons = [np.asarray(polygon, np.int64) for polygon in data["face"][indices]]
-    triangles = [[one[0], b, c] for one in polygons for b, c in zip(one[1:], one[2:])]
+    triangles = [[one[0], b, c] for one in polygons for b, c in pairwise(one[1:])]
     return vertices, np.array(triangles, np.int64).reshape(-1, 3)

@@ -103,9 +103,7 @@ class Landmarks(Metric[LandmarksConfig]):
             compare("landmarks_photo", [(views.cameras[photo], evidence.rendered[photo], seen(views.images[photo]))])
         truth, rendered, cameras = evidence.truth, evidence.truth_rendered, evidence.truth_cameras
         if truth is not None and rendered is not None and cameras is not None:
-            compare(
-                "landmarks_test", ((cameras[k], rendered[k], seen(truth[k])) for k in range(len(cameras)))
-            )
+            compare("landmarks_test", ((cameras[k], rendered[k], seen(truth[k])) for k in range(len(cameras))))
         return {**figures, "landmarks_faces": detected / expected}
 
 

@@ -27,10 +27,10 @@ class SurfaceDistance(Metric[SurfaceConfig]):
 
     Nothing is moved: portrait and truth share the world of the capture's cameras. What lies above the plane through the
     fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 20,000 points spread evenly by
-    area, against the whole other surface, so that the cut adds nothing. Points that cannot be seen from outside are left
-    out (eye sockets, mouth, nostrils: scans have such insides as well), and so are Gaussians below half opacity. Distances are Euclidean, from
-    points to the closest places of triangles (of a cloud: to its points); the chamfer distance is the mean of both
-    directions' means (Barrow et al. 1977; the mean of distances, not of squares).
+    area, against the whole other surface, so that the cut adds nothing. Points that cannot be seen from outside are
+    left out (eye sockets, mouth, nostrils: scans have such insides as well), and so are Gaussians below half opacity.
+    Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its points); the chamfer
+    distance is the mean of both directions' means (Barrow et al. 1977; of distances, not of squares).
 
     A capture's world has no unit: millimetres are those of the fitted head, whose model knows how large heads are,
     unless ``units_per_metre`` is given; percent are of the true head's height from chin to crown and need no scale.
