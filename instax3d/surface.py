@@ -47,7 +47,7 @@ class Surface:
         radii = np.linalg.norm(self._corners - centres[:, None], axis=2).max(1)
         # A triangle is never nearer than its centre by more than its radius; alike sizes are searched together, so
         # that a few large triangles do not make all others candidates.
-        sizes = np.floor(np.log2(np.maximum(radii, 1e-12)))
+        sizes = np.floor(np.log2(np.maximum(radii, 1e-12)) / 2)
         self._classes = []
         for size in np.unique(sizes):
             chosen = np.flatnonzero(sizes == size)

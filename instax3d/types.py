@@ -22,6 +22,8 @@ from .headmodel import HeadModel, HeadParameters
 FIVE_POINTS = "five"
 """A scheme of `Face.points`: middles of the right and the left eye, tip of the nose, right and left corner of the mouth
 (the subject's right is left in the image)."""
+FRONT_DEG = 40.0
+"""Azimuth up to which detectors can be expected to find a face."""
 MEDIAPIPE_POINTS = "mediapipe478"
 """A scheme of `Face.points`: MediaPipe's face mesh of 468 points, then five of each iris."""
 
@@ -294,6 +296,12 @@ class Evidence:
     def turn(self) -> Float[Tensor, "frames 3 size size"]:
         """The portrait from `turn_cameras`; drawn when a metric first asks for it."""
         return self.render(self.turn_cameras)
+
+    @property
+    def front(self) -> list[int]:
+        """The frames of the turn that are at most `FRONT_DEG` from the front."""
+        count = len(self.turn_cameras)
+        return [frame for frame in range(count) if min(frame, count - frame) * 360 / count <= FRONT_DEG]
 
 
 @dataclass(frozen=True)

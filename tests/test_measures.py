@@ -34,7 +34,7 @@ class TestCost(MetricSuite):
     def plugin(self):
         return build(Kind.METRIC, "cost")
 
-    def test_measuring_changes_nothing(self):
+    def test_measuring_changes_nothing(self, plugin, evidence):
         pytest.skip("frames a second are never twice the same")
 
 

@@ -20,8 +20,6 @@ from .config import LandmarksConfig, PckConfig
 
 ALPHAS = {"pck": 0.1, "pck_05": 0.05, "pck_02": 0.02}
 """Shares of the face's size within which a keypoint counts as right, by figure."""
-FRONT_DEG = 40.0
-"""Up to here detectors can be expected to find a face."""
 INNER = slice(17, 68)
 """Brows, nose, eyes and mouth, which are tied to places of the skin; the jaw's outline slides with the view."""
 OUTER_CORNERS = (36, 45)
@@ -42,7 +40,7 @@ class Pck(Metric[PckConfig]):
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         head = _landmarks(evidence, "pck")
         detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
-        frames = _front(evidence.turn_cameras)
+        frames = evidence.front
         shares, found = [], 0
         for index in frames:
             camera = evidence.turn_cameras[index]
@@ -97,8 +95,7 @@ class Landmarks(Metric[LandmarksConfig]):
                 figures[name] = 100 * float(torch.stack(errors).mean())
 
         turn, views, photo = evidence.turn_cameras, evidence.views, evidence.views.photo_index
-        frames = _front(turn)
-        compare("landmarks", ((turn[k], evidence.turn[k], turn[k].project(head)[0, :, :2]) for k in frames))
+        compare("landmarks", ((turn[k], evidence.turn[k], turn[k].project(head)[0, :, :2]) for k in evidence.front))
         if photo is not None:
             compare("landmarks_photo", [(views.cameras[photo], evidence.rendered[photo], seen(views.images[photo]))])
         truth, rendered, cameras = evidence.truth, evidence.truth_rendered, evidence.truth_cameras
@@ -114,12 +111,6 @@ def _landmarks(evidence: Evidence, name: str) -> Float[Tensor, "68 3"]:
             "prior that has them"
         )
     return evidence.mesh.landmarks
-
-
-def _front(turn: Cameras) -> list[int]:
-    """The frames of a turn in even steps, the first from straight in front, that are at most `FRONT_DEG` from it."""
-    step = 360 / len(turn)
-    return [k for k in range(len(turn)) if min(k, len(turn) - k) * step <= FRONT_DEG]
 
 
 def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:

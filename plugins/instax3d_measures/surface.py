@@ -14,7 +14,7 @@ from instax3d.types import Evidence
 
 from .config import SurfaceConfig
 
-SAMPLES = 20_000
+SAMPLES = 10_000
 """Points that are measured on each surface."""
 SOLID = 0.5
 """Opacity from which a Gaussian counts as surface."""
@@ -26,7 +26,7 @@ class SurfaceDistance(Metric[SurfaceConfig]):
     """Distances between the fitted head's skin, the Gaussians' centres and the true surface, above the chin.
 
     Nothing is moved: portrait and truth share the world of the capture's cameras. What lies above the plane through the
-    fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 20,000 points spread evenly by
+    fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 10,000 points spread evenly by
     area, against the whole other surface, so that the cut adds nothing. Points that cannot be seen from outside are
     left out (eye sockets, mouth, nostrils: scans have such insides as well), and so are Gaussians below half opacity.
     Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its points); the chamfer
