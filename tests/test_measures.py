@@ -90,6 +90,14 @@ def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     assert isinstance(whole, Choice)
 
 
+def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
+    broken, whole = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
+    absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
+    evaluation = evaluate(toy_evidence(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
+    assert "pip install 'instax3d[some]'" in evaluation.missing["likeness"]
+    assert set(evaluation.figures) == set(names("fidelity"))
+
+
 def test_metrics_are_chosen_like_everything_else():
     config = load_config(overrides=["metrics=[{plugin: cost}]"], source="photo")
     assert [choice.entry.spec.name for choice in config.metrics] == ["cost"]
