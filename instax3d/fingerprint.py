@@ -18,7 +18,7 @@ from .types import Capture, Photo
 AROUND_THE_STAGES = (
     "benchmark", "cli", "configs", "templates", "testing", "evaluation.py", "figures.py", "fitfolder.py", "licences.py",
     "manifest.py", "overlays.py", "pictures.py", "ply.py", "portrait.py", "progress.py", "report.py",
-    "saved_views.py", "surface.py", "turntable.py",
+    "saved_views.py", "turntable.py",
 )  # fmt: skip
 """Parts of this package that no stage's result depends on: they choose, show, store or measure."""
 _CODE = (".py", ".npz", ".npy", ".json", ".so", ".pyd")
