@@ -29,7 +29,7 @@ _SLACK = 0.01
 _CHUNK = 20_000
 """Points at a time."""
 _FIRST, _GROWTH = 4, 4
-"""Triangles that are tried first, and how many times more are tried as long as one of them might be closer."""
+"""Triangles of a size that are looked at first, and how many times more as long as one of them might be closer."""
 
 
 class Surface:
@@ -44,10 +44,10 @@ class Surface:
         self._corners = self.vertices[self.faces]
         centres = self._corners.mean(1)
         self._centres = cKDTree(centres)
-        radii = np.linalg.norm(self._corners - centres[:, None], axis=2).max(1)
+        radii = self._radii = np.linalg.norm(self._corners - centres[:, None], axis=2).max(1)
         # A triangle is never nearer than its centre by more than its radius; alike sizes are searched together, so
         # that a few large triangles do not make all others candidates.
-        sizes = np.floor(np.log2(np.maximum(radii, 1e-12)) / 2)
+        sizes = np.floor(np.log2(np.maximum(radii, 1e-12)))
         self._classes = []
         for size in np.unique(sizes):
             chosen = np.flatnonzero(sizes == size)
@@ -73,21 +73,40 @@ class Surface:
         return place, distance, face
 
     def _closest(self, points: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-        near = self._centres.query(points, min(_FIRST, len(self._corners)))[1].reshape(len(points), -1)
-        place, best, face = _on_triangles(points, self._corners, near)
-        for chosen, tree, radius in self._classes:
-            rows, done, count = np.arange(len(points)), 0, 1
+        face = self._centres.query(points)[1]
+        place, best = _on_triangles(points, self._corners[face])
+        for chosen, tree, largest in self._classes:
+            rows, done, count = np.arange(len(points)), 0, min(_FIRST, len(chosen))
             while len(rows) and done < count:
                 away, near = (part.reshape(len(rows), count) for part in tree.query(points[rows], count))
-                # the next one may be closer only if it is when its farthest corner points straight here
-                hopeful = away[:, done] - radius < best[rows]
-                rows, near = rows[hopeful], near[hopeful, done:]
-                found, distance, which = _on_triangles(points[rows], self._corners, chosen[near])
-                closer = distance < best[rows]
-                better = rows[closer]
-                best[better], place[better], face[better] = distance[closer], found[closer], which[closer]
+                # a triangle may be closer only if it is when its farthest corner points straight here
+                hopeful = away[:, done] - largest < best[rows]
+                rows, away, candidates = rows[hopeful], away[hopeful, done:], chosen[near[hopeful, done:]]
+                self._improve(points, rows, away, candidates, place, best, face)
                 done, count = count, min(_GROWTH * count, len(chosen))
         return place, best, face
+
+    def _improve(
+        self,
+        points: ndarray,
+        rows: ndarray,
+        away: ndarray,
+        candidates: ndarray,
+        place: ndarray,
+        best: ndarray,
+        face: ndarray,
+    ) -> None:
+        """Where one of a point's candidates [rows, k], whose centres are so far away, is closer, take it."""
+        of_row, slot = np.nonzero(away - self._radii[candidates] < best[rows][:, None])
+        if not len(of_row):
+            return
+        row, triangle = rows[of_row], candidates[of_row, slot]
+        found, distance = _on_triangles(points[row], self._corners[triangle])
+        # the closest of each row comes first
+        order = np.lexsort((distance, row))
+        first = order[np.r_[True, np.diff(row[order]) > 0]]
+        first = first[distance[first] < best[row[first]]]
+        best[row[first]], place[row[first]], face[row[first]] = distance[first], found[first], triangle[first]
 
     def seen(self, points: Float[ndarray, "n 3"], axes: Float[ndarray, "3 3"] | None = None) -> Bool[ndarray, "n"]:
         """Which points, that lie on the surface, can be seen from outside: from any of 36 cameras all around and above.
@@ -128,33 +147,32 @@ class Surface:
         return np.asarray((self._corners[face] * generator.dirichlet([1, 1, 1], count)[..., None]).sum(1))
 
 
-def _on_triangles(points: ndarray, corners: ndarray, candidates: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-    """Of each point's candidate triangles [n, k] the closest: the place on it, the distance, its index."""
-    p = points[:, None]
-    triangles = corners[candidates]  # [n, k, 3, 3]
-    best = np.full(candidates.shape, np.inf)
-    place = np.zeros((*candidates.shape, 3))
+def _on_triangles(points: ndarray, corners: ndarray) -> tuple[ndarray, ndarray]:
+    """The closest place to each point [n, 3] on its triangle [n, 3, 3], and its distance."""
+    best, place = np.full(len(points), np.inf), np.zeros_like(points)
 
     def offer(found: ndarray, valid: Any = True) -> None:
-        square = np.where(valid, ((found - p) ** 2).sum(-1), np.inf)
+        away = found - points
+        square = np.where(valid, _dot(away, away), np.inf)
         closer = square < best
         best[closer], place[closer] = square[closer], found[closer]
 
     for start in range(3):
-        a, edge = triangles[:, :, start], triangles[:, :, (start + 1) % 3] - triangles[:, :, start]
-        along = ((p - a) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-300)
-        offer(a + along.clip(0, 1)[..., None] * edge)
-    a = triangles[:, :, 0]
-    ab, ac, ap = triangles[:, :, 1] - a, triangles[:, :, 2] - a, p - a
-    normal = np.cross(ab, ac)
-    square = (normal**2).sum(-1)
-    flat = square > 0
-    safe = np.where(flat, square, 1.0)
-    v = (np.cross(ap, ac) * normal).sum(-1) / safe
-    w = (np.cross(ab, ap) * normal).sum(-1) / safe
-    offer(a + v[..., None] * ab + w[..., None] * ac, flat & (v >= 0) & (w >= 0) & (v + w <= 1))
-    rows, nearest = np.arange(len(points)), best.argmin(1)
-    return place[rows, nearest], np.sqrt(best[rows, nearest]), candidates[rows, nearest]
+        a, edge = corners[:, start], corners[:, (start + 1) % 3] - corners[:, start]
+        along = _dot(points - a, edge) / np.maximum(_dot(edge, edge), 1e-300)
+        offer(a + along.clip(0, 1)[:, None] * edge)
+    a = corners[:, 0]
+    ab, ac, ap = corners[:, 1] - a, corners[:, 2] - a, points - a
+    bb, bc, cc, pb, pc = _dot(ab, ab), _dot(ab, ac), _dot(ac, ac), _dot(ap, ab), _dot(ap, ac)
+    square = bb * cc - bc**2
+    safe = np.where(square > 0, square, 1.0)
+    v, w = (cc * pb - bc * pc) / safe, (bb * pc - bc * pb) / safe
+    offer(a + v[:, None] * ab + w[:, None] * ac, (square > 0) & (v >= 0) & (w >= 0) & (v + w <= 1))
+    return place, np.sqrt(best)
+
+
+def _dot(a: ndarray, b: ndarray) -> ndarray:
+    return np.asarray(np.einsum("nc,nc->n", a, b))
 
 
 def read_surface(folder: Path) -> TrueSurface | None:

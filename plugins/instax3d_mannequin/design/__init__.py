@@ -1,6 +1,7 @@
 """Measures the mannequin's table of figures on ICT-FaceKit (MIT licence, USC Institute for Creative Technologies).
 
-``python -m instax3d_mannequin.design ICT_FOLDER figures.npz`` takes two to four minutes. In order:
+``python -m instax3d_mannequin.design ICT_FOLDER figures.npz`` needs trimesh besides the project's own dependencies and
+takes two to four minutes. In order:
 
 - `reference` reads the neutral head, the identity and the expression components;
 - `half` takes the left half, without the margins of the lids and the inner lips, and names its

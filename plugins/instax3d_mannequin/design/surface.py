@@ -2,19 +2,34 @@
 
 import numpy as np
 import scipy.sparse as sp
-
-from instax3d import surface
+from scipy.spatial import cKDTree
+from trimesh.triangles import closest_point, points_to_barycentric
 
 from ..figures import Array, Index
 
+CANDIDATES = 30
+"""Faces, by the distance of their centres, among which the closest one is sought."""
 
-class Surface(surface.Surface):
-    """A mesh that finds its closest points, and what its vertices' values are there."""
+
+class Surface:
+    """A mesh that finds its closest points."""
 
     def __init__(self, vertices: Array, faces: Index) -> None:
-        super().__init__(vertices, faces)
-        self.count = len(vertices)
-        self._triangles = self.vertices[self.faces]
+        self.faces, self.count = faces, len(vertices)
+        self._triangles = vertices[faces]
+        self._centres = cKDTree(self._triangles.mean(1))
+
+    def closest(self, points: Array) -> tuple[Array, Array, Index]:
+        """The closest points [n, 3], their distances and their faces."""
+        candidates = self._centres.query(points, min(CANDIDATES, len(self.faces)))[1]
+        best = np.full(len(points), np.inf)
+        found, face = np.zeros_like(points), np.zeros(len(points), np.int64)
+        for candidate in candidates.T:
+            on_face = closest_point(self._triangles[candidate], points)
+            square = ((on_face - points) ** 2).sum(1)
+            closer = square < best
+            best[closer], found[closer], face[closer] = square[closer], on_face[closer], candidate[closer]
+        return found, np.sqrt(best), face
 
     def normals(self, points: Array) -> Array:
         """Unit normals [n, 3] of the faces that carry the closest points."""
@@ -25,12 +40,7 @@ class Surface(surface.Surface):
     def barycentric(self, points: Array) -> tuple[Index, Array]:
         """The triangles [n, 3] that carry the closest points, and barycentric weights there."""
         found, _, face = self.closest(points)
-        a, b, c = self._triangles[face].transpose(1, 0, 2)
-        normal = np.cross(b - a, c - a)
-        square = np.maximum((normal**2).sum(1), 1e-300)
-        v = (np.cross(found - a, c - a) * normal).sum(1) / square
-        w = (np.cross(b - a, found - a) * normal).sum(1) / square
-        return self.faces[face], np.stack([1 - v - w, v, w], 1)
+        return self.faces[face], np.asarray(points_to_barycentric(self._triangles[face], found))
 
     def interpolation(self, points: Array) -> sp.csr_matrix:
         """[n, vertices] matrix that interpolates vertex values at the closest points."""
