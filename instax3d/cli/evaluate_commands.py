@@ -59,10 +59,11 @@ def evaluate(
         return
     from ..report import write_report
 
-    for figure in known_figures():
-        if figure.name in found.figures:
-            value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
-            click.echo(f"{figure.name:16} {value:>12}  {figure.meaning}")
+    measured = [figure for figure in known_figures() if figure.name in found.figures]
+    width = max((len(figure.name) for figure in measured), default=0)
+    for figure in measured:
+        value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
+        click.echo(f"{figure.name:{width}} {value:>12}  {figure.meaning}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")
     click.echo(f"look at {write_report(folder, portrait, evidence, found)}")
