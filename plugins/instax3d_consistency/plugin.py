@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
 
 _CLIP = "https://huggingface.co/openai/clip-vit-large-patch14"
+# Revisions and sums as other projects quote them (CLIP's several, DINO's revision one); neither was downloaded here.
 _CLIP_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 _DINO = "https://huggingface.co/facebook/dino-vits16"
 _DINO_REVISION = "abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd"
