@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from instax3d.cameras import orbit
 from instax3d.capture import read_capture
@@ -32,6 +31,7 @@ from instax3d.mesh_raster import rasterise
 from instax3d.pipeline import with_faces
 from instax3d.plugin import Kind
 from instax3d.registry import build
+from instax3d.surface import Surface
 from instax3d.types import Cameras, Face, HeadMesh, Views
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,12 +139,13 @@ def errors(model: HeadModel, known: Known, mesh: HeadMesh) -> dict[str, float]:
 
 def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, float]:
     """Mean distance of a fitted head's vertices from a scan's surface in millimetres at life size, by region."""
-    views = build(Kind.VIEW_GENERATOR, "frames").generate(read_capture(folder), seed=0)
+    capture = read_capture(folder)
+    assert capture.surface is not None, "a scan comes with its surface"
+    views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
     views = with_faces(views, build(Kind.LANDMARK_DETECTOR, "dlib"))
     mesh = fit_head(model, views, shape_components=components)
-    with np.load(folder / "mesh.npz") as truth:
-        samples = cKDTree(_on_surface(truth["vertices"].astype(float), truth["faces"]))
-    distance = torch.from_numpy(samples.query(mesh.vertices.numpy())[0] / mesh.units_per_metre * 1000)
+    truth = Surface.of(capture.surface)
+    distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_metre * 1000)
     hidden = [*NOT_SKIN, "nostrils"]
     skin = ~torch.stack([model.regions[name] for name in hidden if name in model.regions]).any(0)
     wanted = {"face": ("face",), "head": ("face", "scalp", "ears")}
@@ -152,14 +153,6 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
         name: float(distance[torch.stack([model.regions[part] for part in parts]).any(0) & skin].mean())
         for name, parts in wanted.items()
     }
-
-
-def _on_surface(vertices: np.ndarray, faces: np.ndarray, count: int = 200_000) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    face = generator.choice(len(faces), count, p=area / area.sum())
-    return np.asarray((vertices[faces[face]] * generator.dirichlet([1, 1, 1], count)[..., None]).sum(1))
 
 
 def _coverage(vertices: torch.Tensor, model: HeadModel, camera: Cameras) -> torch.Tensor:

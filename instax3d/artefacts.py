@@ -1,13 +1,18 @@
 """The results of stages as arrays, to be stored and read back exactly."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .files import atomic
 from .headmodel import HeadModel, HeadParameters
 from .types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
 
@@ -17,6 +22,33 @@ Artefact = tuple[dict[str, Tensor], dict[str, Any]]
 _FACE = "face"
 """Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
 _PIXELS = ("images", "alpha", "trust", "provenance")
+_VALUES = "values"
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What `read_artefact` raises for files that are none."""
+
+
+def write_artefact(path: Path, artefact: Artefact) -> None:
+    """Write an .npz file in one step; images are compressed, other numbers would not shrink.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tensors, values = artefact
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
+    with atomic(path) as temporary:
+        save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
+
+
+def read_artefact(path: Path) -> Artefact:
+    """What `write_artefact` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: there is none (see `UNREADABLE`).
+    """
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        values = json.loads(str(stored[_VALUES]))
+        return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
 
 
 def rounded(views: Views) -> Views:
@@ -85,11 +117,11 @@ def pack_mesh(mesh: HeadMesh) -> Artefact:
     return tensors, {"units_per_metre": mesh.units_per_metre, "metrics": dict(mesh.metrics)}
 
 
-def unpack_mesh(artefact: Artefact, head_model: Callable[[], HeadModel]) -> HeadMesh:
+def unpack_mesh(artefact: Artefact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
     """``head_model`` gives the model of the rig, where there is one."""
     tensors, values = artefact
     rig = None
-    if "rig scale" in tensors:
+    if head_model is not None and "rig scale" in tensors:
         parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
         rig = Rig(
             head_model(), parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"])

@@ -1,21 +1,14 @@
 """The stage cache: what a stage made, found again by a hash of all that went into it (`instax3d.fingerprint`)."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-import json
-import zipfile
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from .artefacts import Artefact
+from .artefacts import UNREADABLE, Artefact, read_artefact, write_artefact
 from .errors import PortraitError
-from .files import atomic
 from .places import CACHE_VARIABLE, cache_folder
 
 _LIMIT = 4 * 2**30
 """Bytes that the cache may hold; what was used longest ago goes first."""
-_VALUES = "values"
 
 
 class StageCache:
@@ -31,30 +24,24 @@ class StageCache:
         """What is stored, or None. A file that cannot be read counts as absent and is removed."""
         path = self.path(stage, key)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                values = json.loads(str(stored[_VALUES]))
-                tensors = {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}
+            found = read_artefact(path)
             path.touch()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except UNREADABLE:
             path.unlink(missing_ok=True)
             return None
-        return tensors, values
+        return found
 
     def store(self, stage: str, key: str, artefact: Artefact) -> None:
-        """Keep a result; images are compressed, other numbers would not shrink.
+        """Keep a result.
 
         Raises:
             PortraitError: the folder cannot be written.
         """
-        tensors, values = artefact
-        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic(self.path(stage, key)) as temporary:
-                save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
+            write_artefact(self.path(stage, key), artefact)
             self._forget_oldest()
         except OSError as error:
             raise PortraitError(

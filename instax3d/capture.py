@@ -13,6 +13,7 @@ from torch import Tensor
 from .cameras import read_transforms
 from .errors import CaptureError
 from .images import open_image, over_white, to_float
+from .surface import read_surface
 from .types import Cameras, Capture
 
 _TRAIN, _ALL, _TEST = "transforms_train.json", "transforms.json", "transforms_test.json"
@@ -25,7 +26,8 @@ def read_capture(path: Path) -> Capture:
 
     Args:
         path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
-            neighbour `transforms_test.json` gives the cameras that the portrait is measured with.
+            neighbour `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
+            of points beside it (`instax3d.surface.FILES`) the true surface.
 
     Raises:
         CaptureError: what is missing or wrong, with the file and the frame.
@@ -45,7 +47,8 @@ def read_capture(path: Path) -> Capture:
             f"{sum(opaque)} of {len(opaque)} frames have no transparency: white that reaches their border is taken as "
             "background, and any other background becomes part of the portrait.",
         )
-    return Capture(transforms.parent, cameras, files, test_cameras, test_files, notes)
+    surface = read_surface(transforms.parent)
+    return Capture(transforms.parent, cameras, files, test_cameras, test_files, notes, surface)
 
 
 def load_frames(

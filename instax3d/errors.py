@@ -57,5 +57,9 @@ class ModelFileError(AssetError):
     """A file or folder of model weights that cannot be read or written, or is of another model."""
 
 
+class MetricError(Instax3DError, RuntimeError):
+    """What a metric needs of a portrait or of its truth is not there; the message says what that is."""
+
+
 class DatasetError(Instax3DError, ValueError):
     """Turntables that cannot be made, read or trained on."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from .capture import load_frames
 from .config import Choice
-from .errors import AssetError
+from .errors import Instax3DError
 from .interfaces import LandmarkDetector, Metric
 from .portrait import Portrait
 from .types import Cameras, Capture, Evidence, Photo, Views
@@ -26,17 +26,31 @@ class Evaluation:
 
 
 def gather(
-    portrait: Portrait, given: Photo | Capture | None, views: Views, detector: LandmarkDetector[Any]
+    portrait: Portrait,
+    views: Views,
+    detector: LandmarkDetector[Any],
+    *,
+    photo: Photo | None = None,
+    capture: Capture | None = None,
 ) -> Evidence:
-    """What metrics look at: the portrait from all cameras that there are, beside what it should look like."""
+    """What metrics look at: the portrait from all cameras that there are, beside what it should look like.
+
+    Args:
+        portrait: what is measured.
+        views: what it was made from.
+        detector: the run's.
+        photo: what it was made from, if that was one.
+        capture: in the portrait's world; its held-out frames and its surface are the truth.
+    """
 
     def render(cameras: Cameras) -> Any:
         return portrait.render(cameras)[0]
 
-    truth = truth_rendered = None
-    if isinstance(given, Capture) and given.test_cameras is not None:
-        truth, _ = load_frames(given.test_cameras, given.test_files)
-        truth_rendered = render(given.test_cameras)
+    truth = truth_rendered = truth_cameras = None
+    if capture is not None and capture.test_cameras is not None:
+        truth_cameras = capture.test_cameras
+        truth, _ = load_frames(truth_cameras, capture.test_files)
+        truth_rendered = render(truth_cameras)
     return Evidence(
         gaussians=portrait.gaussians,
         mesh=portrait.mesh,
@@ -45,20 +59,22 @@ def gather(
         turn_cameras=portrait.orbit.turn(TURN_FRAMES),
         render=render,
         detector=detector,
-        photo=given if isinstance(given, Photo) else None,
+        photo=photo,
         truth=truth,
         truth_rendered=truth_rendered,
+        truth_cameras=truth_cameras,
+        surface=None if capture is None else capture.surface,
     )
 
 
 def evaluate(evidence: Evidence, metrics: Iterable[Choice]) -> Evaluation:
-    """Measure a portrait by every metric; one whose files are not here is told of and the rest go on."""
+    """Measure a portrait by every metric; one that cannot be measured is told of and the rest go on."""
     figures: dict[str, float] = {}
     missing: dict[str, str] = {}
     for choice in metrics:
-        metric: Metric[Any] = choice.entry.build(choice.config)
         try:
+            metric: Metric[Any] = choice.entry.build(choice.config)
             figures |= metric.measure(evidence)
-        except AssetError as error:
+        except Instax3DError as error:
             missing[choice.entry.spec.name] = str(error)
     return Evaluation(figures, missing)

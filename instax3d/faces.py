@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .interfaces import LandmarkDetector
-from .types import Face
+from .types import FIVE_POINTS, Face
 
 TURNS = (0.0, 30.0, -30.0)
 """Degrees by which copies are turned, clockwise; detectors trained on upright faces bear about this much tilt."""
@@ -23,6 +23,9 @@ _CLEAR = 0.5
 """A detection of this share of the person's best score is trusted to tell the tilt."""
 EYES = {"right": slice(36, 42), "left": slice(42, 48)}
 """Landmarks around the subject's eyes."""
+NOSE_TIP = 30
+MOUTH_CORNERS = (48, 54)
+"""Of the subject's right and left."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,21 @@ def face_roll(landmarks: Float[Tensor, "68 2"]) -> float:
     """Degrees by which a face is tilted clockwise in its image."""
     across = landmarks[EYES["left"]].mean(0) - landmarks[EYES["right"]].mean(0)
     return math.degrees(math.atan2(float(across[1]), float(across[0])))
+
+
+def five_of(landmarks: Float[Tensor, "68 d"]) -> Float[Tensor, "5 d"]:
+    """`FIVE_POINTS` of the 68 landmarks: the middle of an eye is the mean of those around it."""
+    eyes = [landmarks[EYES[side]].mean(0) for side in ("right", "left")]
+    return torch.stack([*eyes, *landmarks[[NOSE_TIP, *MOUTH_CORNERS]]])
+
+
+def five_points(face: Face) -> Float[Tensor, "5 2"]:
+    """A face's `FIVE_POINTS`, as its detector found them, or else by its 68 landmarks.
+
+    Raises:
+        FitError: the detector found neither.
+    """
+    return face.points[FIVE_POINTS] if FIVE_POINTS in face.points else five_of(face.marks)
 
 
 def overlap(first: Face, second: Face) -> bool:

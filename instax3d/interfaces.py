@@ -188,7 +188,9 @@ class Metric(Component[C]):
         """Figures by name. Those that this evidence does not give, for want of a photo or of the truth, are left out.
 
         Raises:
-            AssetError: a file of others that this metric needs is not here; it is then reported as not measured.
+            AssetError: a file of others that this metric needs is not here.
+            MetricError: nothing can be measured; says for want of what. After any `Instax3DError` the metric is
+                reported as not measured, with its message, and the others go on.
         """
 
 

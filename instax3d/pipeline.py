@@ -215,7 +215,16 @@ def _create(path: Path, run: _Run) -> Portrait:
     )
     portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with stages.stage("evaluate"):
-        evaluation = evaluate(gather(portrait, fitted.given, views, detector), config.metrics)
+        evidence = gather(
+            portrait,
+            views,
+            detector,
+            photo=fitted.given if isinstance(fitted.given, Photo) else None,
+            capture=fitted.given if isinstance(fitted.given, Capture) else None,
+        )
+        evaluation = evaluate(evidence, config.metrics)
+        for name, reason in evaluation.missing.items():
+            stages.note(f"{name} was not measured: {reason}")
     portrait.manifest = new_manifest(
         config,
         mesh=mesh,

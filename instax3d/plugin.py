@@ -93,6 +93,8 @@ class AssetFile:
     the file is first used, and a later change is refused."""
     token: str | None = None
     """The environment variable with the access token that ``url`` wants, such as HF_TOKEN."""
+    also: tuple[str, ...] = ()
+    """Other names that the same may have in a folder of the user's own, such as those of its other formats."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.name).parts

@@ -4,7 +4,7 @@
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from .artefacts import UNREADABLE, pack_mesh, read_artefact, unpack_mesh, write_artefact
 from .cameras import orbit, read_transforms, write_transforms
 from .config import RunConfig, load_config
 from .errors import PortraitError
@@ -24,6 +25,9 @@ from .plugin import Kind
 from .ply import read_ply, write_ply
 from .turntable import write_contact_sheet, write_video
 from .types import Cameras, Gaussians, HeadMesh, Views
+
+HEAD = "head.npz"
+"""The fitted head's landmarks, regions and scale beside its mesh, for those that measure a saved portrait."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,8 @@ class Portrait:
     def _write(self, folder: Path) -> None:
         write_ply(folder / "portrait.ply", self.gaussians)
         write_obj(folder / "mesh.obj", self.mesh.vertices, self.mesh.faces)
+        # without the rig: its parameters mean nothing where the head model's files are not
+        write_artefact(folder / HEAD, pack_mesh(replace(self.mesh, rig=None)))
         (folder / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
         output = self.config.output
         turn, _ = self.render(self.orbit.turn(output.turntable_frames))
@@ -223,12 +229,25 @@ class Portrait:
         manifest = read_manifest(folder)
         if manifest.get("format", 0) > FORMAT:
             raise PortraitError(f"{folder} was written by a newer instax3d ({manifest.get('instax3d')}); update yours")
-        vertices, faces = read_obj(folder / "mesh.obj")
         orbit = Orbit.from_dict(manifest.pop("orbit"))
         config = load_config(path=folder / "config.yaml", overrides=overrides)
-        return cls(
-            read_ply(folder / "portrait.ply"), config, manifest, orbit, HeadMesh(vertices, faces, axes=orbit.axes)
-        )
+        return cls(read_ply(folder / "portrait.ply"), config, manifest, orbit, _load_mesh(folder, orbit))
+
+
+def _load_mesh(folder: Path, orbit: Orbit) -> HeadMesh:
+    """The fitted head without its rig; of a portrait made by an older version the bare mesh.
+
+    Raises:
+        PortraitError: it cannot be read.
+    """
+    path = folder / HEAD
+    if not path.is_file():
+        vertices, faces = read_obj(folder / "mesh.obj")
+        return HeadMesh(vertices, faces, axes=orbit.axes)
+    try:
+        return unpack_mesh(read_artefact(path))
+    except UNREADABLE as error:
+        raise PortraitError(f"{path} cannot be read ({error}); make the portrait again") from error
 
 
 def render_frames(portrait: Portrait, cameras_file: Path, folder: Path, *, transparent: bool = False) -> list[Path]:

@@ -22,6 +22,8 @@ from .headmodel import HeadModel, HeadParameters
 FIVE_POINTS = "five"
 """A scheme of `Face.points`: middles of the right and the left eye, tip of the nose, right and left corner of the mouth
 (the subject's right is left in the image)."""
+FRONT_DEG = 40.0
+"""Azimuth up to which detectors can be expected to find a face."""
 MEDIAPIPE_POINTS = "mediapipe478"
 """A scheme of `Face.points`: MediaPipe's face mesh of 468 points, then five of each iris."""
 
@@ -118,6 +120,15 @@ class Cameras:
 
 
 @dataclass(frozen=True)
+class TrueSurface:
+    """The surface of a captured head as a scanner gave it, in the world of the capture's cameras."""
+
+    vertices: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"] | None = None
+    """None where it is a cloud of points."""
+
+
+@dataclass(frozen=True)
 class Capture:
     """A folder of posed frames, read but not yet loaded."""
 
@@ -129,6 +140,8 @@ class Capture:
     test_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     """What the user should know of the frames, one sentence each."""
+    surface: TrueSurface | None = None
+    """What the folder brings of the true head, to measure portraits by."""
 
 
 @dataclass(frozen=True)
@@ -274,11 +287,21 @@ class Evidence:
     """Held-out frames of a capture."""
     truth_rendered: Float[Tensor, "tests 3 high wide"] | None = None
     """The portrait from their cameras."""
+    truth_cameras: Cameras | None = None
+    """Of the held-out frames."""
+    surface: TrueSurface | None = None
+    """Of the head, in the portrait's world."""
 
     @cached_property
     def turn(self) -> Float[Tensor, "frames 3 size size"]:
         """The portrait from `turn_cameras`; drawn when a metric first asks for it."""
         return self.render(self.turn_cameras)
+
+    @property
+    def front(self) -> list[int]:
+        """The frames of the turn that are at most `FRONT_DEG` from the front."""
+        count = len(self.turn_cameras)
+        return [frame for frame in range(count) if min(frame, count - frame) * 360 / count <= FRONT_DEG]
 
 
 @dataclass(frozen=True)

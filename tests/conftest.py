@@ -22,6 +22,7 @@ atexit.register(shutil.rmtree, os.environ["INSTAX3D_CACHE"], ignore_errors=True)
 CHECKED = [
     "instax3d",
     "instax3d_absgs",
+    "instax3d_consistency",
     "instax3d_cpu",
     "instax3d_dlib",
     "instax3d_face_regressors",
@@ -31,6 +32,7 @@ CHECKED = [
     "instax3d_gsplat",
     "instax3d_ict",
     "instax3d_identity",
+    "instax3d_keypoints",
     "instax3d_mannequin",
     "instax3d_mcmc",
     "instax3d_measures",

@@ -35,7 +35,8 @@ def on_white(path: Path) -> np.ndarray:
 
 
 def test_the_result_folder_is_complete(made: Path):
-    names = {"portrait.ply", "turntable.mp4", "turntable.png", "views", "mesh.obj", "config.yaml", "run.json"}
+    names = {"portrait.ply", "turntable.mp4", "turntable.png", "views", "mesh.obj", "head.npz"}
+    names |= {"config.yaml", "run.json"}
     assert {path.name for path in made.iterdir()} == names
     assert len(list((made / "views").glob("[0-9]*.png"))) == 11
     assert len(list((made / "views" / "provenance").glob("*.png"))) == 11

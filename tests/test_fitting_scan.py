@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from instax3d_template.generator import analyse
-from scipy.spatial import cKDTree
 
 from instax3d.capture import read_capture
 from instax3d.fitting import fit_head, fit_photo
@@ -14,6 +13,7 @@ from instax3d.images import to_uint8
 from instax3d.photo import read_photo
 from instax3d.plugin import Kind
 from instax3d.registry import build
+from instax3d.surface import Surface
 
 pytestmark = pytest.mark.data
 
@@ -52,16 +52,6 @@ def fitted(model, scan):
     return fit_head(model, scan)
 
 
-def surface_samples(vertices, faces, count=200_000):
-    """Points on a mesh, evenly by area."""
-    generator = np.random.default_rng(0)
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    face = generator.choice(len(faces), count, p=area / area.sum())
-    weights = generator.dirichlet([1, 1, 1], count)
-    return (vertices[faces[face]] * weights[..., None]).sum(1)
-
-
 def test_scan_landmarks_and_outline(fitted):
     assert fitted.metrics["views_used"] >= 4
     assert fitted.metrics["landmark_error"] < 0.035
@@ -72,9 +62,8 @@ def test_scan_landmarks_and_outline(fitted):
 
 
 def test_scan_surface(data_dir, fitted):
-    with np.load(data_dir / "head_scan" / "mesh.npz") as truth:
-        samples = cKDTree(surface_samples(truth["vertices"].astype(float), truth["faces"]))
-    distance = samples.query(fitted.vertices.numpy())[0] / fitted.units_per_metre * 1000
+    truth = Surface.of(read_capture(data_dir / "head_scan").surface)
+    distance = truth.closest(fitted.vertices.numpy())[1] / fitted.units_per_metre * 1000
     face, scalp = (fitted.regions[name].numpy() for name in ("face", "scalp"))
     face = face & ~fitted.regions["nostrils"].numpy()
     assert distance[face].mean() < 1.8  # millimetres of a head at life size

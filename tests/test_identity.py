@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from instax3d_identity.alignment import aligned, cropped, five_points
+from instax3d_identity.alignment import aligned, cropped
 from instax3d_identity.inception_resnet_v1 import InceptionResnetV1
 from instax3d_identity.iresnet import IResNet
 from seeded_weights import enlarged, regenerate, relative_error
 
 from instax3d.errors import AssetError
+from instax3d.faces import five_points
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.testing import toy_evidence
-from instax3d.types import Face
+from instax3d.testing import FakeDetector, toy_evidence, toy_photo
+from instax3d.types import FIVE_POINTS, Face
 
 TOLERANCE = 1e-4
 
@@ -42,6 +43,35 @@ def test_arcface_is_the_originals(fixtures_dir):
     with torch.no_grad():
         assert relative_error(network(faces), expected["embedding_iresnet50"]) < TOLERANCE
         assert relative_error(network.directions(faces), expected["normalized_iresnet50"]) < TOLERANCE
+
+
+@pytest.mark.fixtures
+@pytest.mark.parametrize(
+    ("name", "folder", "recipe", "expected", "file"),
+    [
+        ("facenet", "facenet", "inception_resnet_v1", "embedding", "vggface2.pt"),
+        ("arcface", "arcface", "iresnet50", "normalized_iresnet50", "backbone.pth"),
+    ],
+)
+def test_figures_are_the_cosines_of_the_original_s_embeddings(
+    fixtures_dir, tmp_path, monkeypatch, name, folder, recipe, expected, file
+):
+    """Photo and frames that are already cut out; what is left is that pixels have eight bits."""
+    from instax3d_identity import alignment, inception_resnet_v1, iresnet
+
+    size = {"facenet": inception_resnet_v1.SIZE, "arcface": iresnet.SIZE}[name]
+    torch.save(weights(fixtures_dir / folder / f"{recipe}.weights.json"), tmp_path / file)
+    with np.load(
+        next((fixtures_dir / folder).glob(f"{'inception' if name == 'facenet' else name}*_expected.npz"))
+    ) as known:
+        small, embedded = known["image_small"], torch.from_numpy(known[expected]).double()
+    pixels = torch.from_numpy(enlarged(small, size // small.shape[-1]))
+    images = ((pixels * (128 if name == "facenet" else 127.5) + 127.5).round().clamp(0, 255)) / 255
+    face = Face((0.0, 0.0, float(size), float(size)), 1.0, points={FIVE_POINTS: torch.from_numpy(alignment._NORM)})
+    monkeypatch.setattr("instax3d_identity.metrics.build", lambda kind, name: FakeDetector([face]))
+    evidence = replace(toy_evidence(), photo=replace(toy_photo(), image=images[0]), render=lambda cameras: images[1:])
+    found = build(Kind.METRIC, name, weights=str(tmp_path / file)).measure(evidence)[name]
+    assert found == pytest.approx(float((embedded[1:] @ embedded[0]).mean()), abs=1e-4)
 
 
 def test_weights_of_something_else_are_refused(tmp_path):

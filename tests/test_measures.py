@@ -34,7 +34,7 @@ class TestCost(MetricSuite):
     def plugin(self):
         return build(Kind.METRIC, "cost")
 
-    def test_measuring_changes_nothing(self):
+    def test_measuring_changes_nothing(self, plugin, evidence):
         pytest.skip("frames a second are never twice the same")
 
 
@@ -88,6 +88,14 @@ def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     assert evaluation.missing == {"likeness": "weights are not here"}
     assert set(evaluation.figures) == set(names("fidelity"))
     assert isinstance(whole, Choice)
+
+
+def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
+    broken, whole = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
+    absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
+    evaluation = evaluate(toy_evidence(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
+    assert "pip install 'instax3d[some]'" in evaluation.missing["likeness"]
+    assert set(evaluation.figures) == set(names("fidelity"))
 
 
 def test_metrics_are_chosen_like_everything_else():

@@ -14,7 +14,7 @@ from instax3d_mtcnn.weights import FILES, load_cascade
 from PIL import Image
 from seeded_weights import regenerate, relative_error
 
-from instax3d.errors import AssetError
+from instax3d.errors import AssetError, BrokenPluginError
 from instax3d.testing import LandmarkDetectorSuite
 from instax3d.types import FIVE_POINTS
 
@@ -84,6 +84,17 @@ def test_an_image_smaller_than_any_face_has_none(tmp_path):
         torch.save(network().state_dict(), tmp_path / FILES[name])
     small = torch.zeros(11, 40, 3, dtype=torch.uint8)
     assert MtcnnDetector(MtcnnConfig(weights=str(tmp_path))).detect(small) == []
+
+
+def test_without_the_package_the_folder_of_assets_serves(tmp_path, monkeypatch):
+    monkeypatch.setattr("instax3d_mtcnn.weights.find_spec", lambda name: None)
+    monkeypatch.setenv("INSTAX3D_ASSETS", str(tmp_path))
+    with pytest.raises(BrokenPluginError, match="facenet-pytorch"):
+        load_cascade(None)
+    (tmp_path / "mtcnn").mkdir()
+    for name, network in NETWORKS.items():
+        torch.save(network().state_dict(), tmp_path / "mtcnn" / FILES[name])
+    assert MtcnnDetector(MtcnnConfig()).detect(torch.zeros(11, 40, 3, dtype=torch.uint8)) == []
 
 
 def test_weights_that_are_not_there_or_not_mtcnn_s_are_refused(tmp_path):

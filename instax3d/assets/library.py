@@ -77,10 +77,16 @@ def _own(asset: Asset, given: Path) -> Located:
         raise AssetError(f"there is no {given}; give the path of {asset.summary}, or see `instax3d assets list`")
     if len(asset.files) == 1 and not (given / asset.files[0].name).is_file():
         return Located(asset, {asset.files[0].name: given}, own=True)  # a folder in place of an archive
-    absent = [file.name for file in asset.files if not (given / file.name).is_file()]
+    found = {file.name: _named(file, given) for file in asset.files}
+    absent = [" or ".join((file.name, *file.also)) for file in asset.files if found[file.name] is None]
     if absent:
         raise AssetError(f"{given} does not hold {', '.join(absent)}, which {asset.summary} needs")
-    return Located(asset, {file.name: given / file.name for file in asset.files}, own=True)
+    return Located(asset, {name: path for name, path in found.items() if path is not None}, own=True)
+
+
+def _named(file: AssetFile, folder: Path) -> Path | None:
+    """Where a file lies in a folder of the user's own."""
+    return next((folder / name for name in (file.name, *file.also) if (folder / name).is_file()), None)
 
 
 def verify(file: AssetFile, path: Path, asset: Asset) -> str:

@@ -18,7 +18,9 @@ from .logs import logged_to
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
-    "--against", type=click.Path(path_type=Path), help="A capture with held-out frames in the portrait's world."
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A capture in the portrait's world: its held-out frames and its surface are the truth.",
 )
 @click.option("--metrics", metavar="A,B|all", help="Which; those of the portrait's configuration by default.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; writes no report.")
@@ -49,18 +51,19 @@ def evaluate(
         portrait = Portrait.load(folder, chosen)
         detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
         views, photo = read_saved(folder, detector)
-        given = photo if against is None else read_capture(against)
-        evidence = gather(portrait, given, views, detector)
+        capture = None if against is None else read_capture(against)
+        evidence = gather(portrait, views, detector, photo=photo, capture=capture)
         found = measure(evidence, portrait.config.metrics)
     if as_json:
         click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
         return
     from ..report import write_report
 
-    for figure in known_figures():
-        if figure.name in found.figures:
-            value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
-            click.echo(f"{figure.name:16} {value:>12}  {figure.meaning}")
+    measured = [figure for figure in known_figures() if figure.name in found.figures]
+    width = max((len(figure.name) for figure in measured), default=0)
+    for figure in measured:
+        value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
+        click.echo(f"{figure.name:{width}} {value:>12}  {figure.meaning}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")
     click.echo(f"look at {write_report(folder, portrait, evidence, found)}")

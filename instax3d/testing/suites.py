@@ -29,6 +29,7 @@ from ..types import (
     Capture,
     DensifyReport,
     DensifyStep,
+    Evidence,
     Face,
     Gaussians,
     HeadMesh,
@@ -411,18 +412,21 @@ class LandmarkDetectorSuite(_Suite):
 
 
 class MetricSuite(_Suite):
-    """Runs on a toy portrait. Set ``figures`` to the names in the spec."""
+    """Runs on a toy portrait; override ``evidence`` where it will not do. Set ``figures`` to the names in the spec."""
 
     figures: tuple[str, ...] = ()
 
-    def test_what_is_measured_was_announced_and_is_finite(self, plugin: Metric[Any]) -> None:
-        measured = plugin.measure(toy_evidence())
+    @pytest.fixture
+    def evidence(self) -> Evidence:
+        return toy_evidence()
+
+    def test_what_is_measured_was_announced_and_is_finite(self, plugin: Metric[Any], evidence: Evidence) -> None:
+        measured = plugin.measure(evidence)
         assert measured
         assert set(measured) <= set(self.figures)
         assert all(isinstance(value, float) and math.isfinite(value) for value in measured.values())
 
-    def test_measuring_changes_nothing(self, plugin: Metric[Any]) -> None:
-        evidence = toy_evidence()
+    def test_measuring_changes_nothing(self, plugin: Metric[Any], evidence: Evidence) -> None:
         before = evidence.rendered.clone()
         assert plugin.measure(evidence) == plugin.measure(evidence)
         assert torch.equal(evidence.rendered, before)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, Views
+from ..types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
 
 _RADIUS = 0.1
 
@@ -100,18 +100,18 @@ def toy_photo() -> Photo:
 
 
 def toy_evidence() -> Evidence:
-    """A portrait of the toy ball that came out a little too dark, held-out frames included; its photo is a real face,
-    and the detector finds none."""
+    """A portrait of the toy ball that came out a little too dark, held-out frames and the true ball included; its photo
+    is a real face, and the detector finds none."""
     from .fakes import FakeDetector
 
-    views = toy_views()
+    views, mesh = toy_views(), toy_mesh()
 
     def render(cameras: Cameras) -> Tensor:
         return 0.95 * toy_views(len(cameras), cameras.width).images
 
     return Evidence(
         gaussians=toy_gaussians(),
-        mesh=toy_mesh(),
+        mesh=mesh,
         views=views,
         rendered=render(views.cameras),
         turn_cameras=toy_cameras(6),
@@ -120,4 +120,6 @@ def toy_evidence() -> Evidence:
         photo=toy_photo(),
         truth=views.images,
         truth_rendered=render(views.cameras),
+        truth_cameras=views.cameras,
+        surface=TrueSurface(mesh.vertices, mesh.faces),
     )

@@ -1,4 +1,4 @@
-"""Options of the estimators `deca` and `fused`. Never imports torch."""
+"""Options of the estimators `deca` and `fused` and of the metric `shape_pose`. Never imports torch."""
 
 from typing import Annotated, Literal
 
@@ -34,3 +34,12 @@ class FusedConfig(RegressorConfig):
 
     frames: int = Field(default=3, ge=1)
     """How many frames are averaged: the photo and those with a face whose cameras are nearest (paper: 3)."""
+
+
+class ShapePoseConfig(PluginConfig):
+    """DECA, and what finds the faces that it is shown."""
+
+    weights: Annotated[str, AssetRef("deca")] = "deca"
+    """DECA's ``deca_model.tar``."""
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, needs=frozenset({"landmarks68"}))] = "dlib"
+    """Finds the landmarks around which faces are cut out."""

@@ -109,7 +109,7 @@ def deep3d_rotation(
     crop = deep3d_crop(views.images[frame], points, mean)
     with torch.no_grad():
         angle = Deep3DCode.of(network(crop.picture)).angle
-    return _to_world(rotation(angle)[0], crop, views.cameras[frame])
+    return crop_to_world(crop, views.cameras[frame]) @ rotation(angle)[0]
 
 
 def deca_place(
@@ -125,7 +125,7 @@ def deca_place(
         root: the point of the head that DECA rotates it about, metres.
     """
     code = seen.code
-    turn = _to_world(rotation_matrices(code.pose[0, :3]), seen.crop, camera)
+    turn = crop_to_world(seen.crop, camera) @ rotation_matrices(code.pose[0, :3])
     half = seen.crop.picture.shape[-1] / 2
     # the root itself does not move under the rotation
     shown = weak_perspective(root[None, None], code.cam)[0, 0, :2]
@@ -137,15 +137,16 @@ def deca_place(
     return turn, world - turn @ root
 
 
-def _to_world(turn: Float[Tensor, "3 3"], crop: Crop, camera: Cameras) -> Float[Tensor, "3 3"]:
-    """A head's rotation before a camera that looks straight at the crop's middle, y up, as rotation in the world."""
+def crop_to_world(crop: Crop, camera: Cameras) -> Float[Tensor, "3 3"]:
+    """From axes before a camera that looks straight at the crop's middle, y up, in which networks tell a head's
+    rotation, to the world's."""
     K, viewmat = camera.Ks[0], camera.viewmats[0]
     middle = torch.tensor([crop.left, crop.top]) + crop.side / 2
     ray = torch.nn.functional.normalize(torch.cat([(middle - K[:2, 2]) / K.diagonal()[:2], torch.ones(1)]), dim=0)
     axis = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), ray)
     sine = axis.norm()
     aside = axis / sine.clamp_min(1e-9) * torch.atan2(sine, ray[2])
-    return viewmat[:3, :3].T @ rotation_matrices(aside) @ UPRIGHT @ turn
+    return viewmat[:3, :3].T @ rotation_matrices(aside) @ UPRIGHT
 
 
 def _face(views: Views, frame: int) -> Face:

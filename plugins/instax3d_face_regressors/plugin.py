@@ -1,13 +1,18 @@
-"""Announces the estimators `deca` and `fused`. Never imports torch."""
+"""Announces the estimators `deca` and `fused` and the metric `shape_pose`. Never imports torch."""
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Asset, AssetFile, Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
+
+_PAIRS = (
+    "of rendered faces against the photo's, mean over the photo's camera and the frames of a turn within 40 degrees of "
+    "the front, or against a capture's held-out frames, from their cameras"
+)
 
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """The two mesh priors of this family."""
+    """The two mesh priors of this family, and the metric that compares what they rest on."""
     for name, what in (
         ("deca", "A FLAME head regressed by DECA from one frame."),
         ("fused", "A FLAME head regressed by DECA from the photo and its neighbours and averaged, as in the paper."),
@@ -22,6 +27,32 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
             needs=frozenset({"landmarks68"}),
             provides=frozenset({"head_model", "rig"}),
         )
+    yield PluginSpec(
+        kind=Kind.METRIC,
+        name="shape_pose",
+        api=1,
+        summary="Shape and pose codes of DECA, rendered against photo or truth; needs DECA's file.",
+        target="instax3d_face_regressors.metric:ShapePose",
+        config="instax3d_face_regressors.config:ShapePoseConfig",
+        figures=(
+            Figure(
+                name="shape_mse",
+                meaning=f"mean squared error of DECA's 100 shape numbers {_PAIRS}",
+                unit="1e-2",
+                better="lower",
+                decimals=3,
+            ),
+            Figure(
+                name="pose_mse",
+                meaning=f"mean squared error of DECA's 6 pose numbers, head and jaw in radians, {_PAIRS}; what the "
+                "cameras turn the head is known and taken off",
+                unit="1e-2",
+                better="lower",
+                decimals=3,
+            ),
+            Figure(name="shape_pose_faces", meaning="share of these frames in which a face is found", better="higher"),
+        ),
+    )
 
 
 @hookimpl

@@ -7,24 +7,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from instax3d.types import FIVE_POINTS, Face
+from instax3d.faces import five_points
+from instax3d.types import Face
 
 # Where the eyes, the nose and the corners of the mouth belong in 112 pixels (insightface's norm).
 _NORM = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]], np.float32)
-_RIGHT_EYE, _LEFT_EYE, _NOSE, _CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)
-
-
-def five_points(face: Face) -> Float[Tensor, "5 2"]:
-    """Eyes, tip of the nose and corners of the mouth, in the image's order from left to right.
-
-    Raises:
-        FitError: the detector found neither five points nor the 68 landmarks.
-    """
-    if FIVE_POINTS in face.points:
-        return face.points[FIVE_POINTS]
-    marks = face.marks
-    eyes = [marks[_RIGHT_EYE].mean(0), marks[_LEFT_EYE].mean(0)]
-    return torch.stack([*eyes, marks[_NOSE], *(marks[corner] for corner in _CORNERS)])
 
 
 def aligned(image: UInt8[Tensor, "h w 3"], face: Face, size: int) -> Float[Tensor, "1 3 size size"]:

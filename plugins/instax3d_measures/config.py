@@ -1,5 +1,7 @@
 """Options of the metrics."""
 
+from pydantic import PositiveFloat
+
 from instax3d.plugin import PluginConfig
 
 
@@ -12,3 +14,10 @@ class LikenessConfig(PluginConfig):
 
     turn: bool = False
     """Also from all around; takes some seconds."""
+
+
+class SurfaceConfig(PluginConfig):
+    """What a true surface is compared in."""
+
+    units_per_metre: PositiveFloat | None = None
+    """Length of a metre in the capture's world; None: as long as the fitted head takes it to be."""

@@ -1,4 +1,4 @@
-"""Announces the metrics `fidelity`, `likeness` and `cost`."""
+"""Announces the metrics `fidelity`, `likeness`, `surface` and `cost`."""
 
 from collections.abc import Iterator
 
@@ -28,6 +28,48 @@ LIKENESS = (
         decimals=3,
     ),
     Figure(name="faces_in_turn", meaning="share of 21 frames of a turn in which a face is found", decimals=2),
+)
+_ABOVE = "above the chin, in the capture's world"
+_MM = "mm by the fitted head's size, or by the option units_per_metre"
+SURFACE = (
+    Figure(
+        name="surface",
+        meaning=f"chamfer distance of the fitted head's skin and the true surface {_ABOVE}: mean of both directions' "
+        f"mean distances; {_MM}",
+        unit="mm",
+        better="lower",
+    ),
+    Figure(
+        name="surface_to_truth",
+        meaning=f"mean distance of the fitted head's skin to the true surface {_ABOVE}; {_MM}",
+        unit="mm",
+        better="lower",
+    ),
+    Figure(
+        name="surface_from_truth",
+        meaning=f"mean distance of the true surface to the fitted head's skin {_ABOVE}; {_MM}",
+        unit="mm",
+        better="lower",
+    ),
+    Figure(
+        name="surface_percent",
+        meaning="the chamfer distance `surface` in percent of the true head's height from chin to crown",
+        unit="%",
+        better="lower",
+    ),
+    Figure(
+        name="surface_gaussians",
+        meaning="chamfer distance of the centres of Gaussians of at least half opacity and the true surface "
+        f"{_ABOVE}; {_MM}. The spacing of the centres keeps it above zero",
+        unit="mm",
+        better="lower",
+    ),
+    Figure(
+        name="surface_gaussians_to_truth",
+        meaning=f"mean distance of these centres to the true surface {_ABOVE}; {_MM}",
+        unit="mm",
+        better="lower",
+    ),
 )
 COST = (
     Figure(
@@ -68,6 +110,15 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_measures.config:LikenessConfig",
         summary="Distance of face descriptors to the photo, by the run's landmark detector.",
         figures=LIKENESS,
+    )
+    yield PluginSpec(
+        kind=Kind.METRIC,
+        name="surface",
+        api=1,
+        target="instax3d_measures.surface:SurfaceDistance",
+        config="instax3d_measures.config:SurfaceConfig",
+        summary="Distance of head and Gaussians to a capture's true surface.",
+        figures=SURFACE,
     )
     yield PluginSpec(
         kind=Kind.METRIC,

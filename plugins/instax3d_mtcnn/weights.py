@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from instax3d.assets import locate, require
 from instax3d.errors import AssetError, BrokenPluginError
 from instax3d.safeload import read_checkpoint
 
@@ -16,15 +17,17 @@ FILES = {"pnet": "pnet.pt", "rnet": "rnet.pt", "onet": "onet.pt"}
 
 
 def packaged_folder() -> Path:
-    """Where the distribution ``facenet-pytorch`` keeps the weights.
+    """Where the distribution ``facenet-pytorch`` keeps the weights; without it, the folder of assets, if it has them.
 
     The package is found but not imported: it wants an old torch and torchvision.
 
     Raises:
-        BrokenPluginError: it is absent.
+        BrokenPluginError: they are in neither.
     """
     spec = find_spec("facenet_pytorch")
     if spec is None or spec.origin is None:
+        if locate("mtcnn") is not None:
+            return require("mtcnn").path
         raise BrokenPluginError(
             "mtcnn's weights are not here; run: pip install --no-deps facenet-pytorch (or name a folder that holds "
             f"{', '.join(FILES.values())} with landmark_detector.weights=FOLDER)"

@@ -1,0 +1,1 @@
+"""The metric `mvc`: multi-view consistency by CLIP and DINO."""

@@ -1,0 +1,1 @@
+"""Metrics of facial keypoints: PCK and landmark error."""

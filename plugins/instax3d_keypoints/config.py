@@ -1,0 +1,19 @@
+"""Options of the metrics `pck` and `landmarks`."""
+
+from typing import Annotated
+
+from instax3d.plugin import Kind, PluginConfig, PluginRef
+
+
+class PckConfig(PluginConfig):
+    """The paper's detector."""
+
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR)] = "mtcnn"
+    """Finds the five points, or the 68 that hold them."""
+
+
+class LandmarksConfig(PluginConfig):
+    """A detector that needs no files of others."""
+
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, needs=frozenset({"landmarks68"}))] = "dlib"
+    """Finds the 68 landmarks."""
