@@ -174,7 +174,7 @@ def killed(grid: Path, out: Path, whole: Path, wall: float) -> dict[str, float]:
         "computed_twice": twice,
         "numbers": len(unbroken),
         "numbers_that_differ": int((broken.reindex(unbroken.index) != unbroken).sum())
-        + len(broken.index ^ unbroken.index),
+        + len(broken.index.symmetric_difference(unbroken.index)),
     }
 
 

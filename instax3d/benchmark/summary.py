@@ -35,12 +35,12 @@ def best_lines(table: Table) -> list[str]:
     """The best combination of each figure, one line each, for the terminal."""
     lines = []
     for column, figure in enumerate(table.figures):
-        best: dict[float, list[str]] = {}
+        best: dict[str, list[str]] = {}
         for row, entries in zip(table.rows, table.entries, strict=True):
             entry = entries[column]
             if entry is not None and entry.best:
-                best.setdefault(entry.mean, []).append(", ".join(row))
-        for value, rows in best.items():
-            told = f"{value:,.{figure.decimals}f} {figure.unit}".rstrip()
+                told = f"{entry.mean:,.{figure.decimals}f} {figure.unit}".rstrip()
+                best.setdefault(told, []).append(", ".join(row))
+        for told, rows in best.items():
             lines.append(f"{figure.name}: {told} with {'; '.join(rows)}")
     return lines
