@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instax3d.benchmark.engine import LocalEngine
-from instax3d.benchmark.grid import Subject, read_grid
+from instax3d.benchmark.grid import Subject, find_grid, read_grid, study_names
 from instax3d.benchmark.pareto import front
 from instax3d.benchmark.plan import Cell, make_plan
 from instax3d.benchmark.results import collect, figures_of
@@ -123,6 +123,23 @@ def test_a_wrong_grid_is_refused_in_words(grid_file, tmp_path, text, said, capsy
     assert main(["benchmark", str(written(tmp_path, text)), "-o", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_the_studies_that_come_along_can_be_planned(name, grid_file, tmp_path):
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "transforms.json").write_text("{}")
+    subjects = [str(tmp_path / "anna.jpg"), str(tmp_path / "scan")]
+    plan = make_plan(read_grid(find_grid(name), subjects=subjects))
+    assert {cell.subject.kind for cell in plan.cells} == {"photo", "capture"}
+    assert len({cell.overrides for cell in plan.cells}) > 1
+    with pytest.raises(ConfigError, match="lists no subjects"):
+        read_grid(find_grid(name))
+
+
+def test_a_grid_that_is_nowhere_is_refused():
+    with pytest.raises(ConfigError, match="studies: default-combos"):
+        find_grid("default-combo")
 
 
 def test_a_folder_that_holds_something_else_is_refused(grid_file, tmp_path):

@@ -61,7 +61,7 @@ def benchmark(
     with (
         goes_on("the same command goes on"),
         _engine(engine, address, workers, gpu=gpu) as used,
-        GridDisplay() as shown,
+        GridDisplay(plan) as shown,
     ):
         tally = run_plan(read, plan, store, used, retry_failed=retry_failed, on_change=shown)
     table = write_summary(plan, store, file.stem)

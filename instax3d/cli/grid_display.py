@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..benchmark.plan import Cell
+    from ..benchmark.plan import Cell, Plan
     from ..benchmark.run import Tally
     from ..benchmark.work import Outcome
 
@@ -18,7 +18,9 @@ class GridDisplay:
     On a terminal the bar shows how many are done, how many failed, and about when the rest will be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plan: "Plan") -> None:
+        several = (len({cell.labels[i] for cell in plan.cells}) > 1 for i in range(len(plan.axes)))
+        self._told = [i for i, differ in enumerate(several) if differ]
         self._bar = _Bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "GridDisplay":
@@ -38,7 +40,7 @@ class GridDisplay:
             self._bar.update(tally)
         if cell is None or outcome is None:
             return
-        name = ", ".join([cell.subject.label, *cell.labels])
+        name = ", ".join([cell.subject.label, *(cell.labels[i] for i in self._told)])
         told = f"{outcome.seconds:.0f} s" if outcome.status == "done" else f"{outcome.status}: {outcome.error}"
         if self._bar:
             self._bar.say(f"{name}: {told}")
