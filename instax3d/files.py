@@ -1,6 +1,7 @@
-"""Writing files so that a half-written one is never found under its name."""
+"""Writing files and folders so that a half-written one is never found under its name."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,24 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to write to; on success it takes the place of ``folder``, whatever was there, on failure it
+    is removed.
+
+    Raises:
+        OSError: the folders cannot be made or moved.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
+        made = Path(work) / "new"
+        made.mkdir()
+        yield made
+        if folder.exists():
+            folder.rename(Path(work) / "old")
+        made.rename(folder)
 
 
 def write_text(path: Path, text: str) -> None:

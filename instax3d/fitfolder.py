@@ -1,7 +1,6 @@
 """The folder that ``instax3d fit`` writes."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from . import __version__
 from .assets.usage import asset_records
 from .config import RunConfig
 from .errors import PortraitError
+from .files import atomic_folder
 from .headfile import FittedHead, write_head
 from .images import write_png
 from .manifest import check_output, head_record, plugin_records
@@ -40,10 +40,8 @@ def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapp
         "assets": asset_records(config),
     }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-            made = Path(work) / "fit"
-            (made / "overlays").mkdir(parents=True)
+        with atomic_folder(folder) as made:
+            (made / "overlays").mkdir()
             for index in range(len(views)):
                 write_png(made / "overlays" / f"{index:03}.png", overlay(mesh, views, index))
             write_obj(made / "mesh.obj", mesh.vertices, mesh.faces)
@@ -51,9 +49,6 @@ def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapp
                 write_head(made / "parameters.npz", FittedHead.of(mesh.rig))
             (made / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
             (made / FIT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(work) / "old")
-            made.rename(folder)
     except OSError as error:
         raise PortraitError(f"cannot write the fit to {folder}: {error.strerror or error}") from error
     return figures

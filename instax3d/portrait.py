@@ -2,7 +2,6 @@
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from .artefacts import UNREADABLE, pack_mesh, read_artefact, unpack_mesh, write_
 from .cameras import orbit, read_transforms, write_transforms
 from .config import RunConfig, load_config
 from .errors import PortraitError
+from .files import atomic_folder
 from .images import write_png
 from .interfaces import Renderer
 from .manifest import FORMAT, MANIFEST, check_output, read_manifest
@@ -168,15 +168,8 @@ class Portrait:
         folder = Path(folder)
         check_output(folder)
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            # Written beside its place and moved in one step, so that nothing half-written is ever found there.
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-                made = Path(work) / "portrait"
-                made.mkdir()
+            with atomic_folder(folder) as made:
                 self._write(made)
-                if folder.exists():
-                    folder.rename(Path(work) / "old")
-                made.rename(folder)
         except OSError as error:
             raise PortraitError(f"cannot write the portrait to {folder}: {error.strerror or error}") from error
         return folder
