@@ -462,3 +462,8 @@ def test_the_verdict_on_a_portrait(tmp_path, capsys):
     assert verdict(list(parts(manifest))) is None, "an older run did not write down what it used"
     assert main(["licences", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["commercial"] is True
+
+
+def test_what_a_metric_names_is_told_too():
+    config = load_config(source="photo", overrides=["metrics=[{plugin: pck, detector: dlib}]"])
+    assert "metrics.pck.detector" in {record["used_by"] for record in asset_records(config)}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..config import METRICS, RunConfig, references
+from ..config import METRICS, Choice, RunConfig, references
 from ..errors import AssetError
 from ..places import assets_folder
 from ..plugin import AssetRef, PluginConfig
@@ -83,7 +83,8 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
         records += _records(where, entry, plugin_config)
     for choice in config.metrics:
         with suppress(AssetError):  # then it was not measured, which the manifest says
-            records += _records(f"{METRICS}.{choice.entry.spec.name}", choice.entry, choice.config)
+            for used in _with_named(f"{METRICS}.{choice.entry.spec.name}", choice):
+                records += _records(*used)
     return records
 
 
@@ -96,12 +97,17 @@ def _records(where: str, entry: Entry, config: PluginConfig) -> list[dict[str, A
 
 
 def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:
-    """All plugins of a run, those that others name in their options included, with their options."""
+    """All plugins of a run but the metrics, with their options."""
     for kind, choice in config.choices.items():
-        yield kind.value, choice.entry, choice.config
-        for field, (ref, name) in references(choice.config).items():
-            entry = registry().get(ref.kind, name)
-            yield f"{kind.value}.{field}", entry, entry.config_class()()
+        yield from _with_named(kind.value, choice)
+
+
+def _with_named(where: str, choice: Choice) -> Iterator[tuple[str, Entry, PluginConfig]]:
+    """A plugin, and those that it names in its options, with their options."""
+    yield where, choice.entry, choice.config
+    for field, (ref, name) in references(choice.config).items():
+        entry = registry().get(ref.kind, name)
+        yield f"{where}.{field}", entry, entry.config_class()()
 
 
 def _alike(mark: AssetRef) -> str:
