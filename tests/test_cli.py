@@ -115,6 +115,7 @@ def test_all_built_in_plugins_are_in_order(capsys):
     assert main(["plugins", "check"]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_warmup_leaves_everything_compiled(capsys):
     assert main(["warmup"]) == 0
     assert "ready after" in capsys.readouterr().out

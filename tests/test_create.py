@@ -183,6 +183,7 @@ def test_a_killed_run_is_resumed_and_ends_as_an_unbroken_one(made: Path, photo: 
     code = "import sys; from instax3d import training; training._CHECKPOINT_SECONDS = 0.5; "
     code += "from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
     cache = Path(os.environ["INSTAX3D_CACHE"])
+    before = set(cache.glob("construct-*"))
     with subprocess.Popen([sys.executable, "-c", code, *arguments, str(tmp_path / "out" / "broken")]) as run:
         until = time.monotonic() + 120
         while not list(cache.glob("construct-*.ckpt")) and run.poll() is None and time.monotonic() < until:
@@ -193,7 +194,10 @@ def test_a_killed_run_is_resumed_and_ends_as_an_unbroken_one(made: Path, photo: 
     assert main([*arguments, str(tmp_path / "resumed"), "--resume"]) == 0
     assert "resumed after" in capsys.readouterr().err
     assert list(cache.glob("construct-*.ckpt")) == []
-    assert main([*arguments, str(tmp_path / "unbroken"), "--no-cache"]) == 0
+    (finished,) = set(cache.glob("construct-*")) - before
+    finished.unlink()
+    assert main([*arguments, str(tmp_path / "unbroken")]) == 0
+    assert "construct" not in json.loads((tmp_path / "unbroken" / "run.json").read_text())["reused"]
     resumed, unbroken = ((tmp_path / name / "portrait.ply").read_bytes() for name in ("resumed", "unbroken"))
     assert resumed == unbroken
 

@@ -85,6 +85,7 @@ def test_subdivision_keeps_what_is_straight(cage):
     np.testing.assert_allclose(refine @ np.ones((refine.shape[1], 3)), 1)
 
 
+@pytest.mark.slow
 def test_contacts_keep_a_fit_from_crossing(cage):
     once, fine = cage.levels[1], cage.levels[2]
     figures = Figures.packaged()

@@ -206,9 +206,8 @@ def test_the_back_is_hair_above_and_shirt_below(views):
 
 
 def test_the_seed_decides_the_guesses_and_nothing_else(toy, views):
-    again, other = generator().generate(toy, seed=1), generator().generate(toy, seed=2)
-    assert torch.equal(again.images, views.images)
-    assert torch.equal(again.cameras.viewmats, views.cameras.viewmats)
+    other = generator().generate(toy, seed=2)  # that the same seed gives the same views, test_conformance.py holds
+    assert torch.equal(other.cameras.viewmats, views.cameras.viewmats)
     assert torch.equal(other.alpha, views.alpha)
     back = VIEWS // 2
     assert not torch.equal(other.images[back], views.images[back])
