@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from instax3d.matting.cutout import dilate, erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, polygon_mask
 
 LIDS, BROWS = ((36, 42), (42, 48)), ((17, 22), (22, 27))
 """Landmark ranges of the eyes and the brows."""

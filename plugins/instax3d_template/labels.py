@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from skimage.segmentation import watershed
 
-from instax3d.matting.cutout import dilate, erode, guided_filter, polygon_mask
+from instax3d.matting.cutout import guided_filter
+from instax3d.matting.masks import dilate, erode, polygon_mask
 from instax3d.matting.square import WorkingSquare
 
 from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands, touching
