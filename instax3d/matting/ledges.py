@@ -10,7 +10,7 @@ from .masks import dilate, erode, polygon_mask, signed_distance
 from .seeds import FEW, above_chin
 from .square import WorkingSquare
 
-_UNCLEAR = 12.0
+_UNCLEAR = 15.0
 """Step in L*a*b* across an outline below which it may be anywhere."""
 _END = 0.3
 """How much of an outline that leaves the photo's side is looked at, and how much ground is taken from there, in half
@@ -50,8 +50,10 @@ def outline_steps(
 def without_ledges(
     square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]
 ) -> Bool[ndarray, "s s"]:
-    """Where the person reaches the photo's side above the chin and ends there without contrast, hair beside the head is
-    told anew: by how far it is from the head, and by its colours as far as they differ from those at the photo's side.
+    """Where the person reaches the photo's side and ends there without contrast beside the face, hair is told anew: by
+    how far it is from the head, and by its colours as far as they differ from those at the photo's side.
+
+    Long hair ends lower than that, and what begins at the side is a hand or a shoulder.
     """
     marks = square.landmarks
     half = float(np.ptp(marks[:, 0]) / 2)
@@ -62,8 +64,8 @@ def without_ledges(
     x = np.arange(len(head))
     result = person
     for side in (columns[2], columns[-3]):
-        ends = 1 + np.flatnonzero(np.diff(person[:, side] & upper[:, side]))
-        ends = ends[upper[ends - 3, side] & upper[ends + 3, side]]
+        ends = np.flatnonzero(person[:-1, side] & ~person[1:, side])
+        ends = ends[upper[ends, side] & (ends < marks[30, 1])]
         near = [free & (np.hypot(*(outline - [side, end]).T) < _END * half) for end in ends]
         if any(part.any() and np.median(step[part]) < _UNCLEAR for part in near):
             beyond = upper & (np.abs(x - side) < np.abs(x - marks[27, 0]))

@@ -31,3 +31,10 @@ def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
         1 - inside, cv2.DIST_L2, 5
     )
     return distance
+
+
+def touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """The connected pieces of a mask that hold any of the seed."""
+    _, component = cv2.connectedComponents(mask.astype(np.uint8))
+    wanted = np.unique(component[seed & mask])
+    return np.isin(component, wanted[wanted > 0])

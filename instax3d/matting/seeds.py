@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from .masks import dilate, erode, polygon_mask
+from .masks import dilate, erode, polygon_mask, touching
 from .square import WorkingSquare
 
 HAIR_ELLIPSES = (1.0, 1.2, 1.7)
@@ -19,6 +19,10 @@ BACKGROUND, FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
 PROBABLY_BACKGROUND, PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
+_PLAIN = 1.2
+"""A ground is plain if three quarters of what is known of it are so near in L*a*b* to a smooth change of colour."""
+_SHARE_OFF, _OFF = 0.3, (0.6, 3.0)
+"""What differs from a plain ground beyond noise by this share of what hair does, within bounds, is the person."""
 _COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
 """What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
 those of the person, is more likely ground beside the shoulders: they may lean."""
@@ -68,6 +72,33 @@ def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     at_rim = np.unique(component[upper_edge(square) & white])
     ground = np.isin(component, at_rim) & white
     return np.asarray(ground & ~erode(polygon_mask(square.landmarks, square.crop.size), 2))
+
+
+def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], beside: BesideNeck) -> UInt8[ndarray, "s s"] | None:
+    """Before a plain ground whose colour changes smoothly at most, all above the chin that differs from it is the
+    person; None where the ground is not known to be plain.
+    """
+    places = _from_places(square, head, max(HAIR_ELLIPSES))
+    known = (places == BACKGROUND) & above_chin(square)
+    if known.sum() < FEW:
+        return None
+    y, x = np.mgrid[-1 : 1 : len(head) * 1j, -1 : 1 : len(head) * 1j]
+    powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 2).astype(np.float32)
+    lab = square.lab
+    fit = np.linalg.lstsq(powers[known], lab[known], rcond=None)[0]
+    off = np.linalg.norm(lab - powers @ fit, axis=2)
+    if np.percentile(off[known], 75) > _PLAIN:
+        return None
+    hair = (places == FOREGROUND) & square.valid & (np.arange(len(head))[:, None] < square.landmarks[17:27, 1].min())
+    nearest = float(np.percentile(off[hair], 10)) if hair.sum() > FEW else 0.0
+    least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(off[known])
+    like = cv2.GaussianBlur(off, (0, 0), 1) < least
+    ground = dilate(touching(erode(like & square.valid, 2), known), 2) & like & (places != FOREGROUND)
+    seeds = seeds_of(square, head, min(HAIR_ELLIPSES), beside)
+    rest = above_chin(square) & ~ground
+    seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
+    seeds[ground] = BACKGROUND
+    return seeds
 
 
 def seeds_of(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from instax3d.matting.masks import dilate, erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, polygon_mask, touching
 
 LIDS, BROWS = ((36, 42), (42, 48)), ((17, 22), (22, 27))
 """Landmark ranges of the eyes and the brows."""
@@ -113,13 +113,6 @@ def _share_of_hair(lab: Float[ndarray, "h w 3"], hair: Float[ndarray, "3"]) -> F
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_THICKEST, _THICKEST))
     thin: ndarray = cv2.morphologyEx(share.astype(np.float32), cv2.MORPH_TOPHAT, kernel)
     return thin
-
-
-def touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
-    """The connected pieces of a mask that hold any of the seed."""
-    _, component = cv2.connectedComponents(mask.astype(np.uint8))
-    wanted = np.unique(component[seed & mask])
-    return np.isin(component, wanted[wanted > 0])
 
 
 def mostly_outside(mask: Bool[ndarray, "s s"], region: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:

@@ -10,10 +10,10 @@ from numpy import ndarray
 from skimage.segmentation import watershed
 
 from instax3d.matting.cutout import guided_filter
-from instax3d.matting.masks import dilate, erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, polygon_mask, touching
 from instax3d.matting.square import WorkingSquare
 
-from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands, touching
+from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 _FEATURES = ((17, 27), *LIDS, (48, 60))
@@ -34,7 +34,7 @@ _SKIN_LIKE = 12.0
 _OVEREXPOSED = 0.96
 """A channel above this has lost its hue."""
 _EDGE = 4.0
-"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its colour; light on skin changes more smoothly."""
+"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its colour; light on skin changes smoothly."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin colour on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
