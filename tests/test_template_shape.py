@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.cameras import orbit
-from instax3d.matting.cutout import dilate, signed_distance
+from instax3d.matting.masks import dilate, signed_distance
 from instax3d.matting.square import Crop, WorkingSquare
 from instax3d.plugin import Kind
 

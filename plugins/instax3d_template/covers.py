@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from instax3d.matting.cutout import dilate, erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, polygon_mask, touching
 
 LIDS, BROWS = ((36, 42), (42, 48)), ((17, 22), (22, 27))
 """Landmark ranges of the eyes and the brows."""
@@ -78,40 +78,41 @@ def strands(
 
     A white top-hat of the share of hair in each pixel's colour, on which the pieces' shapes decide.
     """
-    size = len(skin)
-    nothing = np.zeros_like(skin)
-    if not hair.any():
-        return nothing
+    found = np.zeros_like(skin)
+    y = np.arange(len(skin))[:, None]
+    hull = polygon_mask(marks, len(skin))
+    # along the jaw lies its shadow
+    face = np.where(y < marks[30, 1], erode(hull, 1), erode(hull, 9)) | (erode(head, 10) & (y < marks[27, 1]))
+    features = dilate(polygon_mask(marks[[27, 39, 42, 31, 35]], len(skin)), 8)
+    features |= dilate(polygon_mask(marks[48:60], len(skin)), 5)
+    for first, last in (*LIDS, *BROWS):
+        features |= dilate(polygon_mask(marks[first:last], len(skin)), 5 + (first < 27))
+    place = skin & face & ~features
+    if not hair.any() or not place.any():
+        return found
+    rows, columns = np.flatnonzero(place.any(1)), np.flatnonzero(place.any(0))
+    box = tuple(slice(max(0, k[0] - _AROUND), k[-1] + 1 + _AROUND) for k in (rows, columns))
+    ridges = (_share_of_hair(lab[box], np.median(lab[hair], 0)) > _HAIR_SHARE) & place[box]
+    count, piece, stats, _ = cv2.connectedComponentsWithStats(dilate(ridges, 1).astype(np.uint8))
+    width, height = stats[:, 2], stats[:, 3]
+    rooted = np.isin(np.arange(count), piece[dilate(hair[box], 4) & ridges])
+    kept = (height >= _LOOSE) & (height > _SLENDER * width) | rooted & (height >= _ROOTED) & (height > width)
+    kept[0] = False
+    found[box] = kept[piece] & skin[box]
+    return found
+
+
+def _share_of_hair(lab: Float[ndarray, "h w 3"], hair: Float[ndarray, "3"]) -> Float[ndarray, "h w"]:
+    """How far a pixel's colour leads from those around towards the hair's, in narrow ridges."""
     levels = (lab * [2, 2, 2] + [0, 128, 128]).clip(0, 255).astype(np.uint8)
     around = np.stack([cv2.medianBlur(np.ascontiguousarray(levels[..., k]), _AROUND) for k in range(3)], 2)
     around = (around.astype(np.float32) - [0, 128, 128]) / 2
-    towards = np.median(lab[hair], 0) - around
+    towards = hair - around
     off = cv2.GaussianBlur(lab, (0, 0), 0.8) - around
     share = (off * towards).sum(2) / np.maximum((towards**2).sum(2), _INDISTINCT**2)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_THICKEST, _THICKEST))
-    thin = cv2.morphologyEx(share.astype(np.float32), cv2.MORPH_TOPHAT, kernel)
-
-    y = np.arange(size)[:, None]
-    hull = polygon_mask(marks, size)
-    # along the jaw lies its shadow
-    face = np.where(y < marks[30, 1], erode(hull, 1), erode(hull, 9)) | (erode(head, 10) & (y < marks[27, 1]))
-    features = dilate(polygon_mask(marks[[27, 39, 42, 31, 35]], size), 8) | dilate(polygon_mask(marks[48:60], size), 5)
-    for first, last in (*LIDS, *BROWS):
-        features |= dilate(polygon_mask(marks[first:last], size), 5 + (first < 27))
-    ridges = (thin > _HAIR_SHARE) & skin & face & ~features
-    count, piece, stats, _ = cv2.connectedComponentsWithStats(dilate(ridges, 1).astype(np.uint8))
-    width, height = stats[:, 2], stats[:, 3]
-    rooted = np.isin(np.arange(count), piece[dilate(hair, 4) & ridges])
-    kept = (height >= _LOOSE) & (height > _SLENDER * width) | rooted & (height >= _ROOTED) & (height > width)
-    kept[0] = False
-    return np.asarray(kept[piece] & skin)
-
-
-def touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
-    """The connected pieces of a mask that hold any of the seed."""
-    _, component = cv2.connectedComponents(mask.astype(np.uint8))
-    wanted = np.unique(component[seed & mask])
-    return np.isin(component, wanted[wanted > 0])
+    thin: ndarray = cv2.morphologyEx(share.astype(np.float32), cv2.MORPH_TOPHAT, kernel)
+    return thin
 
 
 def mostly_outside(mask: Bool[ndarray, "s s"], region: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:

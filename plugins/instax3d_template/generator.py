@@ -17,7 +17,8 @@ from instax3d.fitting import PhotoFit
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import ViewGenerator
 from instax3d.matting.closed_form import foreground_colours
-from instax3d.matting.cutout import cut_out, erode
+from instax3d.matting.cutout import cut_out
+from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_square
 from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from instax3d.plugin import Kind

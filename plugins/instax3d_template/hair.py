@@ -10,7 +10,7 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from instax3d.matting.cutout import signed_distance
+from instax3d.matting.masks import signed_distance
 from instax3d.mesh import subdivide, vertex_normals
 from instax3d.resample import sample
 

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.matting.cutout import signed_distance
+from instax3d.matting.masks import signed_distance
 from instax3d.mesh import unique_edges, vertex_normals
 from instax3d.mesh_raster import MeshRaster, project, rasterise
 from instax3d.resample import sample

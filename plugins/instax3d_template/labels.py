@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from skimage.segmentation import watershed
 
-from instax3d.matting.cutout import dilate, erode, guided_filter, polygon_mask
+from instax3d.matting.cutout import guided_filter
+from instax3d.matting.masks import dilate, erode, polygon_mask, touching
 from instax3d.matting.square import WorkingSquare
 
-from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands, touching
+from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 _FEATURES = ((17, 27), *LIDS, (48, 60))
@@ -23,9 +24,17 @@ _FAR = 60.0
 """Largest cost of a label: beyond this, colours say nothing more."""
 _UNKNOWN_CLOTH = 25.0
 """Cost of clothes whose colour is not known from below."""
+_WORN_BELOW = 0.3
+"""Clothes reach at least this far below the chin, in half widths of the face."""
 _DARKEST_SKIN, _GREYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.45
 """Below the chin, skin has at least these shares of the face's lightness and chroma, and at most these tangents of the
 angle between both hues: fingers, ears and flushed necks are redder than cheeks."""
+_SKIN_LIKE = 12.0
+"""Squared Mahalanobis distance to the complexion up to which a colour is the face's own."""
+_OVEREXPOSED = 0.96
+"""A channel above this has lost its hue."""
+_EDGE = 4.0
+"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its colour; light on skin changes smoothly."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin colour on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
@@ -97,6 +106,18 @@ def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bo
     return np.asarray((light < _DARKEST_SKIN) | (along < _GREYEST_SKIN) | hue)
 
 
+def _bare(
+    square: WorkingSquare, possible: Bool[ndarray, "s s"], skin_like: Bool[ndarray, "s s"]
+) -> Bool[ndarray, "s s"]:
+    """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colours."""
+    lab = cv2.GaussianBlur(square.lab, (0, 0), 1)
+    steepness = np.sqrt(sum(slope**2 for k in range(3) for slope in np.gradient(lab[..., k])))
+    inside = _opened(possible & (steepness < _EDGE), 1)
+    _, piece = cv2.connectedComponents(inside.astype(np.uint8))
+    area, like = np.bincount(piece.ravel()), np.bincount(piece.ravel(), skin_like.ravel())
+    return dilate(inside & (like > 0.5 * area)[piece], 2) & possible
+
+
 def label_parts(
     square: WorkingSquare,
     alpha: Float[ndarray, "s s"],
@@ -126,7 +147,9 @@ def label_parts(
     complexion = lab[plain & person & ~(eyes & unlike_skin(lab, complexion))]
     from_skin = _ColourModel(complexion, 2).distance(lab)
     no_skin = unlike_skin(lab, complexion)
-    skin_like = from_skin < 12
+    skin_like = from_skin < _SKIN_LIKE
+    overexposed = square.rgb.max(2) > _OVEREXPOSED
+    bare = _bare(square, person & (overexposed | ~no_skin) & (below > 0.1), skin_like)
 
     over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
     # a bald head may shine
@@ -140,7 +163,7 @@ def label_parts(
 
     far = np.full(person.shape, _FAR, np.float32)
     from_hair = far if bald else _ColourModel(lab[seed], 3).distance(lab)
-    clothes = person & (below > 0.15) & (from_skin > 12) & (from_hair > 9)
+    clothes = person & (below > 0.15) & ~skin_like & (from_hair > 9) & ~bare
     clothes &= (below > 0.9) | _opened(clothes & no_skin & (from_hair > 25), 2)
     surely = clothes & (below > 1.2)
     sample = surely if surely.sum() > 300 else clothes
@@ -155,11 +178,12 @@ def label_parts(
     for_skin = np.where(around, 12, 0) + np.where(plain, -_FAR, 0)
     for_hair = from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2)
     for_cloth = from_cloth + np.where(no_cloth, _FAR, 0) + np.where(beside_neck, 0, 6 * np.clip(1 - below, 0, 1))
+    for_cloth += np.where(bare, 12, 0)
     costs = np.stack([from_skin + for_skin, for_hair, for_cloth])
     first = costs.argmin(0)
-    bare = person & (first == 0) & (below > 0.1)
-    if bare.sum() > 500:  # neck and shoulders are often lighter or darker than the face
-        both = np.concatenate([complexion, lab[bare & (from_skin < 30) & ~no_skin]])
+    shown = person & (first == 0) & (below > 0.1)
+    if shown.sum() > 500:  # neck and shoulders are often lighter or darker than the face
+        both = np.concatenate([complexion, lab[shown & (from_skin < 30) & ~no_skin]])
         costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
     smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
@@ -169,6 +193,10 @@ def label_parts(
     strays = (part == HAIR) & ~dilate(hair, 3)
     no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
     part = np.where(strays, no_hair, part).astype(np.uint8)
+    # clothes hang together with what is worn below
+    worn_below = (below > _WORN_BELOW) | ~erode(square.valid, 3)
+    patches = (part == CLOTH) & ~touching(part == CLOTH, worn_below)
+    part = np.where(patches, np.where(smooth[0] < smooth[1], SKIN, HAIR), part).astype(np.uint8)
     frames = eyes & (part == HAIR) & ~mostly_outside(_opened(part == HAIR, _FRAME), eyes)
     part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
         SKIN  # they have other colours

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
-from instax3d.matting.cutout import erode, signed_distance
+from instax3d.matting.masks import erode, signed_distance
 
 from .head import Head
 from .labels import HAIR, Labels

@@ -13,7 +13,7 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from instax3d.matting.cutout import erode, polygon_mask
+from instax3d.matting.masks import erode, polygon_mask
 from instax3d.matting.square import WorkingSquare
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse.linalg import spsolve
 
-from instax3d.matting.cutout import signed_distance
+from instax3d.matting.masks import signed_distance
 from instax3d.mesh import unique_edges
 from instax3d.resample import sample
 

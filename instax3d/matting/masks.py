@@ -1,0 +1,40 @@
+"""Masks of the working square: hulls, margins, distances."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+
+def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s"]:
+    """The convex hull of image points, filled."""
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), 1)
+    return mask > 0
+
+
+def erode(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+    """Shrink a mask by a number of pixels."""
+    return cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
+
+
+def dilate(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+    """Grow a mask by a number of pixels."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
+
+
+def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
+    """Pixels to the outline, positive inside."""
+    inside = mask.astype(np.uint8)
+    distance: ndarray = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
+        1 - inside, cv2.DIST_L2, 5
+    )
+    return distance
+
+
+def touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+    """The connected pieces of a mask that hold any of the seed."""
+    _, component = cv2.connectedComponents(mask.astype(np.uint8))
+    wanted = np.unique(component[seed & mask])
+    return np.isin(component, wanted[wanted > 0])

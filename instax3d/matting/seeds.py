@@ -1,0 +1,194 @@
+"""What surely and what probably belongs to the person: where GrabCut starts from."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from .masks import dilate, erode, polygon_mask, touching
+from .square import WorkingSquare
+
+HAIR_ELLIPSES = (1.0, 1.2, 1.7)
+"""Half widths of the hair ellipses that are tried, in half face widths: none, close-cropped and voluminous hair."""
+FEW = 300
+"""Pixels of a kind that tell nothing."""
+BACKGROUND, FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
+PROBABLY_BACKGROUND, PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
+_WHITE = 0.955
+"""A studio background is at least this bright in every channel."""
+_PLAIN = 1.2
+"""A ground is plain if three quarters of what is known of it are so near in L*a*b* to a smooth change of colour."""
+_SHARE_OFF, _OFF = 0.3, (0.6, 3.0)
+"""What differs from a plain ground beyond noise by this share of what hair does, within bounds, is the person."""
+_COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
+"""What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
+those of the person, is more likely ground beside the shoulders: they may lean."""
+_DIM = 25.0
+"""Lightness below which colours are too alike for that."""
+_UNLIKE, _RAISED = 30.0, 0.4
+"""What differs by so much in L*a*b* from all colours above and hangs together down to the photo's lower edge is more
+likely body, from so far above the chin (half face widths) on: shoulders may be raised, a chin lowered."""
+
+
+@dataclass(frozen=True)
+class BesideNeck:
+    """What colours tell about the surroundings of neck and shoulders, whatever the hair is like."""
+
+    ground: Bool[ndarray, "s s"]
+    """Like the ground above, and less like the person..."""
+    body: Bool[ndarray, "s s"]
+    """...or like nothing above: clothes."""
+
+
+def above_chin(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """The photo's rows above the chin."""
+    return np.asarray(square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1]))
+
+
+def upper_edge(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """The rim of the photo above the chin."""
+    y, x = np.mgrid[: square.crop.size, : square.crop.size]
+    rows, columns = np.nonzero(square.valid)
+    rim = (x < columns.min() + 6) | (x > columns.max() - 6) | (y < rows.min() + 5)
+    return np.asarray(rim & above_chin(square))
+
+
+def white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
+    """Before plain white all that is not white is the person."""
+    background = _white_ground(square)
+    seeds = np.full(background.shape, FOREGROUND, np.uint8)
+    seeds[dilate(background, 3)] = PROBABLY_FOREGROUND
+    seeds[background | ~square.valid] = BACKGROUND
+    return seeds
+
+
+def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """White that hangs together with the rim of the photo above the chin."""
+    white = square.rgb.min(2) > _WHITE
+    _, component = cv2.connectedComponents(white.astype(np.uint8))
+    at_rim = np.unique(component[upper_edge(square) & white])
+    ground = np.isin(component, at_rim) & white
+    return np.asarray(ground & ~erode(polygon_mask(square.landmarks, square.crop.size), 2))
+
+
+def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], beside: BesideNeck) -> UInt8[ndarray, "s s"] | None:
+    """Before a plain ground whose colour changes smoothly at most, all above the chin that differs from it is the
+    person; None where the ground is not known to be plain.
+    """
+    places = _from_places(square, head, max(HAIR_ELLIPSES))
+    known = (places == BACKGROUND) & above_chin(square)
+    if known.sum() < FEW:
+        return None
+    y, x = np.mgrid[-1 : 1 : len(head) * 1j, -1 : 1 : len(head) * 1j]
+    powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 2).astype(np.float32)
+    lab = square.lab
+    fit = np.linalg.lstsq(powers[known], lab[known], rcond=None)[0]
+    off = np.linalg.norm(lab - powers @ fit, axis=2)
+    if np.percentile(off[known], 75) > _PLAIN:
+        return None
+    hair = (places == FOREGROUND) & square.valid & (np.arange(len(head))[:, None] < square.landmarks[17:27, 1].min())
+    nearest = float(np.percentile(off[hair], 10)) if hair.sum() > FEW else 0.0
+    least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(off[known])
+    like = cv2.GaussianBlur(off, (0, 0), 1) < least
+    ground = dilate(touching(erode(like & square.valid, 2), known), 2) & like & (places != FOREGROUND)
+    seeds = seeds_of(square, head, min(HAIR_ELLIPSES), beside)
+    rest = above_chin(square) & ~ground
+    seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
+    seeds[ground] = BACKGROUND
+    return seeds
+
+
+def seeds_of(
+    square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float, beside: BesideNeck
+) -> UInt8[ndarray, "s s"]:
+    """Seeds from the head's place, a guess of the hair's size and the colours beside the neck."""
+    seeds = _from_places(square, head, ellipse)
+    seeds[(seeds == PROBABLY_FOREGROUND) & beside.ground] = PROBABLY_BACKGROUND
+    seeds[(seeds == PROBABLY_BACKGROUND) & beside.body] = PROBABLY_FOREGROUND
+    return seeds
+
+
+def _from_places(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+    marks, size = square.landmarks, square.crop.size
+    y, x = np.mgrid[:size, :size]
+    rows, columns = np.nonzero(head)
+    top, chin = float(rows.min()), float(marks[8, 1])
+    half = float(np.ptp(marks[:, 0]) / 2)
+    below = y - chin
+
+    seeds = np.full((size, size), PROBABLY_BACKGROUND, np.uint8)
+    hair = ((x - columns.mean()) / (half * ellipse)) ** 2 + (
+        (y - (top + chin) / 2) / ((chin - top) * (0.52 + 0.12 * ellipse))
+    ) ** 2 < 1
+    seeds[hair] = PROBABLY_FOREGROUND
+    seeds[(below > 0.35 * half) & _shoulders(square)] = PROBABLY_FOREGROUND
+
+    core = erode(head, 7)
+    seeds[core & (below < 0)] = FOREGROUND
+    seeds[erode(polygon_mask(marks, size), 3)] = FOREGROUND
+    from_neck = np.abs(x - (marks[8, 0] + columns.mean()) / 2)  # a turned head's neck lies behind its chin
+    seeds[(below > 0) & (below < 1.2 * half) & (from_neck < 0.4 * half)] = FOREGROUND
+    wedge = np.minimum(0.6 * half + 1.2 * (below - 0.6 * half), 1.5 * half)
+    seeds[(below > 0.6 * half) & (from_neck < wedge)] = FOREGROUND
+
+    # the rim of the photo is background, unless hair may reach it: at the top where the photo cuts the head itself
+    beside = np.abs(x - marks[27, 0])
+    highest = np.flatnonzero(square.valid.any(1))[0]
+    uncut = (top > highest + 8) & (y < highest + 5)
+    clear = uncut | ~hair & ((beside > 2.0 * half) | (y < top - 0.4 * half))
+    seeds[upper_edge(square) & clear] = BACKGROUND
+    far = (y < top - 0.9 * half) | ((beside > 2.6 * half) & (below < 0))
+    seeds[far & ~core] = BACKGROUND
+    seeds[_white_ground(square)] = BACKGROUND
+    seeds[~square.valid] = BACKGROUND
+    return seeds
+
+
+def _shoulders(square: WorkingSquare) -> Bool[ndarray, "s s"]:
+    """So wide may the body be, at any height."""
+    marks = square.landmarks
+    y, x = np.mgrid[: square.crop.size, : square.crop.size]
+    half = float(np.ptp(marks[:, 0]) / 2)
+    widening = np.maximum(0, y - marks[8, 1] - 0.3 * half)
+    return np.asarray(np.abs(x - marks[27, 0]) < np.minimum(1.5 * half + 1.6 * widening, 3.0 * half))
+
+
+def beside_neck(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> BesideNeck:
+    """Compare the colours there with those above, by a few that stand for them."""
+    lab = square.lab
+    seeds = _from_places(square, head, max(HAIR_ELLIPSES))
+    half = float(np.ptp(square.landmarks[:, 0]) / 2)
+    below = np.arange(len(head))[:, None] - square.landmarks[8, 1]
+    place = square.valid & (seeds != FOREGROUND) & _shoulders(square) & (below > -_RAISED * half)
+    colours = lab[place]
+
+    ground, body = np.zeros_like(head), np.zeros_like(head)
+    kinds = [(seeds == kind) & square.valid for kind in (BACKGROUND, FOREGROUND)]
+    if all(kind.sum() > FEW for kind in kinds):
+        from_ground, from_person = (_from_colours(lab[kind], colours) for kind in kinds)
+        ground[place] = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person) & (colours[:, 0] > _DIM)
+        ground &= below > 0
+    above = (
+        above_chin(square) & (below < -_RAISED * half) & ~dilate(head | polygon_mask(square.landmarks, len(head)), 4)
+    )
+    if above.sum() > FEW and len(colours):
+        unlike = np.zeros_like(head)
+        unlike[place] = _from_colours(lab[above], colours) > _UNLIKE
+        last = np.flatnonzero(square.valid.any(1))[-1]
+        _, piece = cv2.connectedComponents(unlike.astype(np.uint8))
+        body = unlike & np.isin(piece, piece[last - 3 : last + 1][unlike[last - 3 : last + 1]])
+    return BesideNeck(ground, body)
+
+
+def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
+    """Distance in L*a*b* of colours to the nearest of a few that stand for the known ones."""
+    cv2.setRNGSeed(0)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    known = known[:: max(1, len(known) // 2000)].astype(np.float32)
+    centres = cv2.kmeans(known, _COLOURS, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
+    # |a - b|^2 = |a|^2 - 2 a b + |b|^2
+    squared = (colours**2).sum(1) + np.min((centres**2).sum(1)[:, None] - 2 * centres @ colours.T, axis=0)
+    return np.asarray(np.sqrt(np.maximum(squared, 0)))
