@@ -241,8 +241,10 @@ def _measured_sides(
         collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
         first = min(first, int(collar.argmax()))
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
-        side = side * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
-        side = np.maximum.accumulate(ndimage.median_filter(side, 5))
+        # the jaw's outline tells nothing about the neck, which gets no narrower from below it on
+        below_jaw = np.where(free < 1, side[int((free == 1).argmax())], side)
+        widening = np.maximum.accumulate(ndimage.median_filter(below_jaw, 5))
+        side = widening * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
         shown = np.flatnonzero(own.known | other.known)
         if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
             last = shown[-1]

@@ -13,7 +13,7 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from instax3d.matting.cutout import erode, polygon_mask
+from instax3d.matting.cutout import dilate, erode, polygon_mask
 from instax3d.matting.square import WorkingSquare
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample
@@ -48,6 +48,10 @@ _SURELY_CLOTH = 0.8
 """Share of cloth from which on it is carried."""
 _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
+_CONTINUED = (0.004, 0.008)
+"""Distances from the person, metres, between which the photo's continued colours stop counting as seen."""
+_FRINGE = 0.008
+"""Width of the rim in which strands are not told from ground, metres."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
 WORN = 3
@@ -121,6 +125,19 @@ def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s
     return np.clip((distance - 1.5) / pixels, 0, 1).astype(np.float32)
 
 
+def _near(core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Float[ndarray, "s s"]:
+    """1 on the person and a little beyond, where the shape may reach by mistake, 0 where colours are but continued."""
+    beyond = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(1 - smoothstep(beyond * metres_per_pixel, *_CONTINUED), np.float32)
+
+
+def _fringe(labels: Labels, core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Bool[ndarray, "s s"]:
+    """Strands along the person's outline and what shines through between them, which may be ground."""
+    pixels = round(_FRINGE / metres_per_pixel)
+    rim = ~erode(core, pixels) & ~labels.of(HAIR)
+    return dilate(labels.strands & rim, pixels) & rim
+
+
 def better_mirrored(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     """How far the mirror image is to be preferred to what grazes the surface, by the cosines of both."""
     return np.asarray(smoothstep(mirrored - facing, 0.2, 0.45) * (1 - smoothstep(facing, 0.45, 0.75)))
@@ -187,7 +204,7 @@ def paint(
         photo=photo,
         detail=detail.astype(np.float32),
         depth=depth,
-        usable=edge_fade(square.valid, 8),
+        usable=edge_fade(square.valid, 8) * _near(core, pixel) * (1 - _soft(_fringe(labels, core, pixel))),
         fits=fits,
         base=np.clip(base * light, 0, 1),
         cover=np.clip(cover * light, 0, 1),
