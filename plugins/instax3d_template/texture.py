@@ -52,6 +52,8 @@ _CONTINUED = (0.004, 0.008)
 """Distances from the person, metres, between which the photo's continued colours stop counting as seen."""
 _FRINGE = 0.008
 """Width of the rim in which strands are not told from ground, metres."""
+_GLIMPSED = 0.1
+"""Least cosine at which the photo tells whether hair grows on the head."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
 WORN = 3
@@ -173,6 +175,9 @@ def paint(
     fits = _fits(square, labels)
     fitting = sample(fits, at)[np.arange(len(at)), scene.part]
     hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
+    shown = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (facing > _GLIMPSED)
+    bare = scene.skull & shown & (sample(labels.of(SKIN).astype(np.float32), at) > 0.5)
+    hairy &= ~(bare | bare[scene.mirror] & ~shown)
     fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
     own = seen * smoothstep(facing, 0.3, 0.7) * fitting
     own[scene.part == HEAD] *= 1 - sample(fits[..., WORN], at[scene.part == HEAD])
@@ -183,10 +188,10 @@ def paint(
     colour = sample(blurred, at).astype(np.float64)
 
     exposed = exposure(scene.vertices, scene.faces, scene.normals)
-    light = shading(scene, exposed, facing, colour, weight)[:, None]
+    light = shading(scene, exposed, facing, colour, weight)
     dressed = _dressed(square, labels, core)
     cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.0), at)
-    evidence = _Evidence(colour / light, weight, mirror_weight, facing, cloth)
+    evidence = _Evidence(light.taken_off(colour), weight, mirror_weight, facing, cloth)
     complexion, hair = _complexion(scene, evidence), _mean_hair(scene, evidence)
     base, mirror_share = _base(scene, hairy, evidence, complexion, hair)
     cover = base.copy() if hair is None else np.broadcast_to(hair, base.shape).copy()
@@ -206,8 +211,8 @@ def paint(
         depth=depth,
         usable=edge_fade(square.valid, 8) * _near(core, pixel) * (1 - _soft(_fringe(labels, core, pixel))),
         fits=fits,
-        base=np.clip(base * light, 0, 1),
-        cover=np.clip(cover * light, 0, 1),
+        base=np.clip(light.on(base), 0, 1),
+        cover=np.clip(light.on(cover), 0, 1),
         border=edge,
         hairy=hairy,
         facing=facing,
@@ -306,7 +311,8 @@ def _base(
         if colour is not None:
             unseen = which & (weight * bare < 0.1)
             albedo[unseen], prior[unseen] = colour, how_sure
-    spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64), bridges(scene))
+    alike = scene.faces[(hairy[scene.faces] == hairy[scene.faces[:, :1]]).all(1)]  # hair does not run into skin
+    spreader = Spreader(scene.vertices, alike, 2 * scene.part.astype(np.int64) + hairy, bridges(scene))
     mirrored = evidence.albedo[scene.mirror]
     both = weight * mirror_weight * bare * bare[scene.mirror]
     if both.sum() > 20:  # the other side is lit differently: learn by how much where both are seen
