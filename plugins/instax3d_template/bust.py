@@ -270,7 +270,7 @@ def mesh_bust(
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
-    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.024, 0.0])
+    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.008, 0.0])
     at = head.camera.project(points)
     apart = smoothstep(np.hypot(*(points - bust.origin)[:, [0, 2]].T), 0.07, 0.09)
     # little is known of the outline beyond the photo
