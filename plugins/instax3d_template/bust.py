@@ -241,8 +241,10 @@ def _measured_sides(
         collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
         first = min(first, int(collar.argmax()))
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
-        side = side * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
-        side = np.maximum.accumulate(ndimage.median_filter(side, 5))
+        # the jaw's outline tells nothing about the neck, which gets no narrower from below it on
+        below_jaw = np.where(free < 1, side[int((free == 1).argmax())], side)
+        widening = np.maximum.accumulate(ndimage.median_filter(below_jaw, 5))
+        side = widening * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
         shown = np.flatnonzero(own.known | other.known)
         if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
             last = shown[-1]
@@ -268,7 +270,7 @@ def mesh_bust(
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head
-    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.024, 0.0])
+    spare = np.interp(bust.origin[1] - points[:, 1], [0.05, 0.09], [0.008, 0.0])
     at = head.camera.project(points)
     apart = smoothstep(np.hypot(*(points - bust.origin)[:, [0, 2]].T), 0.07, 0.09)
     # little is known of the outline beyond the photo

@@ -42,6 +42,8 @@ class Scene:
     chin: Float[ndarray, "3"]
     neck: Float[ndarray, "3"]
     """Middle of the neck at the height of the chin."""
+    body: Float[ndarray, "3 3"]
+    """Rows: the body's left, up and front in the world."""
     top: float
     """World height of the bald head's top."""
 
@@ -87,6 +89,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         plain_skin=np.r_[dense[:, 8] > 0.5, others],
         chin=head.landmarks[8],
         neck=bust.origin,
+        body=bust.axes,
         top=float(head.vertices[:, 1].max()),
     )
 

@@ -26,13 +26,13 @@ _DEEPEST = 0.6
 """Largest share of a colour that made-up or mirrored detail takes away."""
 _GRAZED_DETAIL = 0.03
 """Largest detail taken from where the photo grazes."""
+_STRETCHED = (0.3, 0.7)
+"""Photo's cosine over the view's between which near views take the photo's pixels for right: below, few are stretched."""
 _RAGGED = 0.2
 """By how much the cosine at which hair counts as seen varies from strand to strand."""
-_SCALP = 3
-"""Kind of the head's surface where hair grows; the other kinds are the scene's parts."""
 # columns of the interpolated attributes
 _POSITION, _BASE, _COVER, _BORDER, _MIRROR_AT, _MIRROR_WEIGHT, _MIRROR_SHARE = 0, 3, 6, 9, 10, 12, 13
-_FACING, _MIRROR_FACING, _GRAIN, _PLANES = 14, 15, 16, 17
+_FACING, _MIRROR_FACING, _GRAIN, _PLANES, _HAIRY, _TURNED_TO = 14, 15, 16, 17, 20, 21
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Painter:
             _MIRROR_FACING: look.mirror_facing[:, None],
             _GRAIN: look.grain[:, None],
             _PLANES: planes / planes.sum(1, keepdims=True),
+            _HAIRY: look.hairy[:, None],
+            _TURNED_TO: np.zeros((len(scene.vertices), 1)),  # to each view's camera
         }
         assert list(columns) == sorted(columns)
         self._attributes = np.concatenate(list(columns.values()), axis=1).astype(np.float32)
-        kind = np.where((scene.part == HEAD) & look.hairy, _SCALP, scene.part)
-        self._kind = kind[scene.faces[:, 0]].astype(np.uint8)
+        self._part = scene.part[scene.faces[:, 0]]
         cloth = np.zeros((1, 1, 3), np.float32) if look.cloth is None else noise.like(look.cloth)
         self._textures = (
             look.photo,
@@ -90,15 +91,18 @@ class Painter:
         """The scene from a camera."""
         scene = self._scene
         raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size, supersample=_SUPERSAMPLING)
-        values = raster.interpolate(self._attributes, scene.faces)
         centre = -viewmat[:3, :3].T @ viewmat[:3, 3]
+        attributes = self._attributes.copy()
+        towards = centre - scene.vertices
+        attributes[:, _TURNED_TO] = (scene.normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
+        values = raster.interpolate(attributes, scene.faces)
         azimuth = float(np.degrees(np.arctan2(centre[0], centre[2])))
         turned = abs((azimuth - self._camera.azimuth + 180) % 360 - 180)
         # near its own direction the photo is right even where it grazes the surface
         near = 1 - float(smoothstep(np.array(turned), 8, 35))
         to_photo = self._camera.K @ self._camera.viewmat[:3]
         mask = raster.mask
-        kind = self._kind[raster.face[mask]]
+        kind = self._part[raster.face[mask]]
         image, shares = np.ones((*mask.shape, 3), np.float32), np.zeros((*mask.shape, 3), np.float32)
         trust = np.zeros(mask.shape, np.float32)
         image[mask], shares[mask], trust[mask] = _colours(
@@ -225,14 +229,15 @@ def _colours(
         column, row, u, v = _corners(px, py, size)
         mirrored_column, mirrored_row, mirrored_u, mirrored_v = _corners(value[_MIRROR_AT], value[_MIRROR_AT + 1], size)
         facing, mirror_weight = value[_FACING], value[_MIRROR_WEIGHT]
-        fitting, mirror_fitting, right = 1.0, 1.0, near
-        if kind != _SCALP:
-            fitting = _bilinear(fits[:, :, kind], column, row, u, v)
-            mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
+        turned_to = max(value[_TURNED_TO], 0.05)
+        right = near * _step(facing, _STRETCHED[0] * turned_to, _STRETCHED[1] * turned_to)
+        fitting = _bilinear(fits[:, :, kind], column, row, u, v)
+        mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
         border = value[_BORDER]
         if kind == HEAD:  # where hair begins, the photo's own transition is right; what is worn shows as long as it can
-            fitting = max(fitting, _step(border, 0.1, 0.6))
-            right = max(near, _bilinear(fits[:, :, WORN], column, row, u, v))
+            fitting = max(fitting, value[_HAIRY], _step(border, 0.1, 0.6))
+            mirror_fitting = max(mirror_fitting, value[_HAIRY])
+            right = max(right, _bilinear(fits[:, :, WORN], column, row, u, v))
         low = 0.30 - 0.28 * right
         high = low + 0.3 - 0.15 * right
         weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
@@ -253,7 +258,7 @@ def _colours(
 
         second = 0.0  # share of the second material
         shadow = 1.0
-        if kind in (HEAD, _SCALP):
+        if kind == HEAD:
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)

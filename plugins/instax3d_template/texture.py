@@ -4,25 +4,27 @@ Colour = base (low frequencies, spread over the surface) + detail (the photo's, 
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
-from instax3d.matting.masks import erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, polygon_mask
 from instax3d.matting.square import WorkingSquare
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample
 
+from .clothes import dress, usual_cloth, without_arms
+from .covers import BROWS, LIDS
 from .diffusion import Spreader
+from .evidence import Evidence
 from .head import PhotoCamera
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import shading
-from .materials import border, bridges, cloth_patch, hair_bands, hairline, strand_shortness
+from .materials import bridges, cloth_patch, hair_bands, hairline, strand_shortness
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
 
@@ -32,22 +34,18 @@ _SMOOTHNESS = 0.05
 """Of the spread colours; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
 _DETAIL = 9.0
 """Pixels of the blur that parts detail from the rest."""
-_COLLAR_TILT = 0.35
-"""Slope of collars, which are higher behind than in front."""
-_COLLAR = (0.17, 0.015)
-"""Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
-differs by at most so much, metres."""
-_TURNING = (0.3, 0.1)
-"""What a metre of radius, and a radian on a radius of a metre, count beside a metre of height when it is carried."""
-_BESIDE = (0.6, 0.9)
-"""It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
-front."""
-_COLLAR_TOP = 0.02
-"""Collars that are not seen end at least so far below the chin, metres."""
-_SURELY_CLOTH = 0.8
-"""Share of cloth from which on it is carried."""
-_CARRIED = 0.03
-"""Weight of what is carried round, that of a seen colour being 1."""
+_CONTINUED = (0.004, 0.008)
+"""Distances from the person, metres, between which the photo's continued colours stop counting as seen."""
+_FRINGE = 0.008
+"""Width of the rim in which strands are not told from ground, metres."""
+_GLIMPSED = 0.1
+"""Least cosine at which the photo tells whether hair grows on the head."""
+_SHADED = (-0.005, 0.015)
+"""Drops below the chin between which skin comes to lie in its shadow, metres."""
+_END = 24
+"""Pixels by which a strand may be longer than it was found to be."""
+_CLOTH_BLUR = 3.0
+"""Pixels over which the label of cloth is blurred, about half the distance of the bust's vertices."""
 _LENT = 0.25
 """Weight of a mirrored colour, that of a seen one being 1."""
 WORN = 3
@@ -121,21 +119,31 @@ def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s
     return np.clip((distance - 1.5) / pixels, 0, 1).astype(np.float32)
 
 
+def _near(core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Float[ndarray, "s s"]:
+    """1 on the person and a little beyond, where the shape may reach by mistake, 0 where colours are but continued."""
+    beyond = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(1 - smoothstep(beyond * metres_per_pixel, *_CONTINUED), np.float32)
+
+
+def _fringe(labels: Labels, core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Bool[ndarray, "s s"]:
+    """Strands along the person's outline and what shines through between them, which may be ground."""
+    pixels = round(_FRINGE / metres_per_pixel)
+    rim = ~erode(core, pixels) & ~labels.of(HAIR)
+    return dilate(labels.strands & rim, pixels) & rim
+
+
+def _lengthened(labels: Labels, marks: Float[ndarray, "68 2"]) -> Bool[ndarray, "s s"]:
+    """Strands with their faint ends, which hang on up and down; not over eyes and brows."""
+    longer = cv2.dilate(labels.strands.astype(np.uint8), np.ones((2 * _END + 1, 1), np.uint8)) > 0
+    features = np.zeros_like(longer)
+    for first, last in (*LIDS, *BROWS):
+        features |= dilate(polygon_mask(marks[first:last], len(longer)), 5)
+    return labels.strands | longer & labels.of(SKIN) & ~features
+
+
 def better_mirrored(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     """How far the mirror image is to be preferred to what grazes the surface, by the cosines of both."""
     return np.asarray(smoothstep(mirrored - facing, 0.2, 0.45) * (1 - smoothstep(facing, 0.45, 0.75)))
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What the photo tells about each vertex."""
-
-    albedo: Float[ndarray, "n 3"]
-    weight: Float[ndarray, "n"]
-    mirror_weight: Float[ndarray, "n"]
-    facing: Float[ndarray, "n"]
-    cloth: Float[ndarray, "n"]
-    """Share of cloth where it projects to."""
 
 
 def paint(
@@ -143,6 +151,9 @@ def paint(
 ) -> Appearance:
     """Find the colours."""
     photo, core = person_colours(square, alpha)
+    pixel = float(camera.project(scene.chin[None])[0, 2] / camera.K[0, 0])
+    usable = edge_fade(square.valid, 8) * _near(core, pixel) * (1 - _soft(_fringe(labels, core, pixel)))
+    labels = replace(labels, strands=_lengthened(labels, square.landmarks))
     detail = photo - _coarse(photo, labels)
     blurred = cv2.GaussianBlur(photo, (0, 0), 2)
     raster = camera.rasterise(scene.vertices, scene.faces)
@@ -156,41 +167,49 @@ def paint(
     fits = _fits(square, labels)
     fitting = sample(fits, at)[np.arange(len(at)), scene.part]
     hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
+    shown = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (facing > _GLIMPSED)
+    bare = scene.skull & shown & (sample(labels.of(SKIN).astype(np.float32), at) > 0.5)
+    hairy &= ~(bare | bare[scene.mirror] & ~shown)
     fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
     own = seen * smoothstep(facing, 0.3, 0.7) * fitting
     own[scene.part == HEAD] *= 1 - sample(fits[..., WORN], at[scene.part == HEAD])
+    dressed = _dressed(square, labels, core)
+    cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), _CLOTH_BLUR), at)
     paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
-    mirror_weight = own[scene.mirror] * paired
+    # the head's shadow on neck and shoulders has no like on the other side
+    shaded = (scene.part != HAIR_PART) * smoothstep(scene.chin[1] - scene.vertices[:, 1], *_SHADED)
+    mirror_weight = own[scene.mirror] * paired * (1 - shaded * (1 - cloth[scene.mirror]))
     mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
     weight = own * (1 - better_mirrored(facing, mirror_facing) * mirror_weight)
     colour = sample(blurred, at).astype(np.float64)
 
     exposed = exposure(scene.vertices, scene.faces, scene.normals)
-    light = shading(scene, exposed, facing, colour, weight)[:, None]
-    dressed = _dressed(square, labels, core)
-    cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.0), at)
-    evidence = _Evidence(colour / light, weight, mirror_weight, facing, cloth)
+    light = shading(scene, exposed, facing, colour, weight)
+    evidence = Evidence(light.taken_off(colour), weight, mirror_weight, facing, cloth)
     complexion, hair = _complexion(scene, evidence), _mean_hair(scene, evidence)
+    usual = usual_cloth(scene, evidence) if dressed else None
+    if usual is not None and complexion is not None:
+        evidence = replace(evidence, cloth=without_arms(scene, evidence, complexion, usual))
     base, mirror_share = _base(scene, hairy, evidence, complexion, hair)
     cover = base.copy() if hair is None else np.broadcast_to(hair, base.shape).copy()
     edge, patch = hairline(scene, exposed), None
     bust = scene.part == BUST
     edge[bust] = -1.0
-    if dressed:
-        cover[bust], edge[bust], usual = _clothes(scene, evidence, complexion)
+    if usual is not None:
+        clothes = dress(scene, evidence, complexion, usual)
+        cover[bust], edge[bust] = clothes.albedo, clothes.border
         patch = cloth_patch(photo, labels.of(CLOTH) & core, usual)
 
     skin = labels.of(SKIN) & core
     skin_grain = 0.5 * min(0.012, float(detail[skin].std())) if skin.any() else 0.003
-    pixel = float(camera.project(scene.chin[None])[0, 2] / camera.K[0, 0])
     return Appearance(
         photo=photo,
         detail=detail.astype(np.float32),
         depth=depth,
-        usable=edge_fade(square.valid, 8),
+        usable=usable,
         fits=fits,
-        base=np.clip(base * light, 0, 1),
-        cover=np.clip(cover * light, 0, 1),
+        base=np.clip(light.on(base), 0, 1),
+        cover=np.clip(light.on(cover), 0, 1),
         border=edge,
         hairy=hairy,
         facing=facing,
@@ -238,6 +257,9 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 4"]:
     if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
         _, piece = cv2.connectedComponents((labels.of(SKIN) & ~labels.occluded).astype(np.uint8))
         arm = labels.of(SKIN) & ~np.isin(piece, np.unique(piece[face & (piece > 0)]))
+        # the other arm shows what it wears
+        beyond = np.arange(arm.shape[1]) - square.landmarks[8, 0]
+        arm &= beyond * (labels.occluded * beyond).sum() > 0
         fits[..., BUST] *= 1 - cv2.GaussianBlur(cv2.dilate(arm.astype(np.float32), np.ones((15, 15))), (0, 0), 3)
     fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
     return fits
@@ -255,7 +277,7 @@ def _dressed(square: WorkingSquare, labels: Labels, core: Bool[ndarray, "s s"]) 
     return bool(clothes.sum() > max(_DRESSED * body.sum(), 300))
 
 
-def _complexion(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None:
+def _complexion(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"] | None:
     """Albedo of the face without highlights and shadows."""
     skin = scene.plain_skin & (evidence.weight > 0.5) & (scene.vertices[:, 1] > scene.chin[1])
     if skin.sum() <= 100:
@@ -265,7 +287,7 @@ def _complexion(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None
     return np.asarray(np.median(evidence.albedo[skin][(tone >= low) & (tone <= high)], 0))
 
 
-def _mean_hair(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None:
+def _mean_hair(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"] | None:
     """Mean albedo of the hair that is seen, if any."""
     weight = evidence.weight * (scene.part == HAIR_PART)
     return np.asarray((weight[:, None] * evidence.albedo).sum(0) / weight.sum()) if weight.sum() > 5 else None
@@ -274,7 +296,7 @@ def _mean_hair(scene: Scene, evidence: _Evidence) -> Float[ndarray, "3"] | None:
 def _base(
     scene: Scene,
     hairy: Bool[ndarray, "n"],
-    evidence: _Evidence,
+    evidence: Evidence,
     complexion: Float[ndarray, "3"] | None,
     hair: Float[ndarray, "3"] | None,
 ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n"]]:
@@ -299,70 +321,3 @@ def _base(
     total = known + lent
     values = (known[:, None] * albedo + lent[:, None] * mirrored) / np.maximum(total, 1e-6)[:, None]
     return spreader.spread(values, total, _SMOOTHNESS), lent / (total + 0.02)
-
-
-def _clothes(
-    scene: Scene, evidence: _Evidence, complexion: Float[ndarray, "3"] | None
-) -> tuple[Float[ndarray, "b 3"], Float[ndarray, "b"], Float[ndarray, "3"]]:
-    """Albedo of the clothes and distance to their edge for the bust's vertices, and their usual albedo."""
-    which = np.flatnonzero(scene.part == BUST)
-    inside = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - which[0]
-    places, albedo, cloth, facing = (
-        values[which] for values in (scene.vertices, evidence.albedo, evidence.cloth, evidence.facing)
-    )
-    weight = evidence.weight[which]
-    drop = scene.chin[1] - places[:, 1]
-    around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
-    unseen = weight < 0.1
-    neck = unseen & (drop < 0.035) & around_neck
-    shown = np.flatnonzero(weight * cloth > 0.8)
-    lower = shown[drop[shown] >= np.quantile(drop[shown], 0.7)] if len(shown) else shown
-    usual = np.median(albedo[lower], 0) if len(lower) else np.median(albedo[cloth > 0.5], 0)
-    sure = smoothstep(cloth, 0.6, 0.95)
-    if complexion is not None:  # bare arms are easily taken for cloth
-        to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
-        cloth = np.where(to_skin < 0.4 * to_cloth, 0.0, cloth)
-        sure = np.where(to_skin < to_cloth, 0.0, sure)
-    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
-    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
-    round_neck &= drop > _COLLAR_TOP
-    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[round_neck].max(initial=-np.inf))
-    neck &= ~dressed
-    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
-    # in front, below the photo, what it last showed goes on
-    prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
-    spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
-    values = np.where(covered[:, None], usual, albedo)
-    values, share = (
-        np.where(round_neck.reshape(-1, *[1] * (found.ndim - 1)), found[source], usually)
-        for found, usually in ((albedo, values), (cloth, np.where(covered, 1.0, np.where(neck, 0.0, cloth))))
-    )
-    known = np.where(round_neck, _CARRIED * sure[source], weight * sure + prior)
-    colours = spreader.spread(values, known, _SMOOTHNESS)
-    sharing = np.where(round_neck, _CARRIED, np.where(neck, 0.03, weight + prior))
-    smooth_share = spreader.spread(share[:, None], sharing, 0.08)[:, 0]
-    return colours, border(places, inside, smooth_share), usual
-
-
-def _carried(
-    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
-) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
-    """For places around the neck that the photo does not show: the seen cloth of which they get the looks, and which
-    have one. Collars and rings go round at one ``height`` along the tilted neck; ``places`` are relative to its middle.
-    """
-    farthest, unlike = _COLLAR
-    outwards, turning = _TURNING
-    x, _, z = places.T
-    radius, turn = np.hypot(x, z), np.arctan2(x, z)
-    alike = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
-    seen = np.flatnonzero((weight > 0.3) & (np.abs(turn) > _BESIDE[0]))
-    nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
-    if not len(seen):
-        return nowhere
-    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
-    found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
-    close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
-    close &= cloth[found] > _SURELY_CLOTH
-    source, which = nowhere
-    source[wanted[close]], which[wanted[close]] = found[close], True
-    return source, which

@@ -1,0 +1,262 @@
+"""Clothes on the bust: their colours and where they end, also where the photo does not show them."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from .diffusion import Spreader
+from .evidence import Evidence
+from .labels import unlike_skin
+from .materials import border
+from .scene import BUST, Scene
+from .volume import smoothstep
+
+_SMOOTHNESS = 0.05
+"""Of the spread colours."""
+_EDGE_SMOOTHNESS = 1.0
+"""Of the share of cloth: edges are made straight over more than colours are."""
+_COLLAR_TILT = 0.35
+"""Slope of collars, which are higher behind than in front."""
+_COLLAR = (0.17, 0.015)
+"""Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
+differs by at most so much, metres."""
+_TURNING = (0.3, 0.1)
+"""What a metre of radius, and a radian on a radius of a metre, count beside a metre of height when it is carried."""
+_BESIDE = (0.6, 0.9)
+"""It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
+front."""
+_COLLAR_TOP = 0.02
+"""Collars that are not seen end at least so far below the chin, metres."""
+_SURELY_CLOTH = 0.8
+"""Share of cloth from which on it is carried."""
+_CARRIED = 0.03
+"""Weight of what is carried round, that of a seen colour being 1."""
+_HELD = 0.1
+"""That of edges that are carried round or guessed."""
+_RING = 0.004
+"""Height of the rings around the neck in which seen colours are gathered, metres."""
+_COLOURS = 4
+"""Clothes have at most so many colours..."""
+_ALIKE, _RARE = 15.0, 0.08
+"""...which differ by at least so much, and make up at least this share of what is seen."""
+_METRIC = np.array([0.5, 1.0, 1.0])
+"""What L*, a* and b* count: folds are darker."""
+_FEW = 50
+"""Fewer seen vertices tell one colour alone."""
+_CRISP = 6.0
+"""Power to which the shares of the colours are raised where they meet."""
+_ARM = (0.09, 0.115)
+"""Distances from the body's middle between which arms begin, metres."""
+_SIDEWAYS = 3.0
+"""What a distance sideways counts beside one downwards where sleeves go on unseen."""
+_HARDLY = 0.3
+"""Share of what is seen of one arm below which the other one is hardly seen."""
+_LIKE_SKIN = (0.4, 0.8)
+"""How much nearer to the skin's colour than to the cloth's something must be to count as skin: on the chest, on arms."""
+_SLEEVE_CELL = 0.006
+"""Metres; the map of sleeves has such cells."""
+
+
+@dataclass(frozen=True)
+class Clothes:
+    """What the bust wears."""
+
+    albedo: Float[ndarray, "b 3"]
+    border: Float[ndarray, "b"]
+    """Distance to the edge of the clothes in metres, positive on them."""
+
+
+def usual_cloth(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"]:
+    """Albedo of the clothes where they are seen lowest."""
+    bust = scene.part == BUST
+    albedo, cloth, drop = evidence.albedo[bust], evidence.cloth[bust], scene.chin[1] - scene.vertices[bust, 1]
+    shown = np.flatnonzero(evidence.weight[bust] * cloth > _SURELY_CLOTH)
+    if not len(shown):
+        return np.asarray(np.median(albedo[cloth > 0.5], 0))
+    albedo, drop = albedo[shown], drop[shown]
+    cluster = _clusters(albedo)
+    lowest = drop >= np.quantile(drop, 0.7)
+    main = np.bincount(cluster[lowest]).argmax()
+    return np.asarray(np.median(albedo[lowest & (cluster == main)], 0))
+
+
+def without_arms(
+    scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"], usual: Float[ndarray, "3"]
+) -> Float[ndarray, "n"]:
+    """The shares of cloth but for what has rather the skin's colour: bare arms are easily taken for cloth."""
+    to_skin, to_cloth = (np.abs(evidence.albedo - colour).sum(1) for colour in (complexion, usual))
+    never = unlike_skin(_lab(evidence.albedo)[None], _lab(complexion[None]))[0]
+    sideways = np.abs((scene.vertices - scene.neck) @ scene.body[0])
+    nearness = _LIKE_SKIN[0] + (_LIKE_SKIN[1] - _LIKE_SKIN[0]) * smoothstep(sideways, *_ARM) * ~never
+    return np.where((scene.part == BUST) & (to_skin < nearness * to_cloth), 0.0, evidence.cloth)
+
+
+def dress(
+    scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"] | None, usual: Float[ndarray, "3"]
+) -> Clothes:
+    """Colours and edges for the bust's vertices, given the main colour's albedo."""
+    which = np.flatnonzero(scene.part == BUST)
+    inside = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - which[0]
+    places, albedo, cloth, facing = (
+        values[which] for values in (scene.vertices, evidence.albedo, evidence.cloth, evidence.facing)
+    )
+    weight = evidence.weight[which]
+    drop = scene.chin[1] - places[:, 1]
+    around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
+    unseen = weight < 0.1
+    neck = unseen & (drop < 0.035) & around_neck
+    shown = np.flatnonzero(weight * cloth > _SURELY_CLOTH)
+    sure = smoothstep(cloth, 0.6, 0.95)
+    if complexion is not None:
+        to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
+        sure = np.where(to_skin < to_cloth, 0.0, sure)
+    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
+    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
+    round_neck &= drop > _COLLAR_TOP
+    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[round_neck].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
+    # in front, below the photo, what it last showed goes on
+    prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
+    spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
+
+    cluster, known = _clusters(albedo[shown]), weight * sure
+    palette = np.stack([np.median(albedo[shown][cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
+    main = int(np.linalg.norm((_lab(palette) - _lab(usual[None])) * _METRIC, axis=1).argmin())
+    palette[main] = usual
+    own = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2).argmin(1)
+    shares = np.eye(len(palette))[own]
+    if len(palette) > 1:
+        rings, told = _rings(places - scene.neck, height, known, shares)
+        told &= round_neck | dressed
+        values = np.where((covered & (known < 0.1))[:, None], np.eye(len(palette))[main], shares)
+        values = np.where(told[:, None], rings, values)
+        spread = spreader.spread(values, np.where(told, _CARRIED, known + prior), _SMOOTHNESS)
+        spread = np.clip(spread, 1e-6, 1) ** _CRISP
+        shares = spread / spread.sum(1, keepdims=True)
+    flat = shares @ palette
+    # what is left of the seen colours goes on as well
+    left = albedo - palette[own]
+    left = np.where(round_neck[:, None], left[source], np.where(covered[:, None], 0.0, left))
+    left = spreader.spread(left, np.where(round_neck, _CARRIED * sure[source], known + prior), _SMOOTHNESS)
+
+    sleeves, on_arm = _sleeves((places - scene.neck) @ scene.body.T, weight, cloth)
+    share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
+    share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
+    held = np.where(round_neck | neck | unseen & (on_arm > 0.5), _HELD, weight + prior)
+    smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
+    return Clothes(flat + left, border(places, inside, smooth_share))
+
+
+def _clusters(albedo: Float[ndarray, "m 3"]) -> Int[ndarray, "m"]:
+    """To which of few colours each belongs: clusters united where they are alike or rare, a single one in plain
+    clothes.
+    """
+    if len(albedo) < _FEW:
+        return np.zeros(len(albedo), np.int64)
+    scaled = _lab(albedo) * _METRIC
+    cv2.setRNGSeed(0)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.5)
+    _, found, _ = cv2.kmeans(scaled.astype(np.float32), _COLOURS, None, stop, 3, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    cluster = np.asarray(found[:, 0], np.int64)
+    while True:
+        names, cluster, counts = np.unique(cluster, return_inverse=True, return_counts=True)
+        if len(names) == 1:
+            return cluster
+        centres = np.stack([np.median(scaled[cluster == name], 0) for name in range(len(names))])
+        apart = np.linalg.norm(centres[:, None] - centres, axis=2) + np.diag(np.full(len(names), np.inf))
+        rarest = int(counts.argmin())
+        if counts[rarest] >= _RARE * len(albedo):
+            if apart.min() >= _ALIKE:
+                return cluster
+            rarest = int(np.unravel_index(apart.argmin(), apart.shape)[0])
+        cluster = np.where(cluster == rarest, apart[rarest].argmin(), cluster)
+
+
+def _lab(colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m 3"]:
+    lab: ndarray = cv2.cvtColor(np.clip(colours, 0, 1).astype(np.float32)[None], cv2.COLOR_RGB2LAB)[0]
+    return lab.astype(np.float64)
+
+
+def _rings(
+    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], known: Float[ndarray, "b"], shares: Float[ndarray, "b k"]
+) -> tuple[Float[ndarray, "b k"], Bool[ndarray, "b"]]:
+    """What the sides of the neck show at each height along it, carried round behind: shares of the colours, and where
+    any are known. ``places`` are relative to the neck's middle.
+    """
+    x, _, z = places.T
+    near = (known > 0.3) & (np.abs(np.arctan2(x, z)) > _BESIDE[0]) & (np.hypot(x, z) < _COLLAR[0])
+    row = ((height - height.min()) / _RING).astype(int)
+    sums, counts = np.zeros((*shares.shape, 2)), np.zeros((len(shares), 2))
+    for side, here in enumerate((near & (x < 0), near & (x >= 0))):
+        for k in range(shares.shape[1]):
+            profile = np.bincount(row[here], shares[here, k], row.max() + 1)
+            sums[:, k, side] = ndimage.gaussian_filter1d(profile, 1.5)[row]
+        counts[:, side] = ndimage.gaussian_filter1d(np.bincount(row[here], None, row.max() + 1).astype(float), 1.5)[row]
+    to_left = smoothstep(np.arctan2(x, np.abs(z)), -1.0, 1.0)
+    mixed = np.stack([1 - to_left, to_left], 1)
+    total = (counts * mixed).sum(1)
+    return (sums * mixed[:, None]).sum(2) / np.maximum(total, 1e-6)[:, None], total > 0.1
+
+
+def _sleeves(
+    local: Float[ndarray, "b 3"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
+) -> tuple[Float[ndarray, "b"], Float[ndarray, "b"]]:
+    """Share of cloth on the arms where the photo does not show them, by what it shows of them from the front, at the
+    same height or above; and how far each place belongs to an arm. ``local`` are places in the body's axes.
+    """
+    x, y, _ = local.T
+    on_arm = smoothstep(np.abs(x), *_ARM)
+    seen = weight > 0.3
+    if not seen.any():
+        return np.ones(len(local)), np.zeros(len(local))
+    half = int(np.abs(x).max() / _SLEEVE_CELL) + 1
+    column, row = (x / _SLEEVE_CELL + half).astype(int), ((y.max() - y) / _SLEEVE_CELL).astype(int)
+    shape = row.max() + 1, 2 * half + 1
+    flat = row * shape[1] + column
+    sums = np.bincount(flat[seen], (weight * cloth)[seen], shape[0] * shape[1]).reshape(shape)
+    counts = np.bincount(flat[seen], weight[seen], shape[0] * shape[1]).reshape(shape)
+    # an arm that is hardly seen is dressed like the other
+    columns = np.arange(shape[1]) - half
+    told = [counts[:, columns * side * _SLEEVE_CELL > _ARM[0]].sum() for side in (-1, 1)]
+    if min(told) < _HARDLY * max(told):
+        hidden = columns < 0 if told[0] < told[1] else columns > 0
+        sums, counts = (np.where(hidden, cells[:, ::-1], cells) for cells in (sums, counts))
+    sums, counts = (ndimage.gaussian_filter(cells, 1.5) for cells in (sums, counts))
+    unknown = counts < 0.3
+    nearest = ndimage.distance_transform_edt(
+        unknown, sampling=(1.0, _SIDEWAYS), return_distances=False, return_indices=True
+    )
+    clothed = (sums > 0.5 * counts)[tuple(nearest)]
+    smooth = ndimage.gaussian_filter(clothed.astype(np.float64), 2.0, mode="nearest")
+    return smooth[row, column], on_arm
+
+
+def _carried(
+    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
+) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
+    """For places around the neck that the photo does not show: the seen cloth of which they get the looks, and which
+    have one. Collars and rings go round at one ``height`` along the tilted neck; ``places`` are relative to its middle.
+    """
+    farthest, unlike = _COLLAR
+    outwards, turning = _TURNING
+    x, _, z = places.T
+    radius, turn = np.hypot(x, z), np.arctan2(x, z)
+    alike = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
+    seen = np.flatnonzero((weight > 0.3) & (np.abs(turn) > _BESIDE[0]))
+    nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
+    if not len(seen):
+        return nowhere
+    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
+    found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
+    close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
+    close &= cloth[found] > _SURELY_CLOTH
+    source, which = nowhere
+    source[wanted[close]], which[wanted[close]] = found[close], True
+    return source, which
