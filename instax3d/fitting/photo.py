@@ -12,6 +12,7 @@ from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
 from ..types import Cameras
 from .engine import solve
+from .eyes import settle_eyes
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
 from .landmarks import INNER, face_size
@@ -37,6 +38,8 @@ class PhotoFit:
     """Pixels."""
     yaw: float
     """Degrees by which the head is turned to its left, seen from the camera."""
+    landmarks: Float[Tensor, "68 2"]
+    """Those that were fitted, pixels: the given ones, but for eyes that the photo shows elsewhere."""
     landmark_error: float
     """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
 
@@ -67,7 +70,8 @@ def fit_photo(
         height: of the photo, pixels.
         focal: focal length in pixels, where known.
         principal_point: in pixels; the photo's middle if left out.
-        image: the photo in [0, 1], in which the irises are sought; without it the eyes look straight ahead.
+        image: the photo in [0, 1], in which eyes and irises are sought. Without it, or where they are hidden, the eyes
+            look straight ahead.
         alpha: the person's matte, of the photo's size. The head must not stick out of it.
         bald: the head, ears and all, must also reach the matte's edge.
         shape_components: how many are fitted, in the model's order.
@@ -78,6 +82,8 @@ def fit_photo(
     size = face_size(landmarks)
     if not math.isfinite(size) or size < 8:
         raise FitError("The face in this photo is too small to fit a head to; use a larger photo of the face.")
+    if image is not None:
+        landmarks = settle_eyes(image, landmarks)
     place, guess = _start(model, landmarks, width, height, focal, principal_point)
     trust = torch.ones(1)
     gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, trust, worth=1.0)
@@ -104,6 +110,7 @@ def fit_photo(
         cameras,
         float(solved.Ks[0, 0, 0]),
         -math.degrees(math.atan2(float(ahead[0]), float(ahead[2]))),
+        landmarks,
         float(error[INNER].median()) / size,
     )
 
