@@ -15,7 +15,7 @@ from .engine import solve
 from .eyes import settle_eyes
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
-from .landmarks import INNER, face_size
+from .landmarks import INNER, JAW, face_size
 from .outline import SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm
 from .threads import one_thread
@@ -23,6 +23,9 @@ from .unknowns import Beliefs, LogNormal, Unknowns
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
 """Metres at which heads are photographed, where nothing tells the focal length."""
+
+STRAY_JAW = 0.02
+"""Face sizes beside the person from which on a jaw's landmark is wrong (3 mm)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class PhotoFit:
     yaw: float
     """Degrees by which the head is turned to its left, seen from the camera."""
     landmarks: Float[Tensor, "68 2"]
-    """Those that were fitted, pixels: the given ones, but for eyes that the photo shows elsewhere."""
+    """Those that were fitted, pixels: the given ones, but for eyes and jaws that the photo shows elsewhere."""
     landmark_error: float
     """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
 
@@ -94,6 +97,7 @@ def fit_photo(
     if alpha is not None:
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
+        landmarks = _jaw_on_person(landmarks, person, width / small.width, size)
         outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
     vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline, gaze)
     viewmat = torch.eye(4)
@@ -113,6 +117,18 @@ def fit_photo(
         landmarks,
         float(error[INNER].median()) / size,
     )
+
+
+def _jaw_on_person(
+    landmarks: Float[Tensor, "68 2"], person: SignedDistance, pixel: float, size: float
+) -> Float[Tensor, "68 2"]:
+    """The landmarks, those of the jaw that lie clearly beside the person moved to the edge: they belong to no jaw."""
+    limit = torch.tensor(person.value.shape[::-1]) - 1
+    x, y = (landmarks[JAW] / pixel).long().clamp_min(0).minimum(limit).T
+    distance, inwards = person.value[y, x] * pixel, person.gradient[y, x]
+    moved = landmarks.clone()
+    moved[JAW] += torch.where(distance < -STRAY_JAW * size, -distance, 0.0)[:, None] * inwards
+    return moved
 
 
 def _start(
