@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from ..faces import EYES
 from ..headmodel import HeadModel
 from ..types import Cameras
+from .eyes import eye_likeness, openness
 from .landmarks import face_size
 from .solver import soft_l1
 from .terms import Sightings
@@ -25,8 +27,11 @@ IRIS_THRESHOLD = 2.0
 HIDDEN = torch.tensor([1.2, 1.0])
 """An iris that is turned to the side goes under the lids, so the middle of what is seen of it lags behind its own: by a
 sixth, measured on drawn eyes of known gaze."""
-LEAST_OPENING = 0.17
-"""Height over width of an eye whose iris can be seen."""
+UNLIKE, ALIKE = 0.1, 0.25
+"""Likeness to eyes (`eye_likeness`) that tells nothing, as plain, dark and mirroring glasses have it, and that of eyes
+seen clearly, if only through tinted ones. In between, irises count less, and the belief that eyes look ahead more."""
+APART = 0.25
+"""Eye widths from where both eyes together have it at which an iris is in doubt."""
 
 _WIDTH = 60
 """Pixels between an eye's corners in the patch that is searched."""
@@ -36,33 +41,51 @@ _RADII = (0.17, 0.195, 0.22)
 """Of an iris, in eye widths: 11.7 mm across in a fissure of 30 mm, more where the eye is foreshortened."""
 _RING = 1.45
 """Outer radius of the ring that is compared with the iris, in its radii."""
-_LEAST_CONTRAST = 0.04
-"""By which an iris must be darker than its surroundings, in [0, 1]; tinted glasses show less."""
+_LEAST_CONTRAST, _LEAST_SHARE = 0.01, 0.08
+"""By which an iris must be darker than its surroundings, in [0, 1] and of the brightest between the lids."""
+_NEAR = 0.1
+"""Eye widths up and down from the landmarks in which an eye must be seen for its iris to be believed."""
 _OFF_CENTRE = 0.35
 """Standard deviation of an iris' place about the eye's middle, in eye widths, against lashes in the corners."""
 
 
-def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> dict[str, Float[Tensor, "2"]]:
-    """Centres of the irises in pixels, by eye (``right`` and ``left`` of the subject); closed eyes have none.
+@dataclass(frozen=True)
+class Iris:
+    """An iris in a picture."""
+
+    centre: Float[Tensor, "2"]
+    """Pixels."""
+    trust: float
+    """From 0 to 1."""
+
+
+def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> dict[str, Iris]:
+    """The irises by eye (``right`` and ``left`` of the subject); closed and hidden eyes have none.
 
     An iris is the disc between the lids that is darkest against the ring around it, in the red light in which blue and
-    brown irises alike are darker than skin and white.
+    brown irises alike are darker than skin and white. It is trusted as far as both eyes look like eyes, look the same
+    way and are open.
     """
-    red = image[0].numpy()
-    found = {}
-    for side, range_ in EYES.items():
-        centre = _find_iris(red, landmarks[range_].double().numpy())
-        if centre is not None:
-            found[side] = torch.tensor(centre, dtype=torch.float32)
+    lids = {side: landmarks[range_].double().numpy() for side, range_ in EYES.items()}
+    opened = {side: openness(points) for side, points in lids.items()}
+    if not any(opened.values()):
+        return {}
+    alike = eye_likeness(image, landmarks, _NEAR)
+    best = int(alike.shared.argmax())
+    seen = float(np.clip((alike.shared[best] - UNLIKE) / (ALIKE - UNLIKE), 0, 1))
+    red, found = image[0].numpy(), {}
+    for (side, points), expected in zip(lids.items(), alike.irises[best], strict=True):
+        if opened[side] * seen == 0 or (centre := _find_iris(red, points)) is None:
+            continue
+        apart = np.linalg.norm(centre - expected) / np.linalg.norm(points[3] - points[0])
+        trust = opened[side] * seen * math.exp(-((apart / APART) ** 2) / 2)
+        found[side] = Iris(torch.tensor(centre, dtype=torch.float32), trust)
     return found
 
 
 def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float[ndarray, "2"] | None:
     across = lids[3] - lids[0]
     width = float(np.linalg.norm(across))
-    opening = float(np.linalg.norm((lids[1] + lids[2]) - (lids[4] + lids[5]))) / 2
-    if width < 4 or opening < LEAST_OPENING * width:
-        return None
     # to a patch in which the corners lie level, and back; pixel centres are at +0.5
     axis = across / width
     rotation = np.array([axis, [-axis[1], axis[0]]]) * (_WIDTH / width)
@@ -87,7 +110,7 @@ def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float
         best = np.maximum(best, darker * np.sqrt(inner_share) * expected)
     best[between == 0] = 0
     peak = float(best.max())
-    if peak < _LEAST_CONTRAST:
+    if peak < max(_LEAST_CONTRAST, _LEAST_SHARE * float(patch[between > 0].max())):
         return None
     weight = np.clip(best - 0.9 * peak, 0, None)
     found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
@@ -113,7 +136,7 @@ class GazeTerm:
     def __init__(
         self,
         model: HeadModel,
-        irises: Mapping[int, Mapping[str, Float[Tensor, "2"]]],
+        irises: Mapping[int, Mapping[str, Iris]],
         landmarks: Mapping[int, Float[Tensor, "68 2"]],
         trust: Float[Tensor, "views"],
         *,
@@ -122,10 +145,13 @@ class GazeTerm:
         neutral = model(model.neutral())
         self._model, self._landmarks = model, landmarks
         self._tips = {"right": _foremost(model, neutral, -1), "left": _foremost(model, neutral, 1)}
-        self._seen = [(view, side, centre) for view, eyes in irises.items() for side, centre in eyes.items()]
+        self._seen = [(view, side, iris) for view, eyes in irises.items() for side, iris in eyes.items()]
         share = math.sqrt(worth / max(len(irises), 1))
         self._weight = torch.tensor(
-            [float(trust[view]) * share / (IRIS_SIGMA * face_size(landmarks[view])) for view, _, _ in self._seen]
+            [
+                iris.trust * float(trust[view]) * share / (IRIS_SIGMA * face_size(landmarks[view]))
+                for view, _, iris in self._seen
+            ]
         )
 
     def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
@@ -133,8 +159,8 @@ class GazeTerm:
         points = cameras.project(self._model.landmarks(vertices))[..., :2]
         view = torch.tensor([view for view, _, _ in self._seen])
         moved = [
-            _middle(points[view], side) + HIDDEN * (centre - _middle(self._landmarks[view], side))
-            for view, side, centre in self._seen
+            _middle(points[view], side) + HIDDEN * (iris.centre - _middle(self._landmarks[view], side))
+            for view, side, iris in self._seen
         ]
         targets, weight = torch.stack(moved), self._weight[:, None]
         corners = torch.tensor([self._tips[side] for _, side, _ in self._seen])[:, None].expand(-1, 3)

@@ -12,9 +12,10 @@ from ..errors import FitError
 from ..headmodel import HeadModel, HeadParameters
 from ..types import Cameras
 from .engine import solve
+from .eyes import settle_eyes
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
-from .landmarks import INNER, face_size
+from .landmarks import INNER, JAW, face_size
 from .outline import SignedDistance, comparison_cameras
 from .terms import LandmarkTerm, OutlineTerm
 from .threads import one_thread
@@ -22,6 +23,9 @@ from .unknowns import Beliefs, LogNormal, Unknowns
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
 """Metres at which heads are photographed, where nothing tells the focal length."""
+
+STRAY_JAW = 0.02
+"""Face sizes beside the person from which on a jaw's landmark is wrong (3 mm)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class PhotoFit:
     """Pixels."""
     yaw: float
     """Degrees by which the head is turned to its left, seen from the camera."""
+    landmarks: Float[Tensor, "68 2"]
+    """Those that were fitted, pixels: the given ones, but for eyes and jaws that the photo shows elsewhere."""
     landmark_error: float
     """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
 
@@ -67,7 +73,8 @@ def fit_photo(
         height: of the photo, pixels.
         focal: focal length in pixels, where known.
         principal_point: in pixels; the photo's middle if left out.
-        image: the photo in [0, 1], in which the irises are sought; without it the eyes look straight ahead.
+        image: the photo in [0, 1], in which eyes and irises are sought. Without it, or where they are hidden, the eyes
+            look straight ahead.
         alpha: the person's matte, of the photo's size. The head must not stick out of it.
         bald: the head, ears and all, must also reach the matte's edge.
         shape_components: how many are fitted, in the model's order.
@@ -78,6 +85,8 @@ def fit_photo(
     size = face_size(landmarks)
     if not math.isfinite(size) or size < 8:
         raise FitError("The face in this photo is too small to fit a head to; use a larger photo of the face.")
+    if image is not None:
+        landmarks = settle_eyes(image, landmarks)
     place, guess = _start(model, landmarks, width, height, focal, principal_point)
     trust = torch.ones(1)
     gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, trust, worth=1.0)
@@ -88,6 +97,7 @@ def fit_photo(
     if alpha is not None:
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
+        landmarks = _jaw_on_person(landmarks, person, width / small.width, size)
         outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
     vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline, gaze)
     viewmat = torch.eye(4)
@@ -104,8 +114,21 @@ def fit_photo(
         cameras,
         float(solved.Ks[0, 0, 0]),
         -math.degrees(math.atan2(float(ahead[0]), float(ahead[2]))),
+        landmarks,
         float(error[INNER].median()) / size,
     )
+
+
+def _jaw_on_person(
+    landmarks: Float[Tensor, "68 2"], person: SignedDistance, pixel: float, size: float
+) -> Float[Tensor, "68 2"]:
+    """The landmarks, those of the jaw that lie clearly beside the person moved to the edge: they belong to no jaw."""
+    limit = torch.tensor(person.value.shape[::-1]) - 1
+    x, y = (landmarks[JAW] / pixel).long().clamp_min(0).minimum(limit).T
+    distance, inwards = person.value[y, x] * pixel, person.gradient[y, x]
+    moved = landmarks.clone()
+    moved[JAW] += torch.where(distance < -STRAY_JAW * size, -distance, 0.0)[:, None] * inwards
+    return moved
 
 
 def _start(

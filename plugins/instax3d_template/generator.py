@@ -143,7 +143,7 @@ def analyse(photo: Photo, model: HeadModel) -> Person:
     # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
     square = replace(square, valid=square.valid & ~labels.occluded)
     fit = fit_in_square(model, photo, square, alpha=np.where(square.valid, alpha, 1.0), bald=labels.bald)
-    head = fill_mouth(snap(head_of(fit), square.landmarks, alpha, square.valid, labels))
+    head = fill_mouth(snap(head_of(fit), fit.landmarks.numpy(), alpha, square.valid, labels))
     return Person(source, square, alpha, labels, fit, head)
 
 
