@@ -22,7 +22,9 @@ _ROW = 0.004
 _CELL = 0.006
 _TAKEOVER = (0.015, 0.045)
 """Drops below the chin between which the bust takes over from the head's own neck, metres."""
-_POWER = (2.2, 2.8)
+_ROUNDED = 5.0
+"""Rows over which the depth of chest and back is smoothed."""
+_POWER = (2.2, 2.4)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
 """Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""
@@ -137,7 +139,9 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     def deep(depth: ndarray, table: ndarray) -> ndarray:
         raised = np.minimum(depth * wider, np.maximum(depth, np.interp(half, _HALF_WIDTH, table)))
         # nobody gets thinner below the shoulders
-        return np.maximum.accumulate(margin * (collar * depth * wider + (1 - collar) * raised))
+        grown = np.maximum.accumulate(margin * (collar * depth * wider + (1 - collar) * raised))
+        # without a crease where it stops growing
+        return np.asarray(collar * grown + (1 - collar) * ndimage.gaussian_filter1d(grown, _ROUNDED, mode="nearest"))
 
     to_front, to_back = deep(ahead, _FRONT), deep(behind, _BACK)
     return Bust(axes, origin, *(rows[first:] for rows in (drop, to_left, to_right, to_front, to_back)))

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from .diffusion import Spreader
@@ -51,8 +53,10 @@ _FEW = 50
 """Fewer seen vertices tell one colour alone."""
 _CRISP = 6.0
 """Power to which the shares of the colours are raised where they meet."""
-_ARM = (0.09, 0.115)
+_ARM = (0.1, 0.12)
 """Distances from the body's middle between which arms begin, metres."""
+_ISLAND = 40
+"""Patches of fewer vertices are taken for mistakes."""
 _SIDEWAYS = 3.0
 """What a distance sideways counts beside one downwards where sleeves go on unseen."""
 _HARDLY = 0.3
@@ -149,6 +153,7 @@ def dress(
     sleeves, on_arm = _sleeves((places - scene.neck) @ scene.body.T, weight, cloth)
     share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
     share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
+    share = _without_islands(share, inside)
     held = np.where(round_neck | neck | unseen & (on_arm > 0.5), _HELD, weight + prior)
     smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
     return Clothes(flat + left, border(places, inside, smooth_share))
@@ -236,6 +241,15 @@ def _sleeves(
     clothed = (sums > 0.5 * counts)[tuple(nearest)]
     smooth = ndimage.gaussian_filter(clothed.astype(np.float64), 2.0, mode="nearest")
     return smooth[row, column], on_arm
+
+
+def _without_islands(share: Float[ndarray, "b"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "b"]:
+    """The share of cloth without patches of a few vertices of skin in cloth, or of cloth in skin."""
+    count, clothed = len(share), share > 0.5
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = edges[clothed[edges[:, 0]] == clothed[edges[:, 1]]]
+    _, piece = connected_components(sp.coo_matrix((np.ones(len(edges)), edges.T), (count, count)), directed=False)
+    return np.where(np.bincount(piece)[piece] < _ISLAND, ~clothed, share)
 
 
 def _carried(
