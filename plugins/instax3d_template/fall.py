@@ -130,8 +130,8 @@ def hanging(grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, 
     points = grid.points.reshape(*grid.shape, 3)
     x, y = points[..., 0], points[..., 1]
     # the lowest row comes first
-    falling = layer + _DRAWN_IN * y
-    drape = np.maximum.accumulate(falling[:, ::-1], axis=1)[:, ::-1] - _DRAWN_IN * y
+    falling = layer - _DRAWN_IN * y
+    drape = np.maximum.accumulate(falling[:, ::-1], axis=1)[:, ::-1] + _DRAWN_IN * y
 
     ears = head.vertices[head.regions["ears"], 1]
     row = int(np.clip(round((ears.min() - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
