@@ -20,7 +20,7 @@ from .seeds import (
     PROBABLY_BACKGROUND,
     PROBABLY_FOREGROUND,
     above_chin,
-    beside_neck,
+    by_colours,
     plain_seeds,
     seeds_of,
     upper_edge,
@@ -59,11 +59,11 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
         return np.asarray(square.alpha * square.valid)
     if _on_white(square):
         return _soften(square, _segment(square, white_seeds(square)))
-    beside = beside_neck(square, head)
-    if (seeds := plain_seeds(square, head, beside)) is not None:
+    told = by_colours(square, head)
+    if (seeds := plain_seeds(square, head, told)) is not None:
         return _soften(square, _segment(square, seeds))
     foreign = foreign_tint(square, head)
-    least, *others = (_segment(square, seeds_of(square, head, ellipse, beside)) for ellipse in HAIR_ELLIPSES)
+    least, *others = (_segment(square, seeds_of(square, head, ellipse, told)) for ellipse in HAIR_ELLIPSES)
     candidates = [least, *(without_foreign(square, foreign, least, person) for person in others)]
     qualities = [_quality(square, head, foreign, person) for person in candidates]
     # of about equal ones the one with more hair: what it has more is not foreign

@@ -34,13 +34,15 @@ likely body, from so far above the chin (half face widths) on: shoulders may be 
 
 
 @dataclass(frozen=True)
-class BesideNeck:
-    """What colours tell about the surroundings of neck and shoulders, whatever the hair is like."""
+class ByColours:
+    """What colours tell about the surroundings of head, neck and shoulders, whatever the hair is like."""
 
     ground: Bool[ndarray, "s s"]
     """Like the ground above, and less like the person..."""
     body: Bool[ndarray, "s s"]
     """...or like nothing above: clothes."""
+    side: Bool[ndarray, "s s"]
+    """At the photo's side, beside the face, unlike its skin and hair."""
 
 
 def above_chin(square: WorkingSquare) -> Bool[ndarray, "s s"]:
@@ -74,7 +76,7 @@ def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     return np.asarray(ground & ~erode(polygon_mask(square.landmarks, square.crop.size), 2))
 
 
-def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], beside: BesideNeck) -> UInt8[ndarray, "s s"] | None:
+def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColours) -> UInt8[ndarray, "s s"] | None:
     """Before a plain ground whose colour changes smoothly at most, all above the chin that differs from it is the
     person; None where the ground is not known to be plain.
     """
@@ -94,7 +96,7 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], beside: Besid
     least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(off[known])
     like = cv2.GaussianBlur(off, (0, 0), 1) < least
     ground = dilate(touching(erode(like & square.valid, 2), known), 2) & like & (places != FOREGROUND)
-    seeds = seeds_of(square, head, min(HAIR_ELLIPSES), beside)
+    seeds = seeds_of(square, head, min(HAIR_ELLIPSES), told)
     rest = above_chin(square) & ~ground
     seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
     seeds[ground] = BACKGROUND
@@ -102,12 +104,13 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], beside: Besid
 
 
 def seeds_of(
-    square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float, beside: BesideNeck
+    square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float, told: ByColours
 ) -> UInt8[ndarray, "s s"]:
     """Seeds from the head's place, a guess of the hair's size and the colours beside the neck."""
     seeds = _from_places(square, head, ellipse)
-    seeds[(seeds == PROBABLY_FOREGROUND) & beside.ground] = PROBABLY_BACKGROUND
-    seeds[(seeds == PROBABLY_BACKGROUND) & beside.body] = PROBABLY_FOREGROUND
+    seeds[(seeds == PROBABLY_FOREGROUND) & told.ground] = PROBABLY_BACKGROUND
+    seeds[(seeds == PROBABLY_BACKGROUND) & told.body] = PROBABLY_FOREGROUND
+    seeds[(seeds != FOREGROUND) & told.side] = BACKGROUND
     return seeds
 
 
@@ -156,31 +159,33 @@ def _shoulders(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     return np.asarray(np.abs(x - marks[27, 0]) < np.minimum(1.5 * half + 1.6 * widening, 3.0 * half))
 
 
-def beside_neck(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> BesideNeck:
-    """Compare the colours there with those above, by a few that stand for them."""
-    lab = square.lab
+def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
+    """Compare the surroundings' colours with those of what is known, by a few that stand for them."""
+    lab, marks = square.lab, square.landmarks
     seeds = _from_places(square, head, max(HAIR_ELLIPSES))
-    half = float(np.ptp(square.landmarks[:, 0]) / 2)
-    below = np.arange(len(head))[:, None] - square.landmarks[8, 1]
-    place = square.valid & (seeds != FOREGROUND) & _shoulders(square) & (below > -_RAISED * half)
-    colours = lab[place]
-
+    known, person = ((seeds == kind) & square.valid for kind in (BACKGROUND, FOREGROUND))
+    half = float(np.ptp(marks[:, 0]) / 2)
+    y = np.arange(len(head))[:, None]
+    below = y - marks[8, 1]
+    place = square.valid & ~person & _shoulders(square) & (below > -_RAISED * half)
     ground, body = np.zeros_like(head), np.zeros_like(head)
-    kinds = [(seeds == kind) & square.valid for kind in (BACKGROUND, FOREGROUND)]
-    if all(kind.sum() > FEW for kind in kinds):
-        from_ground, from_person = (_from_colours(lab[kind], colours) for kind in kinds)
-        ground[place] = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person) & (colours[:, 0] > _DIM)
+    if min(known.sum(), person.sum()) > FEW:
+        from_ground, from_person = (_from_colours(lab[kind], lab[place]) for kind in (known, person))
+        ground[place] = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person) & (lab[place][:, 0] > _DIM)
         ground &= below > 0
-    above = (
-        above_chin(square) & (below < -_RAISED * half) & ~dilate(head | polygon_mask(square.landmarks, len(head)), 4)
-    )
-    if above.sum() > FEW and len(colours):
-        unlike = np.zeros_like(head)
-        unlike[place] = _from_colours(lab[above], colours) > _UNLIKE
+
+    above = above_chin(square) & (below < -_RAISED * half) & ~dilate(head | polygon_mask(marks, len(head)), 4)
+    if above.sum() > FEW:
+        body[place] = _from_colours(lab[above], lab[place]) > _UNLIKE
         last = np.flatnonzero(square.valid.any(1))[-1]
-        _, piece = cv2.connectedComponents(unlike.astype(np.uint8))
-        body = unlike & np.isin(piece, piece[last - 3 : last + 1][unlike[last - 3 : last + 1]])
-    return BesideNeck(ground, body)
+        body = touching(body, body & (y > last - 4))
+
+    side = upper_edge(square) & (y < marks[30, 1]) & (y > marks[17:27, 1].min()) & ~person
+    upper = person & (y < marks[30, 1])
+    if upper.sum() > FEW:
+        smooth = cv2.GaussianBlur(lab, (0, 0), 2)
+        side[side] = _from_colours(smooth[upper], smooth[side]) > _ALIKE
+    return ByColours(ground, body, side)
 
 
 def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
