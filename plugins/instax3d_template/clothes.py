@@ -41,6 +41,8 @@ _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _HELD = 0.1
 """That of edges that are carried round or guessed."""
+_CLOSING = 20.0
+"""How much surer it is that unseen places of the body are dressed than what colours they have."""
 _RING = 0.004
 """Height of the rings around the neck in which seen colours are gathered, metres."""
 _COLOURS = 4
@@ -50,7 +52,7 @@ _ALIKE, _RARE = 15.0, 0.08
 _METRIC = np.array([0.5, 1.0, 1.0])
 """What L*, a* and b* count: folds are darker."""
 _FEW = 50
-"""Fewer seen vertices tell one colour alone."""
+"""Fewer seen vertices tell one colour alone, and nothing about sleeves."""
 _CRISP = 6.0
 """Power to which the shares of the colours are raised where they meet."""
 _ARM = (0.1, 0.12)
@@ -134,7 +136,8 @@ def dress(
     palette = np.stack([np.median(albedo[shown][cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
     main = int(np.linalg.norm((_lab(palette) - _lab(usual[None])) * _METRIC, axis=1).argmin())
     palette[main] = usual
-    own = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2).argmin(1)
+    away = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2)
+    own = away.argmin(1)
     shares = np.eye(len(palette))[own]
     if len(palette) > 1:
         rings, told = _rings(places - scene.neck, height, known, shares)
@@ -145,16 +148,16 @@ def dress(
         spread = np.clip(spread, 1e-6, 1) ** _CRISP
         shares = spread / spread.sum(1, keepdims=True)
     flat = shares @ palette
-    # what is left of the seen colours goes on as well
-    left = albedo - palette[own]
+    # what is left of the seen colours goes on as well, but for where two mix
+    left, clean = albedo - palette[own], known * (away.min(1) < _ALIKE)
     left = np.where(round_neck[:, None], left[source], np.where(covered[:, None], 0.0, left))
-    left = spreader.spread(left, np.where(round_neck, _CARRIED * sure[source], known + prior), _SMOOTHNESS)
+    left = spreader.spread(left, np.where(round_neck, _CARRIED * clean[source], clean + prior), _SMOOTHNESS)
 
     sleeves, on_arm = _sleeves((places - scene.neck) @ scene.body.T, weight, cloth)
     share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
     share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
     share = _without_islands(share, inside)
-    held = np.where(round_neck | neck | unseen & (on_arm > 0.5), _HELD, weight + prior)
+    held = np.where(round_neck | neck | unseen & (on_arm > 0), _HELD, weight + _CLOSING * prior)
     smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
     return Clothes(flat + left, border(places, inside, smooth_share))
 
@@ -218,8 +221,8 @@ def _sleeves(
     """
     x, y, _ = local.T
     on_arm = smoothstep(np.abs(x), *_ARM)
-    seen = weight > 0.3
-    if not seen.any():
+    seen = (weight > 0.3) & (np.abs(x) > _ARM[0])
+    if seen.sum() < _FEW:
         return np.ones(len(local)), np.zeros(len(local))
     half = int(np.abs(x).max() / _SLEEVE_CELL) + 1
     column, row = (x / _SLEEVE_CELL + half).astype(int), ((y.max() - y) / _SLEEVE_CELL).astype(int)
@@ -229,7 +232,7 @@ def _sleeves(
     counts = np.bincount(flat[seen], weight[seen], shape[0] * shape[1]).reshape(shape)
     # an arm that is hardly seen is dressed like the other
     columns = np.arange(shape[1]) - half
-    told = [counts[:, columns * side * _SLEEVE_CELL > _ARM[0]].sum() for side in (-1, 1)]
+    told = [counts[:, columns * side > 0].sum() for side in (-1, 1)]
     if min(told) < _HARDLY * max(told):
         hidden = columns < 0 if told[0] < told[1] else columns > 0
         sums, counts = (np.where(hidden, cells[:, ::-1], cells) for cells in (sums, counts))

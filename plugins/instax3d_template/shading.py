@@ -28,6 +28,8 @@ _GRAZED_DETAIL = 0.03
 """Largest detail taken from where the photo grazes."""
 _STRETCHED = (0.3, 0.7)
 """Photo's cosine over the view's between which near views take the photo's pixels for right: below, few are stretched."""
+_UNDER_HAIR = 0.03
+"""Depth behind what the photo shows as hair to which the head counts as covered by it, metres."""
 _RAGGED = 0.2
 """By how much the cosine at which hair counts as seen varies from strand to strand."""
 # columns of the interpolated attributes
@@ -240,7 +242,8 @@ def _colours(
             right = max(right, _bilinear(fits[:, :, WORN], column, row, u, v))
         low = 0.30 - 0.28 * right
         high = low + 0.3 - 0.15 * right
-        weight = _step(_bilinear(depth, column, row, u, v) - away, -0.006, -0.003)
+        deeper = _bilinear(depth, column, row, u, v) - away
+        weight = _step(deeper, -0.006, -0.003)
         weight *= _bilinear(usable, column, row, u, v) * max(fitting, right)
         mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
         weight *= 1 - (1 - right) * mirror_weight * mirror_better
@@ -260,6 +263,9 @@ def _colours(
         shadow = 1.0
         if kind == HEAD:
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
+            # near the photo's direction, what lies beyond a lock of hair that it shows is under it
+            under = _step(deeper, -_UNDER_HAIR, -0.5 * _UNDER_HAIR) * _bilinear(fits[:, :, HAIR_PART], column, row, u, v)
+            second = max(second, near * under)
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
             shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))

@@ -174,7 +174,10 @@ def paint(
     own = seen * smoothstep(facing, 0.3, 0.7) * fitting
     own[scene.part == HEAD] *= 1 - sample(fits[..., WORN], at[scene.part == HEAD])
     dressed = _dressed(square, labels, core)
-    cloth = dressed * sample(cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), _CLOTH_BLUR), at)
+    clothed, person = (
+        cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _CLOTH_BLUR) for mask in (labels.of(CLOTH), labels.part > 0)
+    )
+    cloth = dressed * sample(clothed / np.maximum(person, 0.05), at)
     paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
     # the head's shadow on neck and shoulders has no like on the other side
     shaded = (scene.part != HAIR_PART) * smoothstep(scene.chin[1] - scene.vertices[:, 1], *_SHADED)
