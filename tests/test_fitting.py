@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from instax3d.errors import FitError
 from instax3d.fitting import fit_head, fit_photo
+from instax3d.fitting.eyes import settle_eyes
 from instax3d.fitting.gaze import find_irises
 from instax3d.fitting.initial import place_in_view, similarity, triangulate, widest_angle
 from instax3d.fitting.layout import Block, Layout
@@ -402,6 +403,103 @@ def test_hidden_eyes_look_straight_ahead(model):
     closed = landmarks.clone()
     closed[[37, 38, 43, 44]] = closed[[41, 40, 47, 46]] - torch.tensor([0.0, 1.0])
     assert not find_irises(drawn_eyes(model, model(model.neutral()), camera)[0], closed)
+
+
+def looking(model, up, left, azimuth=0.0, lens=None):
+    """A head from near, as landmarks and a picture of its eyes; ``lens`` changes what is seen of them."""
+    vertices = model(with_gaze(model, up, left))
+    camera = camera_at(azimuth, focal=3.2 * SIZE)
+    image = drawn_eyes(model, vertices, camera)[0]
+    return seen_landmarks(model, vertices, camera)[0], image if lens is None else lens(image)
+
+
+def eye_width(landmarks):
+    return float((landmarks[39] - landmarks[36]).norm() + (landmarks[45] - landmarks[42]).norm()) / 2
+
+
+@pytest.mark.parametrize("azimuth", [-20.0, 0.0, 15.0])
+@pytest.mark.parametrize("wrong", [-0.25, 0.3, 0.4])
+def test_landmarks_beside_the_eyes_follow_them(model, azimuth, wrong):
+    landmarks, image = looking(model, 0.0, 8.0, azimuth)
+    spoilt = landmarks.clone()
+    spoilt[17:27, 1] += wrong * eye_width(landmarks)
+    spoilt[36:48, 1] += wrong * eye_width(landmarks)
+    error = (settle_eyes(image, spoilt) - landmarks).norm(dim=1) / eye_width(landmarks)
+    assert float(error.max()) < 0.1
+    assert not error[[*range(17), *range(27, 36), *range(48, 68)]].any()
+
+
+@pytest.mark.parametrize(("up", "left"), [(0.0, 0.0), (0.0, -20.0), (8.0, 10.0), (-8.0, 20.0)])
+def test_landmarks_on_the_eyes_stay(model, up, left):
+    landmarks, image = looking(model, up, left)
+    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+
+
+def test_the_gaze_is_found_past_landmarks_that_glasses_displaced(model):
+    landmarks, image = looking(model, 2.0, -14.0)
+    landmarks[17:27, 1] += 0.3 * eye_width(landmarks)
+    landmarks[36:48, 1] += 0.3 * eye_width(landmarks)
+    found = fit_photo(model, landmarks, SIZE, SIZE, focal=3.2 * SIZE, image=image)
+    assert looks(model, found.parameters) == (pytest.approx(2, abs=7), pytest.approx(-14, abs=5))
+
+
+def gradient(image):
+    """Mirroring glasses."""
+    return torch.linspace(0.15, 0.5, SIZE).expand_as(image).contiguous()
+
+
+def noisy(image):
+    """Black glasses."""
+    return 0.05 + 0.04 * torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+
+
+def plain(image):
+    """Painted glasses."""
+    return torch.full_like(image, 0.4)
+
+
+@pytest.mark.parametrize("lens", [gradient, noisy, plain])
+def test_behind_glasses_that_show_nothing_eyes_look_ahead(model, lens):
+    landmarks, image = looking(model, 0.0, 15.0, lens=lens)
+    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+    found = fit_photo(model, landmarks, SIZE, SIZE, focal=3.2 * SIZE, image=image)
+    assert looks(model, found.parameters) == (pytest.approx(0, abs=1), pytest.approx(0, abs=1))
+
+
+def test_irises_show_through_tinted_glasses(model):
+    landmarks, image = looking(model, 0.0, 12.0)
+    clear, tinted = (find_irises(picture, landmarks) for picture in (image, 0.2 * image))
+    for side in ("left", "right"):
+        torch.testing.assert_close(tinted[side].centre, clear[side].centre, atol=0.2, rtol=0)
+        assert tinted[side].trust > 0.7
+
+
+def test_eyes_that_look_different_ways_are_doubted(model):
+    landmarks, image = looking(model, 0.0, 18.0)
+    other = looking(model, 0.0, -18.0)[1]
+    middle = int(landmarks[27, 0])
+    mixed = torch.cat([image[..., :middle], other[..., middle:]], -1)
+    agreeing, squinting = (find_irises(picture, landmarks) for picture in (image, mixed))
+    assert min(iris.trust for iris in agreeing.values()) > 0.9
+    assert min(iris.trust for iris in squinting.values()) < 0.7
+
+
+def test_a_jaw_beside_the_person_is_not_believed(model):
+    vertices = model(model.neutral())
+    camera = camera_at(25.0, focal=1.8 * SIZE)
+    landmarks = seen_landmarks(model, vertices, camera)[0]
+    alpha = silhouettes(vertices, model.faces, camera)[0]
+    spoilt = landmarks.clone()
+    spoilt[9:17] += torch.tensor([0.12 * SIZE, 0.0])
+    spoilt[:8] += torch.tensor([-0.12 * SIZE, 0.0])
+    found = fit_photo(model, spoilt, SIZE, SIZE, focal=1.8 * SIZE, alpha=alpha)
+    x, y = found.landmarks[:17].long().T
+    near = cv2.dilate(alpha[0].numpy(), np.ones((7, 7)))
+    assert near[y.clamp(0, SIZE - 1), x.clamp(0, SIZE - 1)].all()
+    assert torch.equal(found.landmarks[17:], spoilt[17:])
+    right = fit_photo(model, landmarks, SIZE, SIZE, focal=1.8 * SIZE, alpha=alpha)
+    assert torch.equal(right.landmarks, landmarks)
+    assert found.yaw == pytest.approx(right.yaw, abs=3)
 
 
 def test_a_capture_tells_the_gaze(model):

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from ..faces import EYES
+from .landmarks import BROWS
 
 LEAST_OPENING, WIDE_OPENING = 0.17, 0.22
 """Height over width of an eye whose iris can just be seen, and of one in which it shows well."""
@@ -69,7 +70,7 @@ def openness(lids: Float[ndarray, "6 2"]) -> float:
 
 
 def settle_eyes(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> Float[Tensor, "68 2"]:
-    """The landmarks, those of the eyes moved up or down to where the picture shows eyes.
+    """The landmarks, those of eyes and brows moved up or down by what brings the eyes to where the picture shows eyes.
 
     Detectors mistake the rims of spectacles for lids and brows. Sideways nothing is moved: there an eye beside its
     landmarks cannot be told from one that looks aside. Closed eyes stay, and so do landmarks that are about right.
@@ -82,7 +83,7 @@ def settle_eyes(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
     best, stay = int(worth.argmax()), len(worth) // 2
     share = opened * float(np.clip((worth[best] - worth[stay] - _BETTER) / (_MUCH_BETTER - _BETTER), 0, 1))
     moved = landmarks.clone()
-    for range_ in EYES.values():
+    for range_ in (BROWS, *EYES.values()):
         moved[range_] += torch.from_numpy(share * found.shifts[best]).float()
     return moved
 

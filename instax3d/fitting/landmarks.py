@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..headmodel import HeadModel
 
-JAW = slice(0, 17)
+JAW, BROWS = slice(0, 17), slice(17, 27)
 INNER = slice(17, 68)
 """Brows, nose, eyes and mouth: landmarks that are tied to a place on the skin."""
 SIGMA = 0.015

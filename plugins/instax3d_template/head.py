@@ -26,10 +26,12 @@ _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
 _INSIDE_OUTLINE = 5.0
 """Pixels from the outline to where its label is read."""
 _SNAP_STIFFNESS = 0.3
+_EAR_REACH = 0.015
+"""Metres over which the outline of an ear goes along with what is seen of it."""
 _TEETH = 0.006
 """Metres from the lips back to the teeth."""
-_LARGEST_OUTLINE_MOVE = 0.012
-"""Metres."""
+_LARGEST_OUTLINE_MOVES = (0.012, 0.003)
+"""Metres, by round: the second one brings nearer what the first one's stiffness leaves of the outline, a third."""
 
 
 @dataclass(frozen=True)
@@ -165,32 +167,51 @@ def snap(
 ) -> Head:
     """Move the surface parallel to the picture so that inner landmarks and the outline meet their pixels.
 
-    A sum of Gaussians around the landmarks, regularised. Where the person's outline is not skin the head may end
-    within it: there it is only pulled in.
+    A sum of Gaussians around landmarks and outline, regularised. Where the person's outline is not skin the head may
+    end within it: there it is only pulled in.
     """
-    camera = head.camera
-    anchors, moves = head.landmarks[17:], landmarks[17:]
-    at = camera.project(anchors)
-    moves = _in_world(camera, moves - at[:, :2], at[:, 2])
+    at = head.camera.project(head.landmarks[17:])
+    moves = _in_world(head.camera, landmarks[17:] - at[:, :2], at[:, 2])
+    for largest in _LARGEST_OUTLINE_MOVES:
+        rim, outline = _to_outline(head, alpha, valid, labels)
+        length = np.linalg.norm(outline, axis=1, keepdims=True)
+        outline *= np.minimum(1, largest / np.maximum(length, 1e-9))
+        head = _warped(head, rim, np.concatenate([moves, outline]))
+        moves = np.zeros_like(moves)  # landmarks stay where they are now
+    return head
 
-    rim = head.rim()
+
+def _to_outline(
+    head: Head, alpha: Float[ndarray, "s s"], valid: Bool[ndarray, "s s"], labels: Labels
+) -> tuple[Int[ndarray, "m"], Float[ndarray, "m 3"]]:
+    """Vertices on the head's outline that should meet the person's, and their moves in the world."""
+    camera, rim = head.camera, head.rim()
     rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] + 0.01]
     at = camera.project(head.vertices[rim])
     outside = cv2.GaussianBlur(-signed_distance(alpha > 0.5), (0, 0), 2)
     slope = np.stack(np.gradient(outside)[::-1], 2)
     slope /= np.maximum(np.linalg.norm(slope, axis=2, keepdims=True), 1e-6)
-    gap = sample(outside, at)
-    on_outline = at[:, :2] - sample(slope, at) * (gap + _INSIDE_OUTLINE)[:, None]
+    gap, direction = sample(outside, at), sample(slope, at)
+    on_outline = at[:, :2] - direction * (gap + _INSIDE_OUTLINE)[:, None]
     bare = sample(labels.of(SKIN).astype(np.float32), on_outline) > 0.7
-    usable = (np.abs(gap) < 40) & ((gap > 0) | bare | labels.bald) & (sample(valid.astype(np.float32), at) > 0.5)
-    rim, at, gap = rim[usable], at[usable], gap[usable]
+    near = (np.abs(gap) < 40) & (sample(valid.astype(np.float32), at) > 0.5)
+    usable = near & ((gap > 0) | bare | labels.bald)
+    # what of an ear hair hides, or shade gives hair's colour, goes along with what is seen near it, at most to the edge
+    of_ear = head.regions["ears"][rim]
+    shown, rest = np.flatnonzero(of_ear & usable), np.flatnonzero(of_ear & near & ~usable)
+    if len(shown):
+        away, nearest = cKDTree(head.vertices[rim[shown]]).query(head.vertices[rim[rest]])
+        along = gap[shown[nearest]] * np.exp(-((away / _EAR_REACH) ** 2) / 2)
+        gap[rest] = np.maximum(gap[rest], np.minimum(along, 0))
+        usable |= of_ear & near
+    rim, at, gap, direction = rim[usable], at[usable], gap[usable], direction[usable]
     _, thinned = np.unique((head.vertices[rim] / 0.008).round().astype(int), axis=0, return_index=True)
-    rim, at, gap = rim[thinned], at[thinned], gap[thinned]
-    outline = _in_world(camera, -sample(slope, at) * gap[:, None], at[:, 2])
-    length = np.linalg.norm(outline, axis=1, keepdims=True)
-    outline *= np.minimum(1, _LARGEST_OUTLINE_MOVE / np.maximum(length, 1e-9))
+    return rim[thinned], _in_world(camera, (-direction * gap[:, None])[thinned], at[thinned, 2])
 
-    anchors, moves = np.concatenate([anchors, head.vertices[rim]]), np.concatenate([moves, outline])
+
+def _warped(head: Head, rim: Int[ndarray, "m"], moves: Float[ndarray, "n 3"]) -> Head:
+    """The head with inner landmarks and then ``rim`` moved by about ``moves``, and smoothly what is around them."""
+    anchors = np.concatenate([head.landmarks[17:], head.vertices[rim]])
     reach = np.r_[np.full(51, _LANDMARK_REACH), np.full(len(rim), _OUTLINE_REACH)]
 
     def kernel(points: ndarray) -> ndarray:
