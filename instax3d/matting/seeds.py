@@ -31,6 +31,8 @@ _DIM = 25.0
 _UNLIKE, _RAISED = 30.0, 0.4
 """What differs by so much in L*a*b* from all colours above and hangs together down to the photo's lower edge is more
 likely body, from so far above the chin (half face widths) on: shoulders may be raised, a chin lowered."""
+_WITHIN = 0.15
+"""So far within the fitted head, in half widths of the face, there is no ground."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
         body = touching(body, body & (y > last - 4))
 
     side = upper_edge(square) & (y < marks[30, 1]) & (y > marks[17:27, 1].min()) & ~person
-    upper = person & (y < marks[30, 1])
+    upper = erode(head, round(_WITHIN * half)) & square.valid & (y < marks[30, 1])
+    for first in (36, 42):
+        upper &= ~dilate(polygon_mask(marks[first : first + 6], len(head)), 4)
     if upper.sum() > FEW:
         smooth = cv2.GaussianBlur(lab, (0, 0), 2)
         side[side] = _from_colours(smooth[upper], smooth[side]) > _ALIKE
