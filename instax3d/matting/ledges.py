@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .masks import dilate, erode, polygon_mask, signed_distance
+from .masks import dilate, erode, polygon_mask, signed_distance, touching
 from .seeds import FEW, above_chin
 from .square import WorkingSquare
 
@@ -95,4 +95,5 @@ def _modest(
         place &= np.min([np.linalg.norm(lab - mean, axis=2) for mean in means], 0) < _OTHER
     thick = _THICK * half + signed_distance(head | face)
     likely = cv2.GaussianBlur((odds + thick / (_FALLS_OFF * half)).astype(np.float32), (0, 0), 0.05 * half) > 0
-    return np.asarray(np.where(place, likely, person))
+    result = np.where(place, likely, person)
+    return touching(result, result & head)
