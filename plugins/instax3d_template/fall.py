@@ -129,8 +129,8 @@ def hanging(grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, 
     """Hair that falls straight down from wherever it stands off the head, widened to what the photo shows."""
     points = grid.points.reshape(*grid.shape, 3)
     x, y = points[..., 0], points[..., 1]
-    # the lowest row comes first
-    falling = layer + _DRAWN_IN * y
+    # how far places are from the head is known near it alone; the lowest row comes first
+    falling = np.where(layer > layer.min() + 1e-4, layer, -1.0) + _DRAWN_IN * y
     drape = np.maximum.accumulate(falling[:, ::-1], axis=1)[:, ::-1] - _DRAWN_IN * y
 
     ears = head.vertices[head.regions["ears"], 1]
