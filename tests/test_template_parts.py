@@ -14,8 +14,10 @@ from instax3d_template.texture import edge_fade, person_colours
 from instax3d_template.volume import Grid, relax, without_specks
 from scipy import ndimage
 
-from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, seeds_of, without_foreign
-from instax3d.matting.square import Crop, Picture, cut_valid, picture, working_square
+from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, without_foreign
+from instax3d.matting.ledges import without_ledges
+from instax3d.matting.seeds import by_colours, seeds_of
+from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from instax3d.mesh import vertex_normals
 from instax3d.resample import sample
 from instax3d.types import Face, Photo
@@ -59,6 +61,17 @@ def rough_head(square) -> np.ndarray:
     height = float(chin[1] - brow[1])
     centre = (int(chin[0]), int(brow[1] + 0.15 * height))
     cv2.ellipse(head, centre, (int(0.62 * height), int(0.85 * height)), 0, 0, 360, 1, -1)
+    return head > 0
+
+
+def skull(square: WorkingSquare) -> np.ndarray:
+    """The head under the toy person's hair, nearly as large."""
+    head = np.zeros((square.crop.size,) * 2, np.uint8)
+    marks = square.landmarks
+    half, middle = np.ptp(marks[:, 0]) / 2, marks[[0, 16]].mean(0)
+    cv2.ellipse(
+        head, (middle - [0, 0.2 * half]).astype(int), (1.15 * half * np.array([1, 1.35])).astype(int), 0, 0, 360, 1, -1
+    )
     return head > 0
 
 
@@ -145,9 +158,86 @@ def test_ground_beside_the_shoulders_is_no_likely_body():
     """Where shoulders usually are, what has the colour of the ground above is probably ground, all else the person."""
     photo, _ = toy_person((0.75, 0.72, 0.7))
     square = working_square(picture(photo))
-    found = seeds_of(square, rough_head(square), 1.2)
+    head = rough_head(square)
+    found = seeds_of(square, head, 1.2, by_colours(square, head))
     shown = {name: found[tuple(square.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()}
     assert shown == {"ground": cv2.GC_PR_BGD, "shirt": cv2.GC_PR_FGD}
+
+
+def recoloured(
+    background: tuple[float, float, float],
+    hair: tuple[float, float, float],
+    sides: tuple[int, int] = (0, PHOTO_SIZE),
+    draw: Callable[[np.ndarray], object] | None = None,
+) -> tuple[WorkingSquare, np.ndarray]:
+    """The working square of the toy person with other hair, in a photo cropped at its sides, and the true outline."""
+    photo, truth = toy_person(background)
+    image = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy())
+    brown = np.abs(image - (0.3, 0.2, 0.1)).max(2) < 0.05
+    image[brown] += np.array(hair, np.float32) - np.array((0.3, 0.2, 0.1), np.float32)
+    if draw:
+        draw(image)
+    left, right = sides
+    pixels = torch.from_numpy(image[:, left:right].clip(0, 1)).permute(2, 0, 1).contiguous()
+    face = Face((100.0, 70.0, 200.0, 190.0), 1.0, photo.face.marks - torch.tensor([left, 0.0]))
+    square = working_square(picture(Photo(pixels, None, face)))
+    return square, (square.crop.cut(truth[:, left:right].astype(np.float32)) > 0.5) & square.valid
+
+
+@pytest.mark.parametrize(("background", "hair"), [((0.02, 0.02, 0.02), (0.05, 0.045, 0.04)), ((0.3,) * 3, (0.38,) * 3)])
+def test_hair_nearly_of_the_colour_of_a_plain_ground_is_kept(background, hair):
+    square, truth = recoloured(background, hair)
+    found = cut_out(square, skull(square)) > 0.5
+    assert (found & truth).sum() / (found | truth).sum() > 0.97
+
+
+LEDGE = slice(60, 118)
+"""Rows of the toy person's photo where ground beside its hair is taken for hair."""
+
+
+@pytest.mark.parametrize(
+    ("ground", "rows", "kept"), [(0.09, LEDGE, False), (0.6, LEDGE, True), (0.09, slice(60, 300), True)]
+)
+def test_hair_that_cannot_be_told_from_the_ground_ends_in_no_ledge(ground, rows, kept):
+    """A ledge that ends with contrast is an object, and hair that goes on down to the shoulders may be long."""
+
+    def draw(image: np.ndarray) -> None:
+        below = image[118:190, :100]
+        below[np.abs(below - 0.09).max(2) < 0.03] = ground
+
+    square, truth = recoloured((0.09, 0.09, 0.09), (0.07, 0.065, 0.06), (76, 260), draw)
+    box = np.zeros((PHOTO_SIZE, 260 - 76), np.float32)
+    box[rows, : 100 - 76] = 1
+    ledge = (square.crop.cut(box) > 0.5) & square.valid
+    head = skull(square)
+    person = without_ledges(square, head, truth | ledge)
+    away = ledge & ~truth & (np.arange(len(head)) < square.crop.points(np.array([[84.0, 0]]))[0, 0])
+    assert away.sum() > 500
+    assert person[away].mean() > 0.99 if kept else person[away].mean() < 0.1
+    assert person[truth].mean() > 0.95
+
+
+def test_raised_shoulders_are_told_from_the_ground_by_colours_that_are_not_above():
+    def draw(image: np.ndarray) -> None:
+        cv2.rectangle(image, (60, 165), (95, PHOTO_SIZE), (0.9, 0.75, 0.2), -1)
+        cv2.rectangle(image, (215, 165), (230, 180), (0.9, 0.75, 0.2), -1)
+
+    square, _ = recoloured((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
+    told = by_colours(square, rough_head(square))
+    # what does not go on to the photo's lower edge is an object behind the person
+    assert shown(told.body, square.crop, [(85, 175), (85, 185), (222, 172), (85, 150)]) == [True, True, False, False]
+
+
+def test_at_the_side_of_a_tight_photo_ground_is_told_from_hair():
+    def draw(image: np.ndarray) -> None:
+        cv2.rectangle(image, (180, 60), (PHOTO_SIZE, PHOTO_SIZE), (0.3, 0.2, 0.1), -1)
+        cv2.ellipse(image, (150, 130), (52, 66), 0, 0, 360, (0.85, 0.65, 0.55), -1)
+
+    square, _ = recoloured((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
+    head = skull(square)
+    seeds = seeds_of(square, head, 1.7, by_colours(square, head))
+    at_sides = shown(seeds == cv2.GC_BGD, square.crop, [(0, 125), (135, 125)])
+    assert at_sides == [True, False]
 
 
 def test_transparency_of_the_file_is_taken_as_it_is():
@@ -180,9 +270,17 @@ def test_no_background_in_the_colours_of_the_person():
 
 
 def labelled_crop(
-    collar: tuple[float, float, float], *, fringe: bool = False, draw: Callable[[np.ndarray], object] | None = None
+    collar: tuple[float, float, float],
+    *,
+    fringe: bool = False,
+    draw: Callable[[np.ndarray], object] | None = None,
+    ending: int = 215,
+    sides: bool = False,
 ) -> tuple[Labels, Crop]:
-    """The toy person with brows, in a photo that ends a little below the chin, where a narrow collar shows."""
+    """The toy person with brows, in a photo that ends a little below the chin, where a narrow collar shows.
+
+    With ``sides``, what is beside its neck is part of it.
+    """
     photo, mask = toy_person((0.4, 0.6, 0.4))
     image = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy())
     cv2.rectangle(image, (60, 190), (240, PHOTO_SIZE), (0.7, 0.5, 0.42), -1)
@@ -193,12 +291,14 @@ def labelled_crop(
         cv2.rectangle(image, (100, 60), (200, 113), (0.3, 0.2, 0.1), -1)
     if draw:
         draw(image)
-    ending = torch.from_numpy(image[:215]).permute(2, 0, 1).contiguous()
-    square = working_square(picture(Photo(ending, None, photo.face)))
+    if sides:
+        mask[160:, 60:240] = True
+    pixels = torch.from_numpy(image[:ending]).permute(2, 0, 1).contiguous()
+    square = working_square(picture(Photo(pixels, None, photo.face)))
     head = rough_head(square)
     y = np.arange(len(head))[:, None]
     scalp = head & (y < square.landmarks[19, 1])
-    alpha = square.crop.cut(mask[:215].astype(np.float32)) * square.valid
+    alpha = square.crop.cut(mask[:ending].astype(np.float32)) * square.valid
     return label_parts(square, alpha, head, scalp, np.zeros_like(head), 8e-4), square.crop
 
 
@@ -223,6 +323,34 @@ def test_skin_in_other_light_is_told_from_cloth(skin):
     colours = np.array([[*in_light, flushed, *cloth]], np.float32)
     lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)
     assert unlike_skin(lab, lab[0, 2:3])[0].tolist() == [False] * 5 + [True] * 5
+
+
+@pytest.mark.parametrize(("edge", "label"), [(False, SKIN), (True, CLOTH)])
+def test_skin_in_strong_light_hangs_together_with_skin_and_cloth_of_its_colour_does_not(edge, label):
+    def draw(image: np.ndarray) -> None:
+        cv2.rectangle(image, (60, 190), (240, PHOTO_SIZE), (0.2, 0.3, 0.6), -1)
+        share = np.clip((np.arange(190, PHOTO_SIZE) - 225) / 40, 0, 1)[:, None, None]
+        if edge:
+            share = np.round(share)
+        light = np.array((1.0, 0.9, 0.8)) if edge else np.array((0.99, 0.85, 0.74))
+        image[190:, 110:190] = (1 - share) * (0.85, 0.65, 0.55) + share * light
+
+    labels, crop = labelled_crop((0.85, 0.65, 0.55), draw=draw, ending=PHOTO_SIZE)
+    assert label_at(labels, crop, 150, 280) == label
+    assert label_at(labels, crop, 150, 205) == SKIN
+    assert label_at(labels, crop, 80, 280) == CLOTH
+
+
+def test_a_shadow_beside_the_neck_is_no_cloth():
+    """What is unlike skin and hair above the chin hangs together with clothes below, or it is none."""
+
+    def draw(image: np.ndarray, end: int) -> None:
+        cv2.rectangle(image, (60, 165), (101, end), (0.3, 0.32, 0.3), -1)
+
+    free, crop = labelled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 180), sides=True)
+    worn, _ = labelled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 215), sides=True)
+    assert label_at(free, crop, 96, 172) != CLOTH
+    assert label_at(worn, crop, 96, 172) == CLOTH
 
 
 def test_brows_are_hair_under_a_fringe_alone():

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .masks import dilate, erode, polygon_mask, signed_distance
+from .masks import dilate, erode, polygon_mask, signed_distance, touching
 from .seeds import FEW, above_chin
 from .square import WorkingSquare
 
@@ -85,7 +85,8 @@ def _modest(
     half = float(np.ptp(marks[:, 0]) / 2)
     lab = cv2.GaussianBlur(square.lab, (0, 0), 0.03 * half)
     face = polygon_mask(marks, len(head))
-    hair = head & square.valid & ~face & (np.arange(len(head))[:, None] < marks[27, 1])
+    y = np.arange(len(head))[:, None]
+    hair = head & square.valid & ~face & (y < marks[27, 1])
     odds = np.zeros(head.shape, np.float32)
     if min(hair.sum(), ground.sum()) > FEW:
         means = [np.median(lab[kind], 0) for kind in (hair, ground)]
@@ -93,6 +94,9 @@ def _modest(
         weights = np.linalg.solve(spread, means[0] - means[1])
         odds = ((lab - np.mean(means, 0)) @ weights).clip(-_MOST, _MOST)
         place &= np.min([np.linalg.norm(lab - mean, axis=2) for mean in means], 0) < _OTHER
-    thick = _THICK * half + signed_distance(head | face)
-    likely = cv2.GaussianBlur((odds + thick / (_FALLS_OFF * half)).astype(np.float32), (0, 0), 0.05 * half) > 0
-    return np.asarray(np.where(place, likely, person))
+    # it ends at the ears: what is dark beside the jaw may as well be shadow
+    share = np.clip((marks[30, 1] - y) / (marks[30, 1] - marks[27, 1]), 0, 1)
+    odds = share * (odds + _THICK / _FALLS_OFF) + signed_distance(head | face) / (_FALLS_OFF * half)
+    likely = cv2.GaussianBlur(odds.astype(np.float32), (0, 0), 0.05 * half) > 0
+    result = np.where(place & (y < marks[30, 1]), likely, person)
+    return touching(result, result & head)

@@ -14,12 +14,12 @@ def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s
     return mask > 0
 
 
-def erode(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+def erode(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
     """Shrink a mask by a number of pixels."""
     return cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
 
 
-def dilate(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
+def dilate(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
     """Grow a mask by a number of pixels."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
 
@@ -33,7 +33,7 @@ def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
     return distance
 
 
-def touching(mask: Bool[ndarray, "s s"], seed: Bool[ndarray, "s s"]) -> Bool[ndarray, "s s"]:
+def touching(mask: Bool[ndarray, "h w"], seed: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     """The connected pieces of a mask that hold any of the seed."""
     _, component = cv2.connectedComponents(mask.astype(np.uint8))
     wanted = np.unique(component[seed & mask])

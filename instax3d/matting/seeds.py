@@ -31,6 +31,10 @@ _DIM = 25.0
 _UNLIKE, _RAISED = 30.0, 0.4
 """What differs by so much in L*a*b* from all colours above and hangs together down to the photo's lower edge is more
 likely body, from so far above the chin (half face widths) on: shoulders may be raised, a chin lowered."""
+_GRAIN = 2.0
+"""Standard deviation, pixels, of the blur against noise in dark colours."""
+_WITHIN = 0.15
+"""So far within the fitted head, in half widths of the face, there is no ground."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColou
         return None
     y, x = np.mgrid[-1 : 1 : len(head) * 1j, -1 : 1 : len(head) * 1j]
     powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 2).astype(np.float32)
-    lab = square.lab
+    lab = cv2.GaussianBlur(square.lab, (0, 0), _GRAIN)
     fit = np.linalg.lstsq(powers[known], lab[known], rcond=None)[0]
     off = np.linalg.norm(lab - powers @ fit, axis=2)
     if np.percentile(off[known], 75) > _PLAIN:
@@ -94,8 +98,8 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColou
     hair = (places == FOREGROUND) & square.valid & (np.arange(len(head))[:, None] < square.landmarks[17:27, 1].min())
     nearest = float(np.percentile(off[hair], 10)) if hair.sum() > FEW else 0.0
     least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(off[known])
-    like = cv2.GaussianBlur(off, (0, 0), 1) < least
-    ground = dilate(touching(erode(like & square.valid, 2), known), 2) & like & (places != FOREGROUND)
+    like = (off < least) & square.valid
+    ground = dilate(touching(erode(like, 2), known), 2) & like & (places != FOREGROUND)
     seeds = seeds_of(square, head, min(HAIR_ELLIPSES), told)
     rest = above_chin(square) & ~ground
     seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
@@ -181,9 +185,11 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
         body = touching(body, body & (y > last - 4))
 
     side = upper_edge(square) & (y < marks[30, 1]) & (y > marks[17:27, 1].min()) & ~person
-    upper = person & (y < marks[30, 1])
+    upper = erode(head, round(_WITHIN * half)) & square.valid & (y < marks[30, 1])
+    for first in (36, 42):
+        upper &= ~dilate(polygon_mask(marks[first : first + 6], len(head)), 4)
     if upper.sum() > FEW:
-        smooth = cv2.GaussianBlur(lab, (0, 0), 2)
+        smooth = cv2.GaussianBlur(lab, (0, 0), _GRAIN)
         side[side] = _from_colours(smooth[upper], smooth[side]) > _ALIKE
     return ByColours(ground, body, side)
 

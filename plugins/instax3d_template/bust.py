@@ -28,7 +28,7 @@ _POWER = (2.2, 2.4)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
 """Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""
-_TILT, _CLOTHED_TILT = 0.03, 0.07
+_TILT, _CLOTHED_TILT = 0.03, 0.1
 """Metres by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
 _ABOVE_CHIN = 0.04
