@@ -41,6 +41,8 @@ _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _HELD = 0.1
 """That of edges that are carried round or guessed."""
+_SLEEVE_HELD = 10.0
+"""That of the sleeves' edges, which are smooth as they are."""
 _CLOSING = 20.0
 """How much surer it is that unseen places of the body are dressed than what colours they have."""
 _RING = 0.004
@@ -157,7 +159,8 @@ def dress(
     share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
     share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
     share = _without_islands(share, inside)
-    held = np.where(round_neck | neck | unseen & (on_arm > 0), _HELD, weight + _CLOSING * prior)
+    held = np.where(round_neck | neck, _HELD, weight + _CLOSING * prior)
+    held = np.where(unseen & (on_arm > 0), _SLEEVE_HELD, held)
     smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
     return Clothes(flat + left, border(places, inside, smooth_share))
 
@@ -225,7 +228,8 @@ def _sleeves(
     if seen.sum() < _FEW:
         return np.ones(len(local)), np.zeros(len(local))
     half = int(np.abs(x).max() / _SLEEVE_CELL) + 1
-    column, row = (x / _SLEEVE_CELL + half).astype(int), ((y.max() - y) / _SLEEVE_CELL).astype(int)
+    at = np.stack([(y.max() - y) / _SLEEVE_CELL, x / _SLEEVE_CELL + half])
+    row, column = at.round().astype(int)
     shape = row.max() + 1, 2 * half + 1
     flat = row * shape[1] + column
     sums = np.bincount(flat[seen], (weight * cloth)[seen], shape[0] * shape[1]).reshape(shape)
@@ -243,7 +247,7 @@ def _sleeves(
     )
     clothed = (sums > 0.5 * counts)[tuple(nearest)]
     smooth = ndimage.gaussian_filter(clothed.astype(np.float64), 2.0, mode="nearest")
-    return smooth[row, column], on_arm
+    return ndimage.map_coordinates(smooth, at, order=1, mode="nearest"), on_arm
 
 
 def _without_islands(share: Float[ndarray, "b"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "b"]:
