@@ -61,12 +61,15 @@ _ARM = (0.1, 0.12)
 """Distances from the body's middle between which arms begin, metres."""
 _ISLAND = 40
 """Patches of fewer vertices are taken for mistakes."""
+_PATCH = 80
+"""So are those of fewer cells in the map of sleeves."""
 _SIDEWAYS = 3.0
 """What a distance sideways counts beside one downwards where sleeves go on unseen."""
 _HARDLY = 0.3
 """Share of what is seen of one arm below which the other one is hardly seen."""
 _LIKE_SKIN = (0.4, 0.8)
-"""How much nearer to the skin's colour than to the cloth's something must be to count as skin: on the chest, on arms."""
+"""Something counts as skin if its distance to the skin's colour is less than this share of that to the cloth's: on the
+chest, and on arms."""
 _SLEEVE_CELL = 0.006
 """Metres; the map of sleeves has such cells."""
 
@@ -121,9 +124,6 @@ def dress(
     neck = unseen & (drop < 0.035) & around_neck
     shown = np.flatnonzero(weight * cloth > _SURELY_CLOTH)
     sure = smoothstep(cloth, 0.6, 0.95)
-    if complexion is not None:
-        to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
-        sure = np.where(to_skin < to_cloth, 0.0, sure)
     height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
     source, round_neck = _carried(places - scene.neck, height, weight, cloth)
     round_neck &= drop > _COLLAR_TOP
@@ -134,12 +134,16 @@ def dress(
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
 
-    cluster, known = _clusters(albedo[shown]), weight * sure
+    cluster = _clusters(albedo[shown])
     palette = np.stack([np.median(albedo[shown][cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
     main = int(np.linalg.norm((_lab(palette) - _lab(usual[None])) * _METRIC, axis=1).argmin())
     palette[main] = usual
     away = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2)
     own = away.argmin(1)
+    if complexion is not None:
+        to_skin, to_cloth = np.abs(albedo - complexion).sum(1), np.abs(albedo[:, None] - palette).sum(2).min(1)
+        sure = np.where(to_skin < to_cloth, 0.0, sure)
+    known = weight * sure
     shares = np.eye(len(palette))[own]
     if len(palette) > 1:
         rings, told = _rings(places - scene.neck, height, known, shares)
@@ -196,7 +200,10 @@ def _lab(colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m 3"]:
 
 
 def _rings(
-    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], known: Float[ndarray, "b"], shares: Float[ndarray, "b k"]
+    places: Float[ndarray, "b 3"],
+    height: Float[ndarray, "b"],
+    known: Float[ndarray, "b"],
+    shares: Float[ndarray, "b k"],
 ) -> tuple[Float[ndarray, "b k"], Bool[ndarray, "b"]]:
     """What the sides of the neck show at each height along it, carried round behind: shares of the colours, and where
     any are known. ``places`` are relative to the neck's middle.
@@ -246,6 +253,9 @@ def _sleeves(
         unknown, sampling=(1.0, _SIDEWAYS), return_distances=False, return_indices=True
     )
     clothed = (sums > 0.5 * counts)[tuple(nearest)]
+    for value in (True, False):
+        piece, _ = ndimage.label(clothed == value)
+        clothed ^= (np.bincount(piece.ravel()) < _PATCH)[piece] & (piece > 0)
     smooth = ndimage.gaussian_filter(clothed.astype(np.float64), 2.0, mode="nearest")
     return ndimage.map_coordinates(smooth, at, order=1, mode="nearest"), on_arm
 

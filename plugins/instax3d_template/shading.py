@@ -27,8 +27,7 @@ _DEEPEST = 0.6
 _GRAZED_DETAIL = 0.03
 """Largest detail taken from where the photo grazes."""
 _STRETCHED = (0.15, 0.5)
-"""Photo's cosine over the view's between which near views take the photo's pixels for right: below, few are stretched...
-"""
+"""Photo's cosine over the view's from which on near views take its pixels for right; below, few are stretched..."""
 _STRETCHED_COVER = (0.3, 0.7)
 """...and what is not the part's own, such as a strand before skin."""
 _MIRRORED_CLOTH = 0.06
@@ -271,8 +270,8 @@ def _colours(
         if kind == HEAD:
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
             # near the photo's direction, what lies beyond a lock of hair that it shows is under it
-            under = _step(deeper, -_UNDER_HAIR, -0.5 * _UNDER_HAIR) * _bilinear(fits[:, :, HAIR_PART], column, row, u, v)
-            second = max(second, near * under)
+            under = _step(near, 0.6, 0.8) * _step(deeper, -_UNDER_HAIR, -0.5 * _UNDER_HAIR)
+            second = max(second, under * _bilinear(fits[:, :, HAIR_PART], column, row, u, v))
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
             shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))
