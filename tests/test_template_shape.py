@@ -127,7 +127,8 @@ def test_a_neck_is_as_narrow_as_the_photo_shows_it(head):
     )
     usual, found = fit_bust(head, outline_of(head)), fit_bust(head, narrow)
     row = int(np.searchsorted(found.drop, 0.045))
-    assert abs(found.left[row] - 0.04) < 0.006 and abs(found.right[row] - 0.04) < 0.006
+    assert abs(found.left[row] - 0.04) < 0.006
+    assert abs(found.right[row] - 0.04) < 0.006
     assert usual.left[int(np.searchsorted(usual.drop, 0.045))] > 0.05
     # so is what is meshed of it
     ring = mesh_bust(head, found, narrow)[0]

@@ -128,7 +128,7 @@ def _near(core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Float[ndarray,
 def _fringe(
     labels: Labels, core: Bool[ndarray, "s s"], ears: Bool[ndarray, "s s"], metres_per_pixel: float
 ) -> Bool[ndarray, "s s"]:
-    """Strands along the person's outline, apart from ears, and what shines through between them, which may be ground."""
+    """Strands along the person's outline, not at ears, and what shines through between them, which may be ground."""
     pixels = round(_FRINGE / metres_per_pixel)
     rim = ~erode(core, pixels) & ~labels.of(HAIR)
     return dilate(labels.strands & rim, pixels) & rim & ~dilate(ears, pixels)
