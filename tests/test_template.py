@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW
+from instax3d_template.generator import DISTANCE, FIELD_OF_VIEW, photo_orbit, reconstruct, turntable_centre
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
@@ -152,6 +152,24 @@ def test_what_the_photo_grazes_is_trusted_less(toy):
     seen = (beside.alpha[0] > 0.99) & (beside.provenance[0, :1] > 0.99)
     assert torch.quantile(beside.trust[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
     assert beside.trust[0][seen].min() < 0.8
+
+
+def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy):
+    """In the photo's own direction it shows up to the outline; beside it, what it grazed is mirrored or guessed."""
+    person, scene, painter = reconstruct(toy, mannequin(), 1)
+    camera, size = person.head.camera, 256
+    grazed = camera.facing(scene.vertices, scene.normals)
+    seen = []
+    for azimuth in (camera.azimuth, camera.azimuth + 14):
+        cameras = photo_orbit(person.head, [azimuth], turntable_centre(scene), size)
+        viewmat, K = cameras.viewmats[0].numpy(), cameras.Ks[0].numpy()
+        drawn = painter.draw(viewmat, K, size)
+        raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size)
+        cosine = np.ones((size, size))
+        cosine[raster.mask] = raster.interpolate(grazed[:, None].astype(np.float32), scene.faces)[:, 0]
+        rim = raster.mask & (cosine > 0.08) & (cosine < 0.14) & (np.arange(size)[:, None] < 0.45 * size)
+        seen.append(float(drawn.provenance[rim, 0].mean()))
+    assert seen[1] < 0.28 * seen[0]
 
 
 def test_the_photo_view_is_the_photo(toy, views):

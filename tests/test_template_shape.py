@@ -115,6 +115,27 @@ def test_a_bust_is_closed_never_gets_thinner_and_is_as_wide_as_the_shirt(head):
     assert vertices[:, 1].min() < head.landmarks[8, 1] - 0.2
 
 
+def test_a_neck_is_as_narrow_as_the_photo_shows_it(head):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    alpha, labels = labelled(head)
+    chin, per_metre = row_of(head, head.landmarks[8, 1]), 1 / head.metres_per_pixel
+    slim = (y > chin + 0.012 * per_metre) & (y < chin + 0.07 * per_metre) & (np.abs(x - SIZE / 2) > 0.04 * per_metre)
+    shown = (alpha > 0) & ~slim
+    part = np.where(shown & (labels.part == CLOTH) & (y < chin + 0.07 * per_metre), SKIN, labels.part * shown)
+    narrow = make_outline(
+        head, shown.astype(np.float32), replace(labels, part=part.astype(np.uint8)), np.ones((SIZE, SIZE), bool)
+    )
+    usual, found = fit_bust(head, outline_of(head)), fit_bust(head, narrow)
+    row = int(np.searchsorted(found.drop, 0.045))
+    assert abs(found.left[row] - 0.04) < 0.006
+    assert abs(found.right[row] - 0.04) < 0.006
+    assert usual.left[int(np.searchsorted(usual.drop, 0.045))] > 0.05
+    # so is what is meshed of it
+    ring = mesh_bust(head, found, narrow)[0]
+    ring = ring[np.abs(ring[:, 1] - (head.landmarks[8, 1] - 0.045)) < 0.006]
+    assert np.abs(ring[:, 0]).max() < 0.055
+
+
 def test_an_open_mouth_does_not_lower_the_shoulders(head):
     outline = outline_of(head)
     unknown = replace(outline, valid=np.zeros_like(outline.valid))

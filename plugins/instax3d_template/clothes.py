@@ -41,6 +41,8 @@ _CARRIED = 0.03
 """Weight of what is carried round, that of a seen colour being 1."""
 _HELD = 0.1
 """That of edges that are carried round or guessed."""
+_SLEEVE_HELD = 10.0
+"""That of the sleeves' edges, which are smooth as they are."""
 _CLOSING = 20.0
 """How much surer it is that unseen places of the body are dressed than what colours they have."""
 _RING = 0.004
@@ -59,12 +61,15 @@ _ARM = (0.1, 0.12)
 """Distances from the body's middle between which arms begin, metres."""
 _ISLAND = 40
 """Patches of fewer vertices are taken for mistakes."""
+_PATCH = 80
+"""So are those of fewer cells in the map of sleeves."""
 _SIDEWAYS = 3.0
 """What a distance sideways counts beside one downwards where sleeves go on unseen."""
 _HARDLY = 0.3
 """Share of what is seen of one arm below which the other one is hardly seen."""
 _LIKE_SKIN = (0.4, 0.8)
-"""How much nearer to the skin's colour than to the cloth's something must be to count as skin: on the chest, on arms."""
+"""Something counts as skin if its distance to the skin's colour is less than this share of that to the cloth's: on the
+chest, and on arms."""
 _SLEEVE_CELL = 0.006
 """Metres; the map of sleeves has such cells."""
 
@@ -119,9 +124,6 @@ def dress(
     neck = unseen & (drop < 0.035) & around_neck
     shown = np.flatnonzero(weight * cloth > _SURELY_CLOTH)
     sure = smoothstep(cloth, 0.6, 0.95)
-    if complexion is not None:
-        to_skin, to_cloth = (np.abs(albedo - colour).sum(1) for colour in (complexion, usual))
-        sure = np.where(to_skin < to_cloth, 0.0, sure)
     height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
     source, round_neck = _carried(places - scene.neck, height, weight, cloth)
     round_neck &= drop > _COLLAR_TOP
@@ -132,12 +134,16 @@ def dress(
     prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
     spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
 
-    cluster, known = _clusters(albedo[shown]), weight * sure
+    cluster = _clusters(albedo[shown])
     palette = np.stack([np.median(albedo[shown][cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
     main = int(np.linalg.norm((_lab(palette) - _lab(usual[None])) * _METRIC, axis=1).argmin())
     palette[main] = usual
     away = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2)
     own = away.argmin(1)
+    if complexion is not None:
+        to_skin, to_cloth = np.abs(albedo - complexion).sum(1), np.abs(albedo[:, None] - palette).sum(2).min(1)
+        sure = np.where(to_skin < to_cloth, 0.0, sure)
+    known = weight * sure
     shares = np.eye(len(palette))[own]
     if len(palette) > 1:
         rings, told = _rings(places - scene.neck, height, known, shares)
@@ -157,7 +163,8 @@ def dress(
     share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
     share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
     share = _without_islands(share, inside)
-    held = np.where(round_neck | neck | unseen & (on_arm > 0), _HELD, weight + _CLOSING * prior)
+    held = np.where(round_neck | neck, _HELD, weight + _CLOSING * prior)
+    held = np.where(unseen & (on_arm > 0), _SLEEVE_HELD, held)
     smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
     return Clothes(flat + left, border(places, inside, smooth_share))
 
@@ -193,7 +200,10 @@ def _lab(colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m 3"]:
 
 
 def _rings(
-    places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], known: Float[ndarray, "b"], shares: Float[ndarray, "b k"]
+    places: Float[ndarray, "b 3"],
+    height: Float[ndarray, "b"],
+    known: Float[ndarray, "b"],
+    shares: Float[ndarray, "b k"],
 ) -> tuple[Float[ndarray, "b k"], Bool[ndarray, "b"]]:
     """What the sides of the neck show at each height along it, carried round behind: shares of the colours, and where
     any are known. ``places`` are relative to the neck's middle.
@@ -225,7 +235,8 @@ def _sleeves(
     if seen.sum() < _FEW:
         return np.ones(len(local)), np.zeros(len(local))
     half = int(np.abs(x).max() / _SLEEVE_CELL) + 1
-    column, row = (x / _SLEEVE_CELL + half).astype(int), ((y.max() - y) / _SLEEVE_CELL).astype(int)
+    at = np.stack([(y.max() - y) / _SLEEVE_CELL, x / _SLEEVE_CELL + half])
+    row, column = at.round().astype(int)
     shape = row.max() + 1, 2 * half + 1
     flat = row * shape[1] + column
     sums = np.bincount(flat[seen], (weight * cloth)[seen], shape[0] * shape[1]).reshape(shape)
@@ -242,8 +253,11 @@ def _sleeves(
         unknown, sampling=(1.0, _SIDEWAYS), return_distances=False, return_indices=True
     )
     clothed = (sums > 0.5 * counts)[tuple(nearest)]
+    for value in (True, False):
+        piece, _ = ndimage.label(clothed == value)
+        clothed ^= (np.bincount(piece.ravel()) < _PATCH)[piece] & (piece > 0)
     smooth = ndimage.gaussian_filter(clothed.astype(np.float64), 2.0, mode="nearest")
-    return smooth[row, column], on_arm
+    return ndimage.map_coordinates(smooth, at, order=1, mode="nearest"), on_arm
 
 
 def _without_islands(share: Float[ndarray, "b"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "b"]:

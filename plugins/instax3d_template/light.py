@@ -13,7 +13,7 @@ _FRONT_LIGHT = 0.1
 """Share of the light that comes from the photo's direction."""
 
 
-_ROUNDS = 4
+_ROUNDS = 6
 _GAMMA = 2.2
 """Exponent that leads from the photo's values to amounts of light, about."""
 

@@ -26,8 +26,12 @@ _DEEPEST = 0.6
 """Largest share of a colour that made-up or mirrored detail takes away."""
 _GRAZED_DETAIL = 0.03
 """Largest detail taken from where the photo grazes."""
-_STRETCHED = (0.3, 0.7)
-"""Photo's cosine over the view's between which near views take the photo's pixels for right: below, few are stretched."""
+_STRETCHED = (0.15, 0.5)
+"""Photo's cosine over the view's from which on near views take its pixels for right; below, few are stretched..."""
+_STRETCHED_COVER = (0.3, 0.7)
+"""...and what is not the part's own, such as a strand before skin."""
+_MIRRORED_CLOTH = 0.06
+"""Largest detail of clothes that is mirrored: folds, not what lies on them on one side."""
 _UNDER_HAIR = 0.03
 """Depth behind what the photo shows as hair to which the head counts as covered by it, metres."""
 _RAGGED = 0.2
@@ -233,18 +237,20 @@ def _colours(
         facing, mirror_weight = value[_FACING], value[_MIRROR_WEIGHT]
         turned_to = max(value[_TURNED_TO], 0.05)
         right = near * _step(facing, _STRETCHED[0] * turned_to, _STRETCHED[1] * turned_to)
+        foreign = near * _step(facing, _STRETCHED_COVER[0] * turned_to, _STRETCHED_COVER[1] * turned_to)
         fitting = _bilinear(fits[:, :, kind], column, row, u, v)
         mirror_fitting = _bilinear(fits[:, :, kind], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
         border = value[_BORDER]
         if kind == HEAD:  # where hair begins, the photo's own transition is right; what is worn shows as long as it can
             fitting = max(fitting, value[_HAIRY], _step(border, 0.1, 0.6))
             mirror_fitting = max(mirror_fitting, value[_HAIRY])
-            right = max(right, _bilinear(fits[:, :, WORN], column, row, u, v))
+            worn = _bilinear(fits[:, :, WORN], column, row, u, v)
+            right, foreign = max(right, worn), max(foreign, worn)
         low = 0.30 - 0.28 * right
         high = low + 0.3 - 0.15 * right
         deeper = _bilinear(depth, column, row, u, v) - away
         weight = _step(deeper, -0.006, -0.003)
-        weight *= _bilinear(usable, column, row, u, v) * max(fitting, right)
+        weight *= _bilinear(usable, column, row, u, v) * max(fitting, foreign)
         mirror_better = _step(value[_MIRROR_FACING] - facing, 0.2, 0.45) * (1 - _step(facing, 0.45, 0.75))
         weight *= 1 - (1 - right) * mirror_weight * mirror_better
         strand = np.zeros(3)
@@ -264,8 +270,8 @@ def _colours(
         if kind == HEAD:
             second = _step(border + 0.05 * strand[0], 0.1, 1.0) if border > 0 else 0.0
             # near the photo's direction, what lies beyond a lock of hair that it shows is under it
-            under = _step(deeper, -_UNDER_HAIR, -0.5 * _UNDER_HAIR) * _bilinear(fits[:, :, HAIR_PART], column, row, u, v)
-            second = max(second, near * under)
+            under = _step(near, 0.6, 0.8) * _step(deeper, -_UNDER_HAIR, -0.5 * _UNDER_HAIR)
+            second = max(second, under * _bilinear(fits[:, :, HAIR_PART], column, row, u, v))
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
             shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))
@@ -284,6 +290,8 @@ def _colours(
                     made_up += second * _cloth(x, y, z, value, pixel, cloth, k, spot)
             guess = (1 - second) * first + second * over
             mirrored = _bilinear(detail[:, :, k], mirrored_column, mirrored_row, mirrored_u, mirrored_v)
+            if kind == BUST:
+                mirrored = min(max(mirrored, -_MIRRORED_CLOTH), _MIRRORED_CLOTH)
             own = _bilinear(detail[:, :, k], column, row, u, v)
             tone = toned * (_bilinear(photo[:, :, k], column, row, u, v) - own) + (1 - toned) * guess
             fine = mirror_weight * mirrored + (1 - mirror_weight) * made_up

@@ -40,7 +40,7 @@ _FRINGE = 0.008
 """Width of the rim in which strands are not told from ground, metres."""
 _GLIMPSED = 0.1
 """Least cosine at which the photo tells whether hair grows on the head."""
-_SHADED = (-0.005, 0.015)
+_SHADED = (0.005, 0.02)
 """Drops below the chin between which skin comes to lie in its shadow, metres."""
 _END = 24
 """Pixels by which a strand may be longer than it was found to be."""
@@ -125,11 +125,13 @@ def _near(core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Float[ndarray,
     return np.asarray(1 - smoothstep(beyond * metres_per_pixel, *_CONTINUED), np.float32)
 
 
-def _fringe(labels: Labels, core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Bool[ndarray, "s s"]:
-    """Strands along the person's outline and what shines through between them, which may be ground."""
+def _fringe(
+    labels: Labels, core: Bool[ndarray, "s s"], ears: Bool[ndarray, "s s"], metres_per_pixel: float
+) -> Bool[ndarray, "s s"]:
+    """Strands along the person's outline, not at ears, and what shines through between them, which may be ground."""
     pixels = round(_FRINGE / metres_per_pixel)
     rim = ~erode(core, pixels) & ~labels.of(HAIR)
-    return dilate(labels.strands & rim, pixels) & rim
+    return dilate(labels.strands & rim, pixels) & rim & ~dilate(ears, pixels)
 
 
 def _lengthened(labels: Labels, marks: Float[ndarray, "68 2"]) -> Bool[ndarray, "s s"]:
@@ -151,13 +153,14 @@ def paint(
 ) -> Appearance:
     """Find the colours."""
     photo, core = person_colours(square, alpha)
+    raster = camera.rasterise(scene.vertices, scene.faces)
+    depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
     pixel = float(camera.project(scene.chin[None])[0, 2] / camera.K[0, 0])
-    usable = edge_fade(square.valid, 8) * _near(core, pixel) * (1 - _soft(_fringe(labels, core, pixel)))
+    ears = raster.mask & scene.ears[scene.faces[raster.face]].any(-1)
+    usable = edge_fade(square.valid, 8) * _near(core, pixel) * (1 - _soft(_fringe(labels, core, ears, pixel)))
     labels = replace(labels, strands=_lengthened(labels, square.landmarks))
     detail = photo - _coarse(photo, labels)
     blurred = cv2.GaussianBlur(photo, (0, 0), 2)
-    raster = camera.rasterise(scene.vertices, scene.faces)
-    depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
 
     at = camera.project(scene.vertices)
     well_inside = erode(core, 2).astype(np.float32)
@@ -180,7 +183,7 @@ def paint(
     cloth = dressed * sample(clothed / np.maximum(person, 0.05), at)
     paired = scene.has_mirror * (scene.part == scene.part[scene.mirror])
     # the head's shadow on neck and shoulders has no like on the other side
-    shaded = (scene.part != HAIR_PART) * smoothstep(scene.chin[1] - scene.vertices[:, 1], *_SHADED)
+    shaded = (scene.part == HEAD) * smoothstep(scene.chin[1] - scene.vertices[:, 1], *_SHADED) + (scene.part == BUST)
     mirror_weight = own[scene.mirror] * paired * (1 - shaded * (1 - cloth[scene.mirror]))
     mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
     weight = own * (1 - better_mirrored(facing, mirror_facing) * mirror_weight)
