@@ -466,6 +466,19 @@ def test_behind_glasses_that_show_nothing_eyes_look_ahead(model, lens):
     assert looks(model, found.parameters) == (pytest.approx(0, abs=1), pytest.approx(0, abs=1))
 
 
+@pytest.mark.parametrize("size", [0.2, 0.29, 0.36])
+def test_the_rims_of_dark_lenses_are_no_eyes(model, size):
+    landmarks, image = looking(model, 0.0, 0.0)
+    apart = float((landmarks[42:48].mean(0) - landmarks[36:42].mean(0)).norm())
+    picture = image.permute(1, 2, 0).numpy().copy()
+    for eye in (slice(36, 42), slice(42, 48)):
+        centre = landmarks[eye].mean(0).round().int().tolist()
+        cv2.ellipse(picture, centre, (int(1.3 * size * apart), int(size * apart)), 0, 0, 360, (0.05,) * 3, -1)
+    image = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+    assert not find_irises(image, landmarks)
+
+
 def test_irises_show_through_tinted_glasses(model):
     landmarks, image = looking(model, 0.0, 12.0)
     clear, tinted = (find_irises(picture, landmarks) for picture in (image, 0.2 * image))

@@ -98,6 +98,30 @@ def test_bare_heads_grow_to_the_outline_and_haired_ones_do_not(head, label, outw
     assert outwards or abs(gained) < 0.2
 
 
+def test_ears_meet_their_outline_also_where_hair_hides_a_part(head):
+    """The photo's ears stand out farther than the model's; the upper half counts as hair."""
+    ears = head.regions["ears"]
+    wide = head.vertices.copy()
+    wide[ears, 0] *= 1 + 0.08 * np.clip((np.abs(wide[ears, 0]) - 0.07) / 0.015, 0, 1)
+    mask = head.camera.rasterise(wide, head.faces).mask
+    rows = head.camera.project(head.vertices[ears])[:, 1]
+    top, middle, bottom = np.quantile(rows, [0.2, 0.5, 0.8]).round().astype(int)
+    part = np.where(mask, SKIN, 0).astype(np.uint8)
+    part[:middle][mask[:middle]] = HAIR
+    labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
+    marks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+
+    def gap(rows: slice, which: Head) -> float:
+        """Mean pixels on both sides together that the head lacks."""
+        return float((mask[rows].sum(1) - which.raster.mask[rows].sum(1)).mean())
+
+    assert gap(slice(middle, bottom), head) > 5
+    assert abs(gap(slice(middle + 2, bottom), snapped)) < 2
+    assert gap(slice(top, middle), snapped) < 0.8 * gap(slice(top, middle), head)
+    assert gap(slice(0, top - 15), snapped) == pytest.approx(0, abs=1), "no hair is taken for the head"
+
+
 # --- bust
 
 

@@ -31,6 +31,10 @@ _OPENINGS = (1.0, 1.4)
 """Heights of the lids, in those of the landmarks, which misplaced are often too close."""
 _ACROSS, _DOWN = np.arange(-5, 6) * 0.052, np.arange(-3, 2) * 0.05
 """Places of an iris beside the middle of its eye's corners, in eye widths."""
+_SIDE_CONTRAST = 0.15
+"""Between an iris and what lies on one side of it, in that between iris and white: lashes and folds are dark, too."""
+_LEAST_SIDE = 8
+"""Pixels from which it can be told; fewer of the white are left where the iris is in the corner."""
 _NOISE = 3e-4
 """Variance of intensities that says nothing."""
 _ASIDE_AT = 0.5 * np.repeat(_ACROSS, len(_DOWN)) ** 2
@@ -41,7 +45,9 @@ _STEADY = 0.05
 """... and how much more an eye must look like one that far away."""
 _BETTER, _MUCH_BETTER = 0.05, 0.1
 """Landmarks stay unless the picture looks more like eyes elsewhere: from the first on they follow in part, from the
-second on wholly."""
+second on wholly, ..."""
+_LIKELY, _LIKE_EYES = 0.25, 0.32
+"""... and unless what is there looks like eyes, which the rims of dark lenses do less."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,9 @@ def settle_eyes(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
     found = eye_likeness(image, landmarks, FARTHEST)
     worth = found.shared - _STEADY * (found.down / _BESIDE) ** 2 / 2
     best, stay = int(worth.argmax()), len(worth) // 2
-    share = opened * float(np.clip((worth[best] - worth[stay] - _BETTER) / (_MUCH_BETTER - _BETTER), 0, 1))
+    better = np.clip((worth[best] - worth[stay] - _BETTER) / (_MUCH_BETTER - _BETTER), 0, 1)
+    like_eyes = np.clip((found.shared[best] - _LIKELY) / (_LIKE_EYES - _LIKELY), 0, 1)
+    share = opened * float(better * like_eyes)
     moved = landmarks.clone()
     for range_ in (BROWS, *EYES.values()):
         moved[range_] += torch.from_numpy(share * found.shifts[best]).float()
@@ -147,8 +155,14 @@ def _likeness_of_one(
         total = (square - mean**2).sum(0)[:, None] + _NOISE
         parts = ((in_disc, of_disc), (in_white, of_white), (in_skin, of_skin))
         explained = sum((count * (level - mean[..., None]) ** 2).sum(0) for count, level in parts)
-        # irises are darker in red light than white and skin, whatever their colour
-        dark = of_disc[0] < np.minimum(of_white[0], of_skin[0])
+        # whatever its colour, an iris is darker in red light than what surrounds it, on each of its sides alone: at the
+        # rim of a dark lens, one of these is as dark
+        contrast = of_white[0] - of_disc[0]
+        dark = contrast > 0
+        for side in areas.sides:
+            size = side.sum((1, 2))
+            of_side = windows[0] @ side.reshape(len(side), -1).T / np.maximum(size, 1)
+            dark &= (of_side - of_disc[0] > _SIDE_CONTRAST * contrast) | (size < _LEAST_SIDE)
         likeness = np.where(dark, explained / (in_eye + in_skin) / total, 0) - _ASIDE_AT[areas.place]
         for radius in np.unique(areas.radius):
             of_radius = areas.radius == radius
@@ -171,6 +185,8 @@ class _Areas:
     """Its number."""
     place: Int[ndarray, "n"]
     """The number of its middle."""
+    sides: list[Float[ndarray, "n h w"]]
+    """The white to its left and right, and the skin above and below it."""
 
 
 def _areas(outline: Float[ndarray, "6 2"], half: Int[ndarray, "2"]) -> _Areas:
@@ -186,5 +202,10 @@ def _areas(outline: Float[ndarray, "6 2"], half: Int[ndarray, "2"]) -> _Areas:
     seen = discs.sum((1, 2))
     # little of a disc under the lids, and some white beside it
     usable = (seen > 0.4 * whole) & (seen < between.sum() - 10)
-    eye, skin, discs = (area.astype(np.float32) for area in (between, around, discs[usable]))
-    return _Areas(eye, skin, discs, radius[usable], place[usable])
+    discs, radius, place = discs[usable], radius[usable], place[usable]
+    beside = x - half[0] - right[place] * _WIDTH
+    white = (between > 0) & ~discs
+    over_iris = (around > 0) & (np.abs(beside) < _WIDTH * np.array(_RADII)[radius][:, None, None])
+    sides = (white & (beside < 0), white & (beside > 0), over_iris & (y < half[1]), over_iris & (y > half[1]))
+    eye, skin, discs = (area.astype(np.float32) for area in (between, around, discs))
+    return _Areas(eye, skin, discs, radius, place, [side.astype(np.float32) for side in sides])

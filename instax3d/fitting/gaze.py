@@ -30,8 +30,9 @@ sixth, measured on drawn eyes of known gaze."""
 UNLIKE, ALIKE = 0.1, 0.25
 """Likeness to eyes (`eye_likeness`) that tells nothing, as plain, dark and mirroring glasses have it, and that of eyes
 seen clearly, if only through tinted ones. In between, irises count less, and the belief that eyes look ahead more."""
-APART = 0.25
-"""Eye widths from where both eyes together have it at which an iris is in doubt."""
+TOGETHER, APART = 0.1, 0.2
+"""Eye widths between an iris and where both eyes together have it: up to the first it is not in doubt; beyond, the
+second is a standard deviation."""
 
 _WIDTH = 60
 """Pixels between an eye's corners in the patch that is searched."""
@@ -77,8 +78,8 @@ def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
     for (side, points), expected in zip(lids.items(), alike.irises[best], strict=True):
         if opened[side] * seen == 0 or (centre := _find_iris(red, points)) is None:
             continue
-        apart = np.linalg.norm(centre - expected) / np.linalg.norm(points[3] - points[0])
-        trust = opened[side] * seen * math.exp(-((apart / APART) ** 2) / 2)
+        apart = float(np.linalg.norm(centre - expected) / np.linalg.norm(points[3] - points[0]))
+        trust = opened[side] * seen * math.exp(-((max(apart - TOGETHER, 0) / APART) ** 2) / 2)
         found[side] = Iris(torch.tensor(centre, dtype=torch.float32), trust)
     return found
 

@@ -26,7 +26,7 @@ _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
 _INSIDE_OUTLINE = 5.0
 """Pixels from the outline to where its label is read."""
 _SNAP_STIFFNESS = 0.3
-_EAR_REACH = 0.015
+_EAR_REACH = 0.025
 """Metres over which the outline of an ear goes along with what is seen of it."""
 _TEETH = 0.006
 """Metres from the lips back to the teeth."""
