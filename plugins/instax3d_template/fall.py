@@ -144,7 +144,7 @@ def hanging(grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, 
     reach = fall.reach(points.reshape(-1, 3), bust).reshape(grid.shape)
     stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.8, 1.4)
     # from the middle of the ears on, so that it joins without a step
-    stretch = 1 + (stretch - 1) * smoothstep(np.median(ears) - y, 0.0, 0.05)
+    stretch = 1 + (stretch - 1) * smoothstep(np.median(ears) - y, 0.0, 0.1)
     at = (centre + (x - centre) / stretch - grid.low[0]) / grid.step
     below = np.clip(at.astype(int), 0, grid.shape[0] - 2)
     part = np.clip(at - below, 0, 1)
