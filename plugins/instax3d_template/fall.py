@@ -21,7 +21,9 @@ SHEET = 0.012
 _HANGING = -0.02
 """Hair that reaches this far below the chin (here: above it) hangs down also behind, metres."""
 _DRAWN_IN = 0.12
-"""Hanging hair draws in by this share of the height it falls."""
+"""Hanging hair draws in by this share of the height it falls, or spreads where the photo shows more of it."""
+_MOST_SPREAD = 0.015
+"""By at most so much, metres: behind it the photo tells nothing."""
 _SPREADING = 0.1
 """Hanging hair spreads by at most this share of the height it falls."""
 _THINNING = 0.02
@@ -125,13 +127,17 @@ def lying_behind(
     return rounded(sheet, fall.back + _HEM * (sideways / width) ** 2, points[:, 1])
 
 
-def hanging(grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, fall: Fall) -> Float[ndarray, "x y z"]:
-    """Hair that falls straight down from wherever it stands off the head, widened to what the photo shows."""
+def hanging(
+    grid: Grid, layer: Float[ndarray, "x y z"], shown: Float[ndarray, "x y z"], head: Head, bust: Bust, fall: Fall
+) -> Float[ndarray, "x y z"]:
+    """Hair that falls down from wherever it stands off the head, widened to what the photo shows.
+
+    ``shown`` is the distance into the hair's outline in the photo, as far as that reaches.
+    """
     points = grid.points.reshape(*grid.shape, 3)
     x, y = points[..., 0], points[..., 1]
-    # the lowest row comes first
-    falling = layer - _DRAWN_IN * y
-    drape = np.maximum.accumulate(falling[:, ::-1], axis=1)[:, ::-1] + _DRAWN_IN * y
+    drawn_in = _falling(layer, y, -_DRAWN_IN)
+    drape = np.maximum(drawn_in, np.minimum(np.minimum(_falling(layer, y, _DRAWN_IN), drawn_in + _MOST_SPREAD), shown))
 
     ears = head.vertices[head.regions["ears"], 1]
     row = int(np.clip(round((ears.min() - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
@@ -150,6 +156,12 @@ def hanging(grid: Grid, layer: Float[ndarray, "x y z"], head: Head, bust: Bust, 
     part = np.clip(at - below, 0, 1)
     held = (1 - part) * np.take_along_axis(drape, below, 0) + part * np.take_along_axis(drape, below + 1, 0)
     return rounded(held, fall.back, y)
+
+
+def _falling(layer: Float[ndarray, "x y z"], y: Float[ndarray, "x y z"], spread: float) -> Float[ndarray, "x y z"]:
+    """The most of a layer above each place, more by ``spread`` for each metre that it lies higher."""
+    # the lowest row comes first
+    return np.asarray(np.maximum.accumulate((layer + spread * y)[:, ::-1], axis=1)[:, ::-1] - spread * y)
 
 
 def hanging_from_above(field: Float[ndarray, "x y z"], row: int, step: float) -> Float[ndarray, "x y z"]:

@@ -68,7 +68,9 @@ def mesh_hair(
     layer, distance, lying = _layer(head, thickness, covered, grid)
     field = layer.ravel()
     if fall.hangs:
-        field = np.maximum(field, hanging(grid, layer, head, bust, fall).ravel())
+        at = head.camera.project(grid.points)
+        shown = np.where(sample(outline.beyond, at) == 0, sample(outline.hair, at), ABSENT).reshape(grid.shape)
+        field = np.maximum(field, hanging(grid, layer, shown, head, bust, fall).ravel())
     field = _carve(field, distance.ravel(), lying.ravel(), grid, head, bust, outline, body_depth, fall)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
