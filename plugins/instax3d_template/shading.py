@@ -274,7 +274,7 @@ def _colours(
             second = max(second, under * _bilinear(fits[:, :, HAIR_PART], column, row, u, v))
         elif kind == BUST:
             second = _step(border, -0.0008, 0.0008)
-            shadow = 1 - 0.35 * (1 - second) * np.exp(-((border / 0.005) ** 2))
+            shadow = 1 - 0.2 * (1 - second) * np.exp(-((border / 0.005) ** 2))
         spot = grain[int(y * 1400) % SIZE, int(np.arctan2(x, z) * 126) % SIZE] * value[_GRAIN]
         for k in range(3):
             tress = strand[0] * hair_bands[0, k] + strand[1] * hair_bands[1, k] + strand[2] * hair_bands[2, k]
