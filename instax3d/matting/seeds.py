@@ -90,15 +90,16 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColou
         return None
     y, x = np.mgrid[-1 : 1 : len(head) * 1j, -1 : 1 : len(head) * 1j]
     powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 2).astype(np.float32)
-    lab = cv2.GaussianBlur(square.lab, (0, 0), _GRAIN)
+    lab = square.lab
     fit = np.linalg.lstsq(powers[known], lab[known], rcond=None)[0]
-    off = np.linalg.norm(lab - powers @ fit, axis=2)
-    if np.percentile(off[known], 75) > _PLAIN:
+    grain = np.linalg.norm(lab[known] - powers[known] @ fit, axis=1)
+    if np.percentile(grain, 75) > _PLAIN:
         return None
+    off = np.linalg.norm(lab - powers @ fit, axis=2)
     hair = (places == FOREGROUND) & square.valid & (np.arange(len(head))[:, None] < square.landmarks[17:27, 1].min())
     nearest = float(np.percentile(off[hair], 10)) if hair.sum() > FEW else 0.0
-    least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(off[known])
-    like = (off < least) & square.valid
+    least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(grain)
+    like = (cv2.GaussianBlur(off, (0, 0), 1) < least) & square.valid
     ground = dilate(touching(erode(like, 2), known), 2) & like & (places != FOREGROUND)
     seeds = seeds_of(square, head, min(HAIR_ELLIPSES), told)
     rest = above_chin(square) & ~ground
