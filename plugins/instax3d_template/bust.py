@@ -33,6 +33,8 @@ _TILT, _CLOTHED_TILT = 0.03, 0.1
 may have a collar that stands off."""
 _ABOVE_CHIN = 0.04
 """Clothes may stand so far above the height of the chin beside the neck, metres."""
+_BARE_SHOULDER = 0.02
+"""A raised shoulder shows bare at most so far above the clothes on it, metres."""
 _JAW = (0.005, 0.03)
 """Drops below the chin between which the jaw's outline gives way to the body's, metres."""
 _NECK_ENDS = (0.04, 0.07)
@@ -243,6 +245,10 @@ def _measured_sides(
         side = np.clip(side, 0.5 * generic, most)
         # at the height of the chin the neck is the head's own, unless clothes stand beside it
         collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
+        highest = int(collar.argmax())
+        if own.clothed[highest]:  # from the clothes the bare shoulder goes on up to the neck
+            bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
+            collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
         first = min(first, int(collar.argmax()))
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
         # the jaw's outline tells nothing about the neck, which gets no narrower from below it on
