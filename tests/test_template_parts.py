@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, without_foreign
 from instax3d.matting.ledges import without_ledges
-from instax3d.matting.seeds import by_colours, seeds_of
+from instax3d.matting.seeds import HAIR_ELLIPSES, ByColours, by_colours, from_places, with_colours
 from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from instax3d.mesh import vertex_normals
 from instax3d.resample import sample
@@ -154,12 +154,16 @@ def test_a_dark_ground_beside_the_cheek_is_told_from_dark_hair_by_its_tint(besid
     assert without_foreign(square, foreign, np.zeros_like(person), person)[person].all()
 
 
+def colours_of(square: WorkingSquare, head: np.ndarray) -> ByColours:
+    return by_colours(square, head, from_places(square, head, max(HAIR_ELLIPSES)))
+
+
 def test_ground_beside_the_shoulders_is_no_likely_body():
     """Where shoulders usually are, what has the colour of the ground above is probably ground, all else the person."""
     photo, _ = toy_person((0.75, 0.72, 0.7))
     square = working_square(picture(photo))
     head = rough_head(square)
-    found = seeds_of(square, head, 1.2, by_colours(square, head))
+    found = with_colours(from_places(square, head, 1.2), colours_of(square, head))
     shown = {name: found[tuple(square.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()}
     assert shown == {"ground": cv2.GC_PR_BGD, "shirt": cv2.GC_PR_FGD}
 
@@ -232,7 +236,7 @@ def test_raised_shoulders_are_told_from_the_ground_by_colours_that_are_not_above
         cv2.rectangle(image, (215, 165), (230, 180), (0.9, 0.75, 0.2), -1)
 
     square, _ = recoloured((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
-    told = by_colours(square, rough_head(square))
+    told = colours_of(square, rough_head(square))
     # what does not go on to the photo's lower edge is an object behind the person
     assert shown(told.body, square.crop, [(85, 175), (85, 185), (222, 172), (85, 150)]) == [True, True, False, False]
 
@@ -244,7 +248,7 @@ def test_at_the_side_of_a_tight_photo_ground_is_told_from_hair():
 
     square, _ = recoloured((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
     head = skull(square)
-    seeds = seeds_of(square, head, 1.7, by_colours(square, head))
+    seeds = with_colours(from_places(square, head, 1.7), colours_of(square, head))
     at_sides = shown(seeds == cv2.GC_BGD, square.crop, [(0, 125), (135, 125)])
     assert at_sides == [True, False]
 

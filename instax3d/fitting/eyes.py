@@ -130,10 +130,8 @@ def _likeness_of_one(
     half = np.array([_WIDTH / 2 + _MARGIN, _WIDTH / 4 + _MARGIN]).astype(int)
     middle = half + np.array([0, steps])
     shift = middle - rotation @ ((lids[0] + lids[3]) / 2)
-    # pixel centres are at +0.5
-    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
     size = (int(2 * middle[0]), int(2 * middle[1]))
-    patch = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    patch = cut_patch(image, rotation, shift, size)
     patch = patch.reshape(size[1], size[0], -1).transpose(2, 0, 1)
     windows = sliding_window_view(np.concatenate([patch, patch**2]), 2 * half[1], axis=1)
     windows = windows.transpose(0, 1, 3, 2).reshape(2 * len(patch), 2 * steps + 1, -1)
@@ -169,6 +167,15 @@ def _likeness_of_one(
             at = areas.place[of_radius]
             best[:, at] = np.maximum(best[:, at], likeness[:, of_radius])
     return best.reshape(-1, len(_ACROSS), len(_DOWN))
+
+
+def cut_patch(
+    image: Float[ndarray, "h w *c"], rotation: Float[ndarray, "2 2"], shift: Float[ndarray, "2"], size: tuple[int, int]
+) -> Float[ndarray, "ph pw *c"]:
+    """The patch of ``size`` (width, height) whose points are ``rotation`` @ (points of the image) + ``shift``."""
+    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]  # pixel centres are at +0.5
+    patch: ndarray = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return patch
 
 
 @dataclass(frozen=True)

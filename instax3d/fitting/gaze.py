@@ -15,7 +15,7 @@ from torch import Tensor
 from ..faces import EYES
 from ..headmodel import HeadModel
 from ..types import Cameras
-from .eyes import eye_likeness, openness
+from .eyes import cut_patch, eye_likeness, openness
 from .landmarks import face_size
 from .solver import soft_l1
 from .terms import Sightings
@@ -87,16 +87,15 @@ def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
 def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float[ndarray, "2"] | None:
     across = lids[3] - lids[0]
     width = float(np.linalg.norm(across))
-    # to a patch in which the corners lie level, and back; pixel centres are at +0.5
+    # to a patch in which the corners lie level, and back
     axis = across / width
     rotation = np.array([axis, [-axis[1], axis[0]]]) * (_WIDTH / width)
     middle = np.array([_WIDTH / 2 + _MARGIN, _WIDTH / 3 + _MARGIN])
     shift = middle - rotation @ ((lids[0] + lids[3]) / 2)
     size = (round(2 * middle[0]), round(2 * middle[1]))
-    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
     if width > _WIDTH:
         red = cv2.GaussianBlur(red, (0, 0), 0.4 * width / _WIDTH)
-    patch = cv2.warpAffine(red, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    patch = cut_patch(red, rotation, shift, size)
     between = np.zeros(size[::-1], np.uint8)
     cv2.fillPoly(between, [(lids @ rotation.T + shift).round().astype(np.int32)], 1)
     between = cv2.dilate(between, np.ones((5, 3))).astype(np.float32)

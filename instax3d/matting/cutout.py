@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from .closed_form import matte
 from .ledges import outline_steps, without_ledges
-from .masks import dilate, erode, polygon_mask
+from .masks import dilate, erode, opened, polygon_mask
 from .seeds import (
     BACKGROUND,
     FEW,
@@ -21,10 +21,11 @@ from .seeds import (
     PROBABLY_FOREGROUND,
     above_chin,
     by_colours,
+    from_places,
     plain_seeds,
-    seeds_of,
     upper_edge,
     white_seeds,
+    with_colours,
 )
 from .square import WorkingSquare
 
@@ -59,11 +60,12 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
         return np.asarray(square.alpha * square.valid)
     if _on_white(square):
         return _soften(square, _segment(square, white_seeds(square)))
-    told = by_colours(square, head)
-    if (seeds := plain_seeds(square, head, told)) is not None:
+    places = [from_places(square, head, ellipse) for ellipse in HAIR_ELLIPSES]
+    told = by_colours(square, head, places[-1])
+    if (seeds := plain_seeds(square, places[0], places[-1], told)) is not None:
         return _soften(square, _segment(square, seeds))
     foreign = foreign_tint(square, head)
-    least, *others = (_segment(square, seeds_of(square, head, ellipse, told)) for ellipse in HAIR_ELLIPSES)
+    least, *others = (_segment(square, with_colours(seeds, told)) for seeds in places)
     candidates = [least, *(without_foreign(square, foreign, least, person) for person in others)]
     qualities = [_quality(square, head, foreign, person) for person in candidates]
     # of about equal ones the one with more hair: what it has more is not foreign
@@ -115,7 +117,7 @@ def without_foreign(
 ) -> Bool[ndarray, "s s"]:
     """A cut-out without the pieces above the chin by which it exceeds the ``least`` one and that are partly foreign."""
     more = person & ~least
-    core = dilate(erode(more, 2), 2) & more
+    core = opened(more, 2)
     _, piece = cv2.connectedComponents(core.astype(np.uint8))
     upper = above_chin(square)
     area, above, tinted = (

@@ -56,7 +56,7 @@ def without_ledges(
     Long hair ends lower than that, and what begins at the side is a hand or a shoulder.
     """
     marks = square.landmarks
-    half = float(np.ptp(marks[:, 0]) / 2)
+    half = square.half_width
     columns = np.flatnonzero(square.valid.any(0))
     upper = above_chin(square)
     outline, step = outline_steps(square, person, 2)
@@ -82,7 +82,7 @@ def _modest(
 ) -> Bool[ndarray, "s s"]:
     """The person, in a ``place`` beside the head told anew."""
     marks = square.landmarks
-    half = float(np.ptp(marks[:, 0]) / 2)
+    half = square.half_width
     lab = cv2.GaussianBlur(square.lab, (0, 0), 0.03 * half)
     face = polygon_mask(marks, len(head))
     y = np.arange(len(head))[:, None]

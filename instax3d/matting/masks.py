@@ -1,6 +1,8 @@
 """Masks of the working square: hulls, margins, distances."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,6 +24,21 @@ def erode(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
 def dilate(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
     """Grow a mask by a number of pixels."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1))) > 0
+
+
+def opened(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
+    """The mask without pieces and bridges thinner than about twice ``pixels``."""
+    return np.asarray(dilate(erode(mask, pixels), pixels) & mask)
+
+
+def over_landmarks(
+    marks: Float[ndarray, "68 2"], ranges: Iterable[slice], size: int, pixels: int
+) -> Bool[ndarray, "s s"]:
+    """The hull of each range of landmarks, and so many pixels about it."""
+    found = np.zeros((size, size), bool)
+    for range_ in ranges:
+        found |= dilate(polygon_mask(marks[range_], size), pixels)
+    return found
 
 
 def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:

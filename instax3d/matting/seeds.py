@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from .masks import dilate, erode, polygon_mask, touching
+from ..faces import EYES
+from .clusters import k_means
+from .masks import dilate, erode, over_landmarks, polygon_mask, touching
 from .square import WorkingSquare
 
 HAIR_ELLIPSES = (1.0, 1.2, 1.7)
-"""Half widths of the hair ellipses that are tried, in half face widths: none, close-cropped and voluminous hair."""
+"""Half widths of the hair ellipses that are tried, in half face widths: none, close-cropped and voluminous hair,
+rising."""
 FEW = 300
 """Pixels of a kind that tell nothing."""
 BACKGROUND, FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
@@ -74,21 +77,21 @@ def white_seeds(square: WorkingSquare) -> UInt8[ndarray, "s s"]:
 def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     """White that hangs together with the rim of the photo above the chin."""
     white = square.rgb.min(2) > _WHITE
-    _, component = cv2.connectedComponents(white.astype(np.uint8))
-    at_rim = np.unique(component[upper_edge(square) & white])
-    ground = np.isin(component, at_rim) & white
+    ground = touching(white, upper_edge(square))
     return np.asarray(ground & ~erode(polygon_mask(square.landmarks, square.crop.size), 2))
 
 
-def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColours) -> UInt8[ndarray, "s s"] | None:
+def plain_seeds(
+    square: WorkingSquare, least: UInt8[ndarray, "s s"], most: UInt8[ndarray, "s s"], told: ByColours
+) -> UInt8[ndarray, "s s"] | None:
     """Before a plain ground whose colour changes smoothly at most, all above the chin that differs from it is the
-    person; None where the ground is not known to be plain.
+    person; None where the ground is not known to be plain. ``least`` and ``most`` are seeds from places, by hair.
     """
-    places = _from_places(square, head, max(HAIR_ELLIPSES))
-    known = (places == BACKGROUND) & above_chin(square)
+    known = (most == BACKGROUND) & above_chin(square)
     if known.sum() < FEW:
         return None
-    y, x = np.mgrid[-1 : 1 : len(head) * 1j, -1 : 1 : len(head) * 1j]
+    size = len(most)
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 2).astype(np.float32)
     lab = square.lab
     fit = np.linalg.lstsq(powers[known], lab[known], rcond=None)[0]
@@ -96,35 +99,34 @@ def plain_seeds(square: WorkingSquare, head: Bool[ndarray, "s s"], told: ByColou
     if np.percentile(grain, 75) > _PLAIN:
         return None
     off = np.linalg.norm(lab - powers @ fit, axis=2)
-    hair = (places == FOREGROUND) & square.valid & (np.arange(len(head))[:, None] < square.landmarks[17:27, 1].min())
+    hair = (most == FOREGROUND) & square.valid & (np.arange(size)[:, None] < square.landmarks[17:27, 1].min())
     nearest = float(np.percentile(off[hair], 10)) if hair.sum() > FEW else 0.0
-    least = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(grain)
-    like = (cv2.GaussianBlur(off, (0, 0), 1) < least) & square.valid
-    ground = dilate(touching(erode(like, 2), known), 2) & like & (places != FOREGROUND)
-    seeds = seeds_of(square, head, min(HAIR_ELLIPSES), told)
+    limit = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(grain)
+    like = (cv2.GaussianBlur(off, (0, 0), 1) < limit) & square.valid
+    ground = dilate(touching(erode(like, 2), known), 2) & like & (most != FOREGROUND)
+    seeds = with_colours(least, told)
     rest = above_chin(square) & ~ground
     seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
     seeds[ground] = BACKGROUND
     return seeds
 
 
-def seeds_of(
-    square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float, told: ByColours
-) -> UInt8[ndarray, "s s"]:
-    """Seeds from the head's place, a guess of the hair's size and the colours beside the neck."""
-    seeds = _from_places(square, head, ellipse)
+def with_colours(places: UInt8[ndarray, "s s"], told: ByColours) -> UInt8[ndarray, "s s"]:
+    """Seeds from places, and from the colours beside the neck."""
+    seeds = places.copy()
     seeds[(seeds == PROBABLY_FOREGROUND) & told.ground] = PROBABLY_BACKGROUND
     seeds[(seeds == PROBABLY_BACKGROUND) & told.body] = PROBABLY_FOREGROUND
     seeds[(seeds != FOREGROUND) & told.side] = BACKGROUND
     return seeds
 
 
-def _from_places(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+def from_places(square: WorkingSquare, head: Bool[ndarray, "s s"], ellipse: float) -> UInt8[ndarray, "s s"]:
+    """Seeds from the head's place and a guess of the hair's size, one of `HAIR_ELLIPSES`."""
     marks, size = square.landmarks, square.crop.size
     y, x = np.mgrid[:size, :size]
     rows, columns = np.nonzero(head)
     top, chin = float(rows.min()), float(marks[8, 1])
-    half = float(np.ptp(marks[:, 0]) / 2)
+    half = square.half_width
     below = y - chin
 
     seeds = np.full((size, size), PROBABLY_BACKGROUND, np.uint8)
@@ -159,17 +161,19 @@ def _shoulders(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     """So wide may the body be, at any height."""
     marks = square.landmarks
     y, x = np.mgrid[: square.crop.size, : square.crop.size]
-    half = float(np.ptp(marks[:, 0]) / 2)
+    half = square.half_width
     widening = np.maximum(0, y - marks[8, 1] - 0.3 * half)
     return np.asarray(np.abs(x - marks[27, 0]) < np.minimum(1.5 * half + 1.6 * widening, 3.0 * half))
 
 
-def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
-    """Compare the surroundings' colours with those of what is known, by a few that stand for them."""
+def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"], most: UInt8[ndarray, "s s"]) -> ByColours:
+    """Compare the surroundings' colours with those of what is known, by a few that stand for them.
+
+    ``most`` are seeds from places, for the most hair.
+    """
     lab, marks = square.lab, square.landmarks
-    seeds = _from_places(square, head, max(HAIR_ELLIPSES))
-    known, person = ((seeds == kind) & square.valid for kind in (BACKGROUND, FOREGROUND))
-    half = float(np.ptp(marks[:, 0]) / 2)
+    known, person = ((most == kind) & square.valid for kind in (BACKGROUND, FOREGROUND))
+    half = square.half_width
     y = np.arange(len(head))[:, None]
     below = y - marks[8, 1]
     place = square.valid & ~person & _shoulders(square) & (below > -_RAISED * half)
@@ -187,8 +191,7 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
 
     side = upper_edge(square) & (y < marks[30, 1]) & (y > marks[17:27, 1].min()) & ~person
     upper = erode(head, round(_WITHIN * half)) & square.valid & (y < marks[30, 1])
-    for first in (36, 42):
-        upper &= ~dilate(polygon_mask(marks[first : first + 6], len(head)), 4)
+    upper &= ~over_landmarks(marks, EYES.values(), len(head), 4)
     if upper.sum() > FEW:
         smooth = cv2.GaussianBlur(lab, (0, 0), _GRAIN)
         side[side] = _from_colours(smooth[upper], smooth[side]) > _ALIKE
@@ -197,10 +200,7 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> ByColours:
 
 def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
     """Distance in L*a*b* of colours to the nearest of a few that stand for the known ones."""
-    cv2.setRNGSeed(0)
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    known = known[:: max(1, len(known) // 2000)].astype(np.float32)
-    centres = cv2.kmeans(known, _COLOURS, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
+    centres, _ = k_means(known[:: max(1, len(known) // 2000)], _COLOURS, rounds=10, change=1.0, attempts=1)
     # |a - b|^2 = |a|^2 - 2 a b + |b|^2
     squared = (colours**2).sum(1) + np.min((centres**2).sum(1)[:, None] - 2 * centres @ colours.T, axis=0)
     return np.asarray(np.sqrt(np.maximum(squared, 0)))

@@ -72,6 +72,11 @@ class WorkingSquare:
     crop: Crop
 
     @property
+    def half_width(self) -> float:
+        """Half the width of the face, pixels."""
+        return float(np.ptp(self.landmarks[:, 0]) / 2)
+
+    @property
     def lab(self) -> Float[ndarray, "s s 3"]:
         """CIE L*a*b*."""
         lab: ndarray = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB)

@@ -12,6 +12,8 @@ from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from instax3d.matting.clusters import k_means
+
 from .diffusion import Spreader
 from .evidence import Evidence
 from .labels import unlike_skin
@@ -176,10 +178,7 @@ def _clusters(albedo: Float[ndarray, "m 3"]) -> Int[ndarray, "m"]:
     if len(albedo) < _FEW:
         return np.zeros(len(albedo), np.int64)
     scaled = _lab(albedo) * _METRIC
-    cv2.setRNGSeed(0)
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.5)
-    _, found, _ = cv2.kmeans(scaled.astype(np.float32), _COLOURS, None, stop, 3, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
-    cluster = np.asarray(found[:, 0], np.int64)
+    cluster = k_means(scaled, _COLOURS, rounds=30, change=0.5, attempts=3)[1].astype(np.int64)
     while True:
         names, cluster, counts = np.unique(cluster, return_inverse=True, return_counts=True)
         if len(names) == 1:

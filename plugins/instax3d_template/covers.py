@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from instax3d.matting.masks import dilate, erode, polygon_mask, touching
+from instax3d.faces import EYES
+from instax3d.matting.masks import dilate, erode, over_landmarks, polygon_mask, touching
 
-LIDS, BROWS = ((36, 42), (42, 48)), ((17, 22), (22, 27))
+LIDS, BROWS = tuple(EYES.values()), (slice(17, 22), slice(22, 27))
 """Landmark ranges of the eyes and the brows."""
 _LENS = 0.45
 """Reach of glasses from the middle of an eye, in distances of the eyes."""
@@ -41,7 +42,7 @@ def around_eyes(marks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"
 
 def _eyes(marks: Float[ndarray, "68 2"]) -> tuple[list[Float[ndarray, "2"]], float]:
     """Middles of the eyes and their distance, seen from the side at least what the face's height suggests."""
-    eyes = [marks[first:last].mean(0) for first, last in LIDS]
+    eyes = [marks[lids].mean(0) for lids in LIDS]
     return eyes, max(float(np.hypot(*(eyes[1] - eyes[0]))), 0.3 * float(np.ptp(marks[:, 1])))
 
 
@@ -53,10 +54,7 @@ def glasses(
     """
     size = len(bare)
     eyes = around_eyes(marks, size) & bare
-    features = np.zeros_like(bare)
-    for first, last in (*LIDS, *BROWS):
-        features |= dilate(polygon_mask(marks[first:last], size), 6)
-    surroundings = eyes & ~features
+    surroundings = eyes & ~over_landmarks(marks, (*LIDS, *BROWS), size, 6)
     if (no_skin & surroundings).sum() <= _GLAZED * surroundings.sum():
         return np.zeros_like(bare)
     middles, apart = _eyes(marks)
@@ -84,9 +82,7 @@ def strands(
     # along the jaw lies its shadow
     face = np.where(y < marks[30, 1], erode(hull, 1), erode(hull, 9)) | (erode(head, 10) & (y < marks[27, 1]))
     features = dilate(polygon_mask(marks[[27, 39, 42, 31, 35]], len(skin)), 8)
-    features |= dilate(polygon_mask(marks[48:60], len(skin)), 5)
-    for first, last in (*LIDS, *BROWS):
-        features |= dilate(polygon_mask(marks[first:last], len(skin)), 5 + (first < 27))
+    features |= over_landmarks(marks, (*LIDS, slice(48, 60)), len(skin), 5) | over_landmarks(marks, BROWS, len(skin), 6)
     place = skin & face & ~features
     if not hair.any() or not place.any():
         return found

@@ -9,14 +9,15 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from skimage.segmentation import watershed
 
+from instax3d.matting.clusters import k_means
 from instax3d.matting.cutout import guided_filter
-from instax3d.matting.masks import dilate, erode, polygon_mask, touching
+from instax3d.matting.masks import dilate, erode, opened, over_landmarks, polygon_mask, touching
 from instax3d.matting.square import WorkingSquare
 
 from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
-_FEATURES = ((17, 27), *LIDS, (48, 60))
+_FEATURES = (slice(17, 27), *LIDS, slice(48, 60))
 """Landmark ranges of brows, eyes and mouth: not the colour of skin."""
 _FRAME = 8
 """Pixels: half as thick as a lock of hair before an eye is at least; what is thinner is taken for glasses or lashes."""
@@ -72,12 +73,10 @@ class _ColourModel:
         centre = np.median(colours, 0)
         distance = np.abs(colours - centre).sum(1)
         colours = colours[distance <= np.percentile(distance, 92)][:: max(1, len(colours) // 20000)]
-        cv2.setRNGSeed(0)
-        stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
-        _, cluster, _ = cv2.kmeans(colours.astype(np.float32), components, None, stop, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+        _, cluster = k_means(colours, components, rounds=20, change=0.5, attempts=2)
         self._gaussians = []
         for k in range(components):
-            members = colours[cluster[:, 0] == k]
+            members = colours[cluster == k]
             if len(members) > 30:
                 covariance = np.cov(members.T) + np.diag([20.0, 4.0, 4.0])
                 self._gaussians.append((members.mean(0), np.linalg.inv(covariance).astype(np.float32)))
@@ -112,7 +111,7 @@ def _bare(
     """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colours."""
     lab = cv2.GaussianBlur(square.lab, (0, 0), 1)
     steepness = np.sqrt(sum(slope**2 for k in range(3) for slope in np.gradient(lab[..., k])))
-    inside = _opened(possible & (steepness < _EDGE), 1)
+    inside = opened(possible & (steepness < _EDGE), 1)
     _, piece = cv2.connectedComponents(inside.astype(np.uint8))
     area, like = np.bincount(piece.ravel()), np.bincount(piece.ravel(), skin_like.ravel())
     return dilate(inside & (like > 0.5 * area)[piece], 2) & possible
@@ -134,13 +133,11 @@ def label_parts(
     lab, marks, size = square.lab, square.landmarks, square.crop.size
     y, x = np.mgrid[:size, :size]
     person = alpha > 0.5
-    chin, half = float(marks[8, 1]), float(np.ptp(marks[:, 0]) / 2)
+    chin, half = float(marks[8, 1]), square.half_width
     below = (y - chin) / half
     # the hull without the sides of the jaw, which hair may cover
     face = polygon_mask(np.concatenate([marks[17:], marks[6:11]]), size)
-    plain = erode(face, 4)
-    for first, last in _FEATURES:
-        plain &= ~dilate(polygon_mask(marks[first:last], size), 6)
+    plain = erode(face, 4) & ~over_landmarks(marks, _FEATURES, size, 6)
     # glasses are no skin either
     eyes = around_eyes(marks, size)
     complexion = lab[plain & person & ~eyes]
@@ -164,7 +161,7 @@ def label_parts(
     far = np.full(person.shape, _FAR, np.float32)
     from_hair = far if bald else _ColourModel(lab[seed], 3).distance(lab)
     clothes = person & (below > 0.15) & ~skin_like & (from_hair > 9) & ~bare
-    clothes &= (below > 0.9) | _opened(clothes & no_skin & (from_hair > 25), 2)
+    clothes &= (below > 0.9) | opened(clothes & no_skin & (from_hair > 25), 2)
     surely = clothes & (below > 1.2)
     sample = surely if surely.sum() > 300 else clothes
     from_cloth = np.where(below > 0, _UNKNOWN_CLOTH, _FAR).astype(np.float32)
@@ -187,7 +184,7 @@ def label_parts(
         costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
     smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
-    hair = _opened(part == HAIR, 2)
+    hair = opened(part == HAIR, 2)
     rooted = over_scalp | hair & ~dilate(head, 3) & (y < marks[33, 1])
     hair = touching(hair, rooted)
     strays = (part == HAIR) & ~dilate(hair, 3)
@@ -197,14 +194,14 @@ def label_parts(
     worn_below = (below > _WORN_BELOW) | ~erode(square.valid, 3)
     patches = (part == CLOTH) & ~touching(part == CLOTH, worn_below)
     part = np.where(patches, np.where(smooth[0] < smooth[1], SKIN, HAIR), part).astype(np.uint8)
-    frames = eyes & (part == HAIR) & ~mostly_outside(_opened(part == HAIR, _FRAME), eyes)
+    frames = eyes & (part == HAIR) & ~mostly_outside(opened(part == HAIR, _FRAME), eyes)
     part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
         SKIN  # they have other colours
     )
     islands = (part == SKIN) & (below < 0.2) & ~touching(part == SKIN, face)
     part = np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
     part = part.astype(np.uint8)
-    thin = (part == HAIR) & ~_opened(part == HAIR, _FRAME)
+    thin = (part == HAIR) & ~opened(part == HAIR, _FRAME)
     worn = glasses(head & ((part == SKIN) | thin), no_skin, marks)
     part[worn] = SKIN
     hanging = strands(lab, (part == SKIN) & ~worn, part == HAIR, head & person, marks)
@@ -218,11 +215,7 @@ def _brows_and_lashes(
     size, rise = len(part), round(0.2 * half_width)
     below_skin = np.zeros(part.shape, bool)
     below_skin[rise:] = part[:-rise] == SKIN
-    found = np.zeros(part.shape, bool)
-    for first, last in LIDS:
-        found |= dilate(polygon_mask(marks[first:last], size), 4)
-    for first, last in BROWS:
-        found |= dilate(polygon_mask(marks[first:last], size), 5) & below_skin
+    found = over_landmarks(marks, LIDS, size, 4) | over_landmarks(marks, BROWS, size, 5) & below_skin
     return found & (part > 0)
 
 
@@ -242,13 +235,13 @@ def _occluder(
     y = np.arange(len(part))[:, None]
     margin = round(_BESIDE_JAW / metres_per_pixel)
     beside = (part == SKIN) & ~dilate(head, margin) & (y > marks[30, 1]) & (y < marks[8, 1]) & square.valid
-    seed = _opened(beside, 4)
+    seed = opened(beside, 4)
     if seed.sum() * metres_per_pixel**2 < _HAND_AREA:
         return np.zeros_like(seed)
     small = np.s_[::2, ::2]
     lab = cv2.GaussianBlur(square.lab, (0, 0), 1.5)[small]
     steepness = sum(np.hypot(*np.gradient(lab[..., k])) for k in range(3))
-    markers = np.where(_opened(part != SKIN, 4), 2, 0)[small]
+    markers = np.where(opened(part != SKIN, 4), 2, 0)[small]
     markers[erode(face, 2)[small]] = 2
     markers[seed[small]] = 1
     hand = (watershed(steepness, markers) == 1).astype(np.uint8)
@@ -256,8 +249,3 @@ def _occluder(
     # fingers have edges between them: skin below the face that hangs together with the hand is its own or the neck's
     below = (part == SKIN) & ~(head & (y < marks[8, 1])) & (y > marks[30, 1])
     return dilate(full | touching(below | full, full), 9)
-
-
-def _opened(mask: Bool[ndarray, "s s"], pixels: int) -> Bool[ndarray, "s s"]:
-    """The mask without pieces and bridges thinner than about twice ``pixels``."""
-    return np.asarray(dilate(erode(mask, pixels), pixels) & mask)

@@ -11,9 +11,8 @@ from .scene import HAIR_PART, Scene
 
 _FRONT_LIGHT = 0.1
 """Share of the light that comes from the photo's direction."""
-
-
 _ROUNDS = 6
+"""Of the fixed-point iteration."""
 _GAMMA = 2.2
 """Exponent that leads from the photo's values to amounts of light, about."""
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import ndimage
 
-from instax3d.matting.masks import dilate, erode, polygon_mask
+from instax3d.matting.masks import dilate, erode, over_landmarks, polygon_mask, touching
 from instax3d.matting.square import WorkingSquare
 from instax3d.mesh_light import exposure
 from instax3d.resample import sample
@@ -137,10 +137,7 @@ def _fringe(
 def _lengthened(labels: Labels, marks: Float[ndarray, "68 2"]) -> Bool[ndarray, "s s"]:
     """Strands with their faint ends, which hang on up and down; not over eyes and brows."""
     longer = cv2.dilate(labels.strands.astype(np.uint8), np.ones((2 * _END + 1, 1), np.uint8)) > 0
-    features = np.zeros_like(longer)
-    for first, last in (*LIDS, *BROWS):
-        features |= dilate(polygon_mask(marks[first:last], len(longer)), 5)
-    return labels.strands | longer & labels.of(SKIN) & ~features
+    return labels.strands | longer & labels.of(SKIN) & ~over_landmarks(marks, (*LIDS, *BROWS), len(longer), 5)
 
 
 def better_mirrored(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
@@ -164,13 +161,14 @@ def paint(
 
     at = camera.project(scene.vertices)
     well_inside = erode(core, 2).astype(np.float32)
-    seen = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (sample(well_inside, at) > 0.95)
+    foremost = at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE
+    seen = foremost & (sample(well_inside, at) > 0.95)
     # what grazes an ear is mostly something else
     facing = camera.facing(scene.vertices, scene.normals) - 0.1 * scene.ears
     fits = _fits(square, labels)
     fitting = sample(fits, at)[np.arange(len(at)), scene.part]
     hairy = (scene.part == HAIR_PART) | (scene.skull & (not labels.bald))
-    shown = (at[:, 2] < sample(depth, at) + _DEPTH_TOLERANCE) & (facing > _GLIMPSED)
+    shown = foremost & (facing > _GLIMPSED)
     bare = scene.skull & shown & (sample(labels.of(SKIN).astype(np.float32), at) > 0.5)
     hairy &= ~(bare | bare[scene.mirror] & ~shown)
     fitting = np.where(hairy & (scene.part == HEAD), 1.0, fitting)
@@ -261,8 +259,7 @@ def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 4"]:
     fits[..., HEAD] = bare * np.where(face, 1.0, 1 - smoothstep(on_cloth, 0.2, 0.6)) * (1 - _soft(labels.strands))
     fits[..., BUST] = 1 - smoothstep(beside_hair, 0.1, 0.5)
     if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
-        _, piece = cv2.connectedComponents((labels.of(SKIN) & ~labels.occluded).astype(np.uint8))
-        arm = labels.of(SKIN) & ~np.isin(piece, np.unique(piece[face & (piece > 0)]))
+        arm = labels.of(SKIN) & ~touching(labels.of(SKIN) & ~labels.occluded, face)
         # the other arm shows what it wears
         beyond = np.arange(arm.shape[1]) - square.landmarks[8, 0]
         arm &= beyond * (labels.occluded * beyond).sum() > 0
