@@ -67,11 +67,11 @@ def mesh_hair(
     grid = Grid.over(low, high, _CELL)
     layer, distance, lying = _layer(head, thickness, covered, grid)
     field = layer.ravel()
+    at = head.camera.project(grid.points)
     if fall.hangs:
-        at = head.camera.project(grid.points)
         shown = np.where(sample(outline.beyond, at) == 0, sample(outline.hair, at), ABSENT).reshape(grid.shape)
         field = np.maximum(field, hanging(grid, layer, shown, head, bust, fall).ravel())
-    field = _carve(field, distance.ravel(), lying.ravel(), grid, head, bust, outline, body_depth, fall)
+    field = _carve(field, distance.ravel(), lying.ravel(), grid, at, head, bust, outline, body_depth, fall)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
@@ -200,15 +200,18 @@ def _carve(
     distance: Float[ndarray, "n"],
     on_skin: Float[ndarray, "n"],
     grid: Grid,
+    at: Float[ndarray, "n 3"],
     head: Head,
     bust: Bust,
     outline: Outline,
     body_depth: Float[ndarray, "s s"],
     fall: Fall,
 ) -> Float[ndarray, "n"]:
-    """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline."""
+    """Take away what the photo contradicts: beyond the outline, in front of skin and clothes, ahead of the hairline.
+
+    ``at`` is where the photo's camera sees the grid's points.
+    """
     points = grid.points
-    at = head.camera.project(points)
     ahead = _front(head, outline, fall.hangs).room(points)
     # below the chin the photo tells what hangs, not what stands off the head
     on_head = smoothstep(points[:, 1] - head.landmarks[8, 1], 0.0, 0.03)
