@@ -31,12 +31,12 @@ from scipy.spatial import cKDTree
 from textured_heads import Subject, ict_head, mannequin_head, scan, synthetic
 
 from instax3d.config import Choice, OutputConfig, RunConfig, TrainingConfig
-from instax3d.mesh_raster import rasterise
-from instax3d.photometric import psnr, ssim
+from instax3d.geometry.mesh_raster import rasterise
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
+from instax3d.splats.photometric import psnr, ssim
+from instax3d.stages.training import assemble, train
 from instax3d.testing import toy_mesh
-from instax3d.training import assemble, train
 from instax3d.types import Cameras, Gaussians, HeadMesh, Render, Views
 
 ROOT = Path(__file__).resolve().parent.parent

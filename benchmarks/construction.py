@@ -30,13 +30,13 @@ import numpy as np
 import torch
 from step_profile import WORK, StepProfile
 
-from instax3d.artefacts import rounded
-from instax3d.capture import load_frames, read_capture
 from instax3d.config import RunConfig, load_config
-from instax3d.photometric import psnr
-from instax3d.pipeline import resolve_device, with_faces
+from instax3d.inputs.capture import load_frames, read_capture
+from instax3d.io.artifacts import rounded
 from instax3d.plugin import Kind
-from instax3d.training import assemble, train
+from instax3d.splats.photometric import psnr
+from instax3d.stages.pipeline import resolve_device, with_faces
+from instax3d.stages.training import assemble, train
 from instax3d.types import Cameras, Gaussians, Views
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -21,21 +21,21 @@ from typing import Any
 import instax3d  # noqa: F401  # isort: skip - before torch, for its OpenMP setting
 import lightning
 import torch
-from instax3d_sv3d import vae as coding
-from instax3d_sv3d.finetune.data import TurntableLatents
-from instax3d_sv3d.finetune.latents import Encoded, LatentStore
-from instax3d_sv3d.finetune.module import Sv3dFinetuning
-from instax3d_sv3d.finetune.options import FinetuneConfig
-from instax3d_sv3d.sampler import Condition, sample
+from instax3d_plugins.sv3d import vae as coding
+from instax3d_plugins.sv3d.finetune.data import TurntableLatents
+from instax3d_plugins.sv3d.finetune.latents import Encoded, LatentStore
+from instax3d_plugins.sv3d.finetune.module import Sv3dFinetuning
+from instax3d_plugins.sv3d.finetune.options import FinetuneConfig
+from instax3d_plugins.sv3d.sampler import Condition, sample
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from miniature_sv3d import SIZE, MiniatureSV3D, PatchAutoencoder
 from torch import Tensor
 
-from instax3d.images import write_png
-from instax3d.turntables import AZIMUTHS_DEG, INPUT_VIEW
-from instax3d.turntables.making import Recipe, make_dataset
-from instax3d.turntables.reading import open_dataset
+from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
+from instax3d.datasets.making import Recipe, make_dataset
+from instax3d.datasets.reading import open_dataset
+from instax3d.io.images import write_png
 
 BEGIN, END = "<!-- miniature -->", "<!-- /miniature -->"
 _WARM_UP = 100

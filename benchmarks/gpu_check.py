@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from instax3d_cpu.config import CpuConfig
-from instax3d_cpu.renderer import CpuRenderer
-from instax3d_gsplat.config import GsplatConfig
-from instax3d_gsplat.renderer import GsplatRenderer
+from instax3d_plugins.cpu.config import CpuConfig
+from instax3d_plugins.cpu.renderer import CpuRenderer
+from instax3d_plugins.gsplat.config import GsplatConfig
+from instax3d_plugins.gsplat.renderer import GsplatRenderer
 from rasterizer import DOCS, head_camera, head_scene
 
 from instax3d.errors import RenderError

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from instax3d_sv3d.checkpoint import official_shapes, open_checkpoint
-from instax3d_sv3d.embeddings import vector_condition
-from instax3d_sv3d.layout import Architecture, Part, describe
-from instax3d_sv3d.schedule import default_azimuths
-from instax3d_sv3d.turntable import Settings, make_turntable
+from instax3d_plugins.sv3d.checkpoint import official_shapes, open_checkpoint
+from instax3d_plugins.sv3d.embeddings import vector_condition
+from instax3d_plugins.sv3d.layout import Architecture, Part, describe
+from instax3d_plugins.sv3d.schedule import default_azimuths
+from instax3d_plugins.sv3d.turntable import Settings, make_turntable
 from safetensors.torch import save_file
 
-from instax3d.progress import Silent, Stages
+from instax3d.io.progress import Silent, Stages
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PARTS: tuple[Part, ...] = ("unet", "vae", "image_encoder")

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from instax3d.cameras import orbit
-from instax3d.capture import read_capture
 from instax3d.fitting import fit_head
+from instax3d.geometry.cameras import orbit
+from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.surface import Surface
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
-from instax3d.mesh_raster import rasterise
-from instax3d.pipeline import with_faces
+from instax3d.inputs.capture import read_capture
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.surface import Surface
+from instax3d.stages.pipeline import with_faces
 from instax3d.types import Cameras, Face, HeadMesh, Views
 
 ROOT = Path(__file__).resolve().parent.parent

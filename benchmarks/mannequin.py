@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
-from instax3d_mannequin.crossings import crossing_pairs
-from instax3d_mannequin.design.build import EYE_DISTANCE
-from instax3d_mannequin.design.half import without_linings
-from instax3d_mannequin.design.joints import eyeball
-from instax3d_mannequin.design.reference import FACE, Reference
-from instax3d_mannequin.design.surface import Surface, vertex_normals
-from instax3d_mannequin.figures import Array, Index
-from instax3d_mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
+from instax3d_plugins.mannequin.crossings import crossing_pairs
+from instax3d_plugins.mannequin.design.build import EYE_DISTANCE
+from instax3d_plugins.mannequin.design.half import without_linings
+from instax3d_plugins.mannequin.design.joints import eyeball
+from instax3d_plugins.mannequin.design.reference import FACE, Reference
+from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
+from instax3d_plugins.mannequin.figures import Array, Index
+from instax3d_plugins.mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
 from scipy.sparse.csgraph import connected_components
 
 HEAD = 0.25

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from instax3d_sv3d.layout import ANGLE_DIM, CONDITION_AUGMENTATION_DIM
-from instax3d_sv3d.unet import SV3DUNet, build_unet
-from instax3d_sv3d.vae import FACTOR, SCALE
+from instax3d_plugins.sv3d.layout import ANGLE_DIM, CONDITION_AUGMENTATION_DIM
+from instax3d_plugins.sv3d.unet import SV3DUNet, build_unet
+from instax3d_plugins.sv3d.vae import FACTOR, SCALE
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from instax3d_template.generator import Person, analyse
+from instax3d_plugins.template.generator import Person, analyse
 from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
@@ -32,9 +32,9 @@ from instax3d import registry
 from instax3d.errors import Instax3DError
 from instax3d.fitting.landmarks import INNER, face_size
 from instax3d.headmodel import HeadModel
+from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector
 from instax3d.matting.closed_form import foreground_colours
-from instax3d.photo import read_photo
 from instax3d.plugin import Kind
 from instax3d.types import Photo
 

@@ -8,7 +8,7 @@
 Every case runs in a process of its own, so that its peak memory is its own. Times are medians over a few seconds;
 "forward" and "backward" are those of one training step through torch's autograd, from means, quaternions, logarithmic
 scales, logits and coefficients to their gradients; "inference" is the same without autograd. Where they are installed,
-other rasterisers run on the same scene: plain torch (instax3d_cpu.reference), and gsplat on a GPU.
+other rasterisers run on the same scene: plain torch (instax3d_plugins.cpu.reference), and gsplat on a GPU.
 
 matplotlib, if installed, draws the plot.
 """
@@ -116,7 +116,7 @@ def drawer(case: Case) -> tuple[Callable[[dict[str, Any]], Any], str]:
     view, K = head_camera(case.width, case.height)
     white = torch.ones(1, 3)
     if case.renderer == "torch":
-        from instax3d_cpu.reference import rasterise
+        from instax3d_plugins.cpu.reference import rasterise
 
         def draw_torch(p: dict[str, Any]) -> Any:
             args = (p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"], view[0], K[0])
@@ -130,7 +130,7 @@ def drawer(case: Case) -> tuple[Callable[[dict[str, Any]], Any], str]:
 
         device = "cuda"
     else:
-        from instax3d_cpu import rasterization
+        from instax3d_plugins.cpu import rasterization
 
         device = "cpu"
     view, K, white = view.to(device), K.to(device), white.to(device)
@@ -263,8 +263,8 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     import raster
     import scene
     import train
-    from instax3d_cpu import compositing, rasterization
-    from instax3d_cpu.autograd import Settings, project
+    from instax3d_plugins.cpu import compositing, rasterization
+    from instax3d_plugins.cpu.autograd import Settings, project
 
     size, count = 512, 40_000
     raw = scene.scene(count)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from instax3d.training import PortraitModule
+from instax3d.stages.training import PortraitModule
 
 PARTS = ("render", "loss", "optimiser", "placement", "densifier", "Lightning", "rest")
 """Forward and backward together. ``loss`` holds all losses, the geometry constraint included; ``placement`` is from

@@ -25,20 +25,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_template.generator import Person, photo_orbit, reconstruct, turntable_centre
-from instax3d_template.scene import Scene
+from instax3d_plugins.template.generator import Person, photo_orbit, reconstruct, turntable_centre
+from instax3d_plugins.template.scene import Scene
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.optimize import minimize_scalar
 
 from instax3d import registry
-from instax3d.cameras import read_transforms
-from instax3d.capture import load_frames
+from instax3d.geometry.cameras import read_transforms
+from instax3d.geometry.mesh_raster import rasterise
 from instax3d.headmodel import HeadModel
-from instax3d.images import to_uint8
+from instax3d.inputs.capture import load_frames
+from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector
-from instax3d.mesh_raster import rasterise
-from instax3d.photo import read_photo
+from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.types import Photo
 

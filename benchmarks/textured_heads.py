@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_turntables.skin import brow_points, near, skin_colours, waves
+from instax3d_plugins.turntables.skin import brow_points, near, skin_colours, waves
 from numpy import ndarray
 from torch.nn import functional
 
-from instax3d.cameras import orbit
-from instax3d.capture import load_frames, read_capture
-from instax3d.images import to_uint8
-from instax3d.mesh import subdivide, vertex_normals
-from instax3d.mesh_raster import rasterise
+from instax3d.geometry.cameras import orbit
+from instax3d.geometry.mesh import subdivide, vertex_normals
+from instax3d.geometry.mesh_raster import rasterise
+from instax3d.inputs.capture import load_frames, read_capture
+from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import Cameras, Face, Views

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 # step was measured at 930 ms instead of 82 ms on two busy cores. Import instax3d before torch to profit from it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
+from ._version import __version__
+
 __all__ = ["Portrait", "__version__", "create"]
 
 if TYPE_CHECKING:
-    from .pipeline import create
-    from .portrait import Portrait
+    from .portrait.portrait import Portrait
+    from .stages.pipeline import create
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `import instax3d` and the command line's help do not import torch.
     if name == "create":
-        from .pipeline import create
+        from .stages.pipeline import create
 
         return create
     if name == "Portrait":
-        from .portrait import Portrait
+        from .portrait.portrait import Portrait
 
         return Portrait
     raise AttributeError(f"module 'instax3d' has no attribute {name!r}")

@@ -175,7 +175,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Turntable:
-    """A clip of one head that turns: views in the order of `instax3d.turntables.AZIMUTHS_DEG`, the input view last."""
+    """A clip of one head that turns: views in the order of `instax3d.datasets.AZIMUTHS_DEG`, the input view last."""
 
     views: Views
     elevation_deg: float

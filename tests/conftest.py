@@ -19,32 +19,7 @@ os.environ.pop("INSTAX3D_ASSETS", None)
 atexit.register(shutil.rmtree, os.environ["INSTAX3D_CACHE"], ignore_errors=True)
 
 # Before anything imports the packages, so that every annotation is checked; tests/test_typechecking.py proves it.
-CHECKED = [
-    "instax3d",
-    "instax3d_absgs",
-    "instax3d_consistency",
-    "instax3d_cpu",
-    "instax3d_dlib",
-    "instax3d_face_regressors",
-    "instax3d_flame",
-    "instax3d_frames",
-    "instax3d_gof",
-    "instax3d_gsplat",
-    "instax3d_ict",
-    "instax3d_identity",
-    "instax3d_keypoints",
-    "instax3d_mannequin",
-    "instax3d_mcmc",
-    "instax3d_measures",
-    "instax3d_mediapipe",
-    "instax3d_mtcnn",
-    "instax3d_plain",
-    "instax3d_sv3d",
-    "instax3d_template",
-    "instax3d_triangles",
-    "instax3d_turntables",
-]
-_hook = install_import_hook(CHECKED, "checker.check")
+_hook = install_import_hook(["instax3d", "instax3d_plugins"], "checker.check")
 
 # The first example pays for imports and compilation, on machines of any speed.
 settings.register_profile("default", deadline=None)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import __version__
-from ..errors import AssetError
-from ..plugin import Asset, AssetFile
+from instax3d._version import __version__
+from instax3d.errors import AssetError
+from instax3d.plugin import Asset, AssetFile
+
 from .ledger import sha256
 from .library import readable
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import AssetError
-from ..files import write_text
+from instax3d.errors import AssetError
+from instax3d.io.files import write_text
 
 LEDGER = "checksums.json"
 """Its name in the folder of assets."""

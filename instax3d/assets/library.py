@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import AssetError
-from ..places import assets_folder
-from ..plugin import Asset, AssetFile
-from ..registry import registry
+from instax3d.errors import AssetError
+from instax3d.io.paths import assets_folder
+from instax3d.plugin import Asset, AssetFile
+from instax3d.registry import registry
+
 from .ledger import Ledger
 
 

@@ -6,11 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..config import METRICS, Choice, RunConfig, references
-from ..errors import AssetError
-from ..places import assets_folder
-from ..plugin import AssetRef, PluginConfig
-from ..registry import Entry, registry
+from instax3d.config import METRICS, Choice, RunConfig, references
+from instax3d.errors import AssetError
+from instax3d.io.paths import assets_folder
+from instax3d.plugin import AssetRef, PluginConfig
+from instax3d.registry import Entry, registry
+
 from .ledger import Ledger, sha256
 from .library import Located, require
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import get_context
 
-from ..errors import ConfigError
+from instax3d.errors import ConfigError
+
 from .work import Job, Outcome, perform, use_threads
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ..config import Source, read_yaml, source_kind
-from ..errors import ConfigError
+from instax3d.config import Source, read_yaml, source_kind
+from instax3d.errors import ConfigError
 
 _KEYS = ("extends", "subjects", "vary", "cells")
 _PLUGIN, _LABEL = "plugin", "label"

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ..config import preset_names, read_yaml
-from ..errors import ConfigError, PortraitError
-from ..remote import open_url, upload
+from instax3d.config import preset_names, read_yaml
+from instax3d.errors import ConfigError, PortraitError
+from instax3d.io.remote import open_url, upload
+
 from .store import Store
 
 _FINISHED, _SOURCES, _COPIED = "finished", "sources", "copied"

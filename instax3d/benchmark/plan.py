@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ..assets.usage import check_assets
-from ..config import SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
-from ..errors import AssetError, ConfigError, IncompatiblePipelineError
-from ..plugin import Kind
+from instax3d.assets.usage import check_assets
+from instax3d.config import SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
+from instax3d.errors import AssetError, ConfigError, IncompatiblePipelineError
+from instax3d.plugin import Kind
+
 from .grid import Grid, Subject
 
 _BEFORE_CONSTRUCTION = (Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR, Kind.MESH_PRIOR)

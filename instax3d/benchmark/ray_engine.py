@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import ConfigError
+from instax3d.errors import ConfigError
+
 from .engine import Engine
 from .work import Job, Outcome, perform
 

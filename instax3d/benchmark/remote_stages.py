@@ -1,8 +1,8 @@
 """A stage cache that machines share through an object store."""
 
-from ..artefacts import Artefact
-from ..cache import StageCache
-from ..remote import download, upload
+from instax3d.io.artifacts import Artefact
+from instax3d.io.remote import download, upload
+from instax3d.stages.cache import StageCache
 
 
 class RemoteStages(StageCache):

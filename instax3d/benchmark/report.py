@@ -3,10 +3,11 @@
 import io
 from collections import defaultdict
 
-from ..figures import known_figures
-from ..page import as_svg, fill
-from ..pictures import file_as_jpeg_url
-from ..plugin import Figure
+from instax3d.plugin import Figure
+from instax3d.report.html import as_svg, fill
+from instax3d.report.jpeg_url import file_as_jpeg_url
+from instax3d.report.metric_info import known_figures
+
 from .pareto import front
 from .plan import Plan
 from .results import CELL, FIGURE, SUBJECT, Results

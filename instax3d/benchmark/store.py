@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import PortraitError
-from ..files import atomic
-from ..manifest import MANIFEST
-from ..remote import is_url
+from instax3d.errors import PortraitError
+from instax3d.io.files import atomic
+from instax3d.io.remote import is_url
+from instax3d.portrait.manifest import MANIFEST
 
 _CELLS, _FAILED, _STAGES = "cells", "failed", "stages"
 _SHEET = "turntable.png"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figures import known_figures
-from ..plugin import Figure
+from instax3d.plugin import Figure
+from instax3d.report.metric_info import known_figures
+
 from .results import CELL, FIGURE, SUBJECT, VALUE
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import IncompatiblePipelineError, Instax3DError
+from instax3d.errors import IncompatiblePipelineError, Instax3DError
 
 if TYPE_CHECKING:
-    from ..cache import StageCache
-    from ..portrait import Portrait
+    from instax3d.portrait.portrait import Portrait
+    from instax3d.stages.cache import StageCache
 
 Status = Literal["done", "failed", "skipped"]
 
@@ -76,9 +76,9 @@ def perform(job: Job) -> Outcome:
 
 
 def _make(job: Job) -> None:
-    from ..config import load_config, source_kind
-    from ..pipeline import create, fit, warm_up
-    from ..remote import fetched
+    from instax3d.config import load_config, source_kind
+    from instax3d.io.remote import fetched
+    from instax3d.stages.pipeline import create, fit, warm_up
 
     if job.once and _is_there(job):
         return  # another machine was faster
@@ -97,7 +97,7 @@ def _make(job: Job) -> None:
 
 
 def _is_there(job: Job) -> bool:
-    from ..remote import open_url
+    from instax3d.io.remote import open_url
 
     if job.mark is not None:
         files, path = open_url(job.mark)
@@ -106,8 +106,9 @@ def _is_there(job: Job) -> bool:
 
 
 def _cache(place: str | None) -> "StageCache":
-    from ..cache import StageCache
-    from ..remote import is_url
+    from instax3d.io.remote import is_url
+    from instax3d.stages.cache import StageCache
+
     from .remote_stages import RemoteStages
 
     if place is None:
@@ -120,7 +121,7 @@ _UNLIMITED = 2**62
 
 
 def _deliver(portrait: "Portrait", output: str, mark: str | None) -> None:
-    from ..remote import is_url, upload
+    from instax3d.io.remote import is_url, upload
 
     if not is_url(output):
         portrait.save(output)

@@ -6,9 +6,9 @@ from importlib import import_module
 
 import click
 
-from ..errors import BrokenPluginError, Instax3DError
-from ..plugin import CommandSpec
-from ..registry import registry
+from instax3d.errors import BrokenPluginError, Instax3DError
+from instax3d.plugin import CommandSpec
+from instax3d.registry import registry
 
 _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),

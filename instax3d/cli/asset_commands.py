@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from ..assets.download import download
-from ..assets.ledger import Ledger
-from ..assets.library import asset_folder, commercial_word, locate, readable, total_size, verify
-from ..errors import AssetError, BrokenPluginError
-from ..licences import parts, verdict
-from ..manifest import read_manifest
-from ..places import ASSETS_VARIABLE, assets_folder
-from ..plugin import Asset, AssetConverter, AssetFile
-from ..registry import registry
+from instax3d.assets.download import download
+from instax3d.assets.ledger import Ledger
+from instax3d.assets.library import asset_folder, commercial_word, locate, readable, total_size, verify
+from instax3d.errors import AssetError, BrokenPluginError
+from instax3d.io.paths import ASSETS_VARIABLE, assets_folder
+from instax3d.plugin import Asset, AssetConverter, AssetFile
+from instax3d.portrait.licenses import parts, verdict
+from instax3d.portrait.manifest import read_manifest
+from instax3d.registry import registry
 
 
 class _Assets(click.Group):

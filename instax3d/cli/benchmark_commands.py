@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..benchmark.grid import find_grid, read_grid
-from ..benchmark.plan import Plan, make_plan
-from ..benchmark.store import Store, open_store
-from ..config import preset_names
+from instax3d.benchmark.grid import find_grid, read_grid
+from instax3d.benchmark.plan import Plan, make_plan
+from instax3d.benchmark.store import Store, open_store
+from instax3d.config import preset_names
+
 from .grid_display import GridDisplay
 from .interrupts import goes_on
 
 if TYPE_CHECKING:
-    from ..benchmark.engine import Engine
+    from instax3d.benchmark.engine import Engine
 
 
 @click.command()
@@ -54,8 +55,8 @@ def benchmark(
     _say_plan(plan, store)
     if only_plan:
         return
-    from ..benchmark.run import run_plan
-    from ..benchmark.summary import best_lines, write_summary
+    from instax3d.benchmark.run import run_plan
+    from instax3d.benchmark.summary import best_lines, write_summary
 
     gpu = any(cell.gpu for cell in plan.cells)
     with (
@@ -78,12 +79,12 @@ def benchmark(
 
 def _engine(name: str, address: str | None, workers: int | None, *, gpu: bool) -> "Engine":
     if name == "ray":
-        from ..benchmark.ray_engine import RayEngine
+        from instax3d.benchmark.ray_engine import RayEngine
 
         return RayEngine(address, workers=workers, gpu=gpu)
     if address is not None:
         raise click.UsageError("--address is that of a Ray cluster; add --engine ray")
-    from ..benchmark.engine import LocalEngine
+    from instax3d.benchmark.engine import LocalEngine
 
     return LocalEngine(workers)
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from ..config import RunConfig, Source, json_schema, load_config
+from instax3d.config import RunConfig, Source, json_schema, load_config
 
 _SHARED = [
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from ..assets.usage import check_assets
-from ..config import load_config, source_kind
-from ..manifest import check_output
-from ..progress import Stages, for_terminal
+from instax3d.assets.usage import check_assets
+from instax3d.config import load_config, source_kind
+from instax3d.io.progress import Stages, for_terminal
+from instax3d.portrait.manifest import check_output
+
 from .interrupts import interruptible
 from .logs import logged_to
 from .options import run_options
@@ -53,8 +54,8 @@ def create(
     check_assets(config)
     check_output(output)
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
-        from ..cache import StageCache
-        from ..pipeline import create as make
+        from instax3d.stages.cache import StageCache
+        from instax3d.stages.pipeline import create as make
 
         cache = None if no_cache else StageCache()
         portrait = make(source, config=config, progress=display, cache=cache, resume=resume)
@@ -84,7 +85,7 @@ def _is_pattern(source: Path) -> bool:
 @click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
 def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path, transparent: bool) -> None:
     """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
-    from ..portrait import Portrait, render_frames
+    from instax3d.portrait.portrait import Portrait, render_frames
 
     written = render_frames(Portrait.load(folder, overrides), cameras, output, transparent=transparent)
     click.echo(f"{len(written)} images in {output}")
@@ -94,7 +95,7 @@ def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path
 def warmup() -> None:
     """Compile ahead what the first portrait would compile; afterwards it starts at once."""
     with interruptible(for_terminal(quiet=False)) as display, logged_to(display):
-        from ..pipeline import warm_up
+        from instax3d.stages.pipeline import warm_up
 
         seconds = warm_up(load_config(source="photo"))
     click.echo(f"ready after {seconds:.1f} s")
@@ -107,7 +108,7 @@ def cache(clear: bool) -> None:
 
     A stage is run again when its input, its options, or the code that makes it has changed, or one before it has.
     """
-    from ..cache import StageCache
+    from instax3d.stages.cache import StageCache
 
     stages = StageCache()
     count, size = len(stages.files()), stages.size()

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import yaml
 
-from ..progress import for_terminal
+from instax3d.io.progress import for_terminal
+
 from .interrupts import interruptible
 from .logs import logged_to
 
@@ -43,7 +44,7 @@ def make(
     instax3d dataset make turntables --clips 1000
     instax3d dataset make scans --source captures folder=my_captures
     """
-    from ..turntables.making import Recipe, make_dataset
+    from instax3d.datasets.making import Recipe, make_dataset
 
     recipe = Recipe(source, dict(_option(text) for text in options), seed)
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
@@ -66,7 +67,7 @@ def _option(text: str) -> tuple[str, object]:
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
     """Compare every file of a data set with its checksum; exits with 1 where something is wrong."""
-    from ..turntables.reading import open_dataset, problems
+    from instax3d.datasets.reading import open_dataset, problems
 
     wrong = list(problems(folder))
     for line in wrong:

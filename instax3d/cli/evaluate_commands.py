@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from ..config import load_config
-from ..errors import ConfigError
-from ..figures import known_figures
-from ..plugin import Kind
-from ..registry import registry
+from instax3d.config import load_config
+from instax3d.errors import ConfigError
+from instax3d.plugin import Kind
+from instax3d.registry import registry
+from instax3d.report.metric_info import known_figures
+
 from .interrupts import interruptible
 from .logs import logged_to
 
@@ -39,14 +40,14 @@ def evaluate(
         raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
     chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
     load_config(path=folder / "config.yaml", overrides=chosen)  # a misspelt metric is refused before torch is imported
-    from ..progress import for_terminal
+    from instax3d.io.progress import for_terminal
 
     with interruptible(for_terminal(quiet=as_json)) as display, logged_to(display):
-        from ..capture import read_capture
-        from ..evaluation import evaluate as measure
-        from ..evaluation import gather
-        from ..portrait import Portrait
-        from ..saved_views import read_saved
+        from instax3d.inputs.capture import read_capture
+        from instax3d.portrait.portrait import Portrait
+        from instax3d.portrait.views import read_saved
+        from instax3d.stages.evaluation import evaluate as measure
+        from instax3d.stages.evaluation import gather
 
         portrait = Portrait.load(folder, chosen)
         detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
@@ -57,7 +58,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
         return
-    from ..report import write_report
+    from instax3d.report.portrait_page import write_report
 
     measured = [figure for figure in known_figures() if figure.name in found.figures]
     width = max((len(figure.name) for figure in measured), default=0)

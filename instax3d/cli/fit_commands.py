@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from ..assets.usage import check_assets
-from ..config import load_config, source_kind
-from ..manifest import check_output
-from ..progress import for_terminal
+from instax3d.assets.usage import check_assets
+from instax3d.config import load_config, source_kind
+from instax3d.io.progress import for_terminal
+from instax3d.portrait.manifest import check_output
+
 from .interrupts import interruptible
 from .logs import logged_to
 from .options import run_options
@@ -37,9 +38,9 @@ def fit(
     check_assets(config)
     check_output(output, "fit.json", "fit of a head")
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
-        from ..cache import StageCache
-        from ..fitfolder import write_fit
-        from ..pipeline import fit as run
+        from instax3d.report.fit_output import write_fit
+        from instax3d.stages.cache import StageCache
+        from instax3d.stages.pipeline import fit as run
 
         fitted = run(source, config, progress=display, cache=None if no_cache else StageCache())
         figures = write_fit(output, fitted, config, {"kind": source_kind(source), "name": source.name})

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..benchmark.plan import Cell, Plan
-    from ..benchmark.run import Tally
-    from ..benchmark.work import Outcome
+    from instax3d.benchmark.plan import Cell, Plan
+    from instax3d.benchmark.run import Tally
+    from instax3d.benchmark.work import Outcome
 
 
 class GridDisplay:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..progress import Progress
+from instax3d.io.progress import Progress
 
 
 class _Asked:

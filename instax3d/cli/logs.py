@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..progress import Progress
+from instax3d.io.progress import Progress
 
 
 class _Notes(logging.Handler):

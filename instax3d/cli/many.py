@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from ..benchmark.engine import LocalEngine
-from ..benchmark.grid import find_subjects
-from ..benchmark.work import Job
-from ..config import load_config
-from ..manifest import check_output
+from instax3d.benchmark.engine import LocalEngine
+from instax3d.benchmark.grid import find_subjects
+from instax3d.benchmark.work import Job
+from instax3d.config import load_config
+from instax3d.portrait.manifest import check_output
+
 from .interrupts import goes_on
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..config import preset_names
+from instax3d.config import preset_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

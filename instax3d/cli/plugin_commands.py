@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..errors import Instax3DError
-from ..plugin import Kind
-from ..registry import Entry, registry
+from instax3d.errors import Instax3DError
+from instax3d.plugin import Kind
+from instax3d.registry import Entry, registry
 
 
 @click.group()

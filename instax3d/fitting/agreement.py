@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..headmodel import HeadModel
-from ..types import Views
+from instax3d.headmodel import HeadModel
+from instax3d.types import Views
+
 from .landmarks import INNER
 from .outline import Rim, SignedDistance
 from .terms import on_head

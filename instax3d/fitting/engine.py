@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..types import Cameras
+from instax3d.types import Cameras
+
 from .gaze import GazeTerm
 from .solver import minimise
 from .terms import LandmarkTerm, OutlineTerm, Sightings

@@ -11,7 +11,8 @@ from numpy import ndarray
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from ..faces import EYES
+from instax3d.inputs.faces import EYES
+
 from .landmarks import BROWS
 
 LEAST_OPENING, WIDE_OPENING = 0.17, 0.22

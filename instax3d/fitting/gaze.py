@@ -12,9 +12,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from ..faces import EYES
-from ..headmodel import HeadModel
-from ..types import Cameras
+from instax3d.headmodel import HeadModel
+from instax3d.inputs.faces import EYES
+from instax3d.types import Cameras
+
 from .eyes import cut_patch, eye_likeness, openness
 from .landmarks import face_size
 from .solver import soft_l1

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..types import Cameras
+from instax3d.types import Cameras
 
 
 @dataclass(frozen=True)

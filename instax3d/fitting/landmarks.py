@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ..headmodel import HeadModel
+from instax3d.headmodel import HeadModel
 
 JAW, BROWS = slice(0, 17), slice(17, 27)
 INNER = slice(17, 68)

@@ -8,17 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import FitError
-from ..headmodel import HeadModel, HeadParameters
-from ..types import Cameras, HeadMesh, Rig, Views
+from instax3d.errors import FitError
+from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.types import Cameras, HeadMesh, Rig, Views
+
 from .agreement import Agreement
 from .engine import solve
 from .gaze import GazeTerm, gaze_term
 from .initial import Placement, place_in_space, place_in_view, triangulate, widest_angle
 from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import SignedDistance, comparison_cameras
+from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
 METRE_WORLD = LogNormal(1.0, 0.02)

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..mesh_raster import rasterise
-from ..types import Cameras
+from instax3d.geometry.mesh_raster import rasterise
+from instax3d.types import Cameras
 
 RASTER_SIDE = 256
 """Longest side at which outlines are compared; a pixel of a portrait is then about 1.5 mm."""

@@ -8,17 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import FitError
-from ..headmodel import HeadModel, HeadParameters
-from ..types import Cameras
+from instax3d.errors import FitError
+from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.types import Cameras
+
 from .engine import solve
 from .eyes import settle_eyes
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
 from .landmarks import INNER, JAW, face_size
 from .outline import SignedDistance, comparison_cameras
+from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .threads import one_thread
 from .unknowns import Beliefs, LogNormal, Unknowns
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..headmodel import HeadModel
-from ..mesh import vertex_normals
-from ..types import Cameras
+from instax3d.geometry.mesh import vertex_normals
+from instax3d.headmodel import HeadModel
+from instax3d.types import Cameras
+
 from .landmarks import JawContour
 from .outline import RIM_POINTS, Rim, SignedDistance
 from .solver import soft_l1

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..headmodel import HeadModel, HeadParameters, rotation_matrices
-from ..types import Cameras
+from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
+from instax3d.types import Cameras
+
 from .initial import Placement
 from .layout import Block, Layout
 

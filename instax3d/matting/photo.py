@@ -8,10 +8,11 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from ..fitting import PhotoFit, fit_photo
-from ..headmodel import HeadModel
-from ..mesh_raster import rasterise
-from ..types import Photo
+from instax3d.fitting import PhotoFit, fit_photo
+from instax3d.geometry.mesh_raster import rasterise
+from instax3d.headmodel import HeadModel
+from instax3d.types import Photo
+
 from .cutout import cut_out
 from .square import WorkingSquare, picture, working_square
 

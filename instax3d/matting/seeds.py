@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from ..faces import EYES
+from instax3d.inputs.faces import EYES
+
 from .clusters import k_means
 from .masks import dilate, erode, over_landmarks, polygon_mask, touching
 from .square import WorkingSquare

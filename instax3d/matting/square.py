@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from ..types import Photo
+from instax3d.types import Photo
 
 WORKING_SIZE = 704
 """Side of the working square, pixels."""

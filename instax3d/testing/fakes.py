@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..geometry import SH_C0, quat_to_matrix, rgb_to_sh
-from ..interfaces import Densifier, LandmarkDetector, Renderer, Representation, ViewGenerator
-from ..plugin import PluginConfig
-from ..types import Cameras, Capture, DensifyReport, DensifyStep, Face, Gaussians, HeadMesh, Photo, Render, Views
+from instax3d.geometry.rotations import SH_C0, quat_to_matrix, rgb_to_sh
+from instax3d.interfaces import Densifier, LandmarkDetector, Renderer, Representation, ViewGenerator
+from instax3d.plugin import PluginConfig
+from instax3d.types import Cameras, Capture, DensifyReport, DensifyStep, Face, Gaussians, HeadMesh, Photo, Render, Views
+
 from .toys import toy_views
 
 _EPS2D, _NEAR, _ALPHA_MAX, _ALPHA_MIN, _T_MIN = 0.3, 0.01, 0.999, 1 / 255, 1e-4

@@ -10,9 +10,10 @@ import pytest
 import torch
 from gsplat.strategy.ops import duplicate, remove, split
 
-from ..errors import FitError
-from ..headmodel import HeadModel
-from ..interfaces import (
+from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
+from instax3d.errors import FitError
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import (
     Densifier,
     LandmarkDetector,
     MeshPrior,
@@ -22,8 +23,7 @@ from ..interfaces import (
     TurntableSource,
     ViewGenerator,
 )
-from ..turntables import AZIMUTHS_DEG, INPUT_VIEW
-from ..types import (
+from instax3d.types import (
     FIVE_POINTS,
     MEDIAPIPE_POINTS,
     Capture,
@@ -37,6 +37,7 @@ from ..types import (
     Render,
     Views,
 )
+
 from .fakes import BlobGaussians, DenseRenderer
 from .toys import toy_cameras, toy_evidence, toy_gaussians, toy_mesh, toy_photo, toy_views
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
+from instax3d.types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
 
 _RADIUS = 0.1
 

@@ -1,0 +1,130 @@
+"""Captures: folders of posed frames."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from instax3d.errors import CaptureError
+from instax3d.geometry.cameras import read_transforms
+from instax3d.geometry.surface import read_surface
+from instax3d.io.images import open_image, over_white, to_float
+from instax3d.types import Cameras, Capture
+
+_TRAIN, _ALL, _TEST = "transforms_train.json", "transforms.json", "transforms_test.json"
+_WHITE = 250
+"""Level (of 255) from which a pixel counts as a white background's."""
+
+
+def read_capture(path: Path) -> Capture:
+    """Read the cameras of a capture and check that each frame is there and has the size they say.
+
+    Args:
+        path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
+            neighbour `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
+            of points beside it (`instax3d.geometry.surface.FILES`) the true surface.
+
+    Raises:
+        CaptureError: what is missing or wrong, with the file and the frame.
+    """
+    transforms = _transforms_file(path)
+    cameras, files = read_transforms(transforms)
+    opaque = [_check_frame(transforms, cameras, file) for file in files]
+    test = transforms.with_name(_TEST)
+    test_cameras: Cameras | None = None
+    test_files: tuple[Path, ...] = ()
+    if test.is_file() and transforms.name in (_TRAIN, _ALL):
+        test_cameras, test_files = read_transforms(test)
+        opaque += [_check_frame(test, test_cameras, file) for file in test_files]
+    notes: tuple[str, ...] = ()
+    if any(opaque):
+        notes = (
+            f"{sum(opaque)} of {len(opaque)} frames have no transparency: white that reaches their border is taken as "
+            "background, and any other background becomes part of the portrait.",
+        )
+    surface = read_surface(transforms.parent)
+    return Capture(transforms.parent, cameras, files, test_cameras, test_files, notes, surface)
+
+
+def load_frames(
+    cameras: Cameras, files: tuple[Path, ...]
+) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
+    """Images on white and coverage, both in [0, 1], at the cameras' size; larger frames are reduced to it.
+
+    Frames without transparency are covered all over, but for white that reaches their border.
+
+    Raises:
+        CaptureError: a frame cannot be read, or is smaller than or of another shape than the cameras' images.
+    """
+    images = torch.empty(len(files), 3, cameras.height, cameras.width)
+    alpha = torch.empty(len(files), 1, cameras.height, cameras.width)
+    for index, file in enumerate(files):
+        pixels = to_float(torch.from_numpy(_pixels(file, cameras.width, cameras.height)))
+        images[index] = over_white(pixels[:3], pixels[3:])
+        alpha[index] = pixels[3:]
+    return images, alpha
+
+
+def _transforms_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CaptureError(f"there is no {path}; give a folder with a transforms.json, or that file")
+    for name in (_TRAIN, _ALL):
+        if (path / name).is_file():
+            return path / name
+    raise CaptureError(
+        f"{path} holds neither {_TRAIN} nor {_ALL}; a capture is a folder of images with such a file, which gives each "
+        "image's camera (nerfstudio's ns-process-data writes it). For a portrait of one photo, give the image file"
+    )
+
+
+def _check_frame(transforms: Path, cameras: Cameras, file: Path) -> bool:
+    """Whether the frame is opaque; only its header is read."""
+    try:
+        with open_image(file) as image:
+            size, opaque = image.size, not image.has_transparency_data
+    except FileNotFoundError:
+        raise CaptureError(f"{transforms} names {file}, which is not there; add it or remove the frame") from None
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise CaptureError(f"{file} cannot be read ({error}); export the frame again as PNG") from error
+    if size != (cameras.width, cameras.height):
+        raise CaptureError(
+            f"{file} has {size[0]}x{size[1]} pixels, but {transforms} says {cameras.width}x{cameras.height}; "
+            "correct w, h and the intrinsics, or use the original images"
+        )
+    return opaque
+
+
+def _pixels(file: Path, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
+    """RGBA with straight colours."""
+    try:
+        with open_image(file) as image:
+            opaque = not image.has_transparency_data
+            frame = image.convert("RGBA")
+    except Exception as error:
+        # Pillow's readers raise whatever their parsing meets (OSError, ValueError, struct.error, ...).
+        raise CaptureError(f"{file} cannot be read ({error}); export the frame again as PNG") from error
+    if frame.width < width or frame.height < height or abs(frame.width * height - frame.height * width) > frame.width:
+        raise CaptureError(f"{file} has {frame.width}x{frame.height} pixels, which {width}x{height} cannot be made of")
+    if opaque:
+        frame.putalpha(Image.fromarray(_covered(np.array(frame))))
+    if frame.size != (width, height):
+        frame = frame.resize((width, height), Image.Resampling.BOX)
+    return np.array(frame)
+
+
+def _covered(pixels: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w"]:
+    """255 but for the white regions that reach the border, which are 0."""
+    white = np.asarray((pixels[..., :3] >= _WHITE).all(-1), np.uint8)
+    count, regions = cv2.connectedComponents(white, connectivity=4)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    background = np.zeros(count, bool)
+    background[border] = True
+    background[0] = False  # what is not white
+    return np.where(background[regions], 0, 255).astype(np.uint8)

@@ -1,0 +1,148 @@
+"""The results of stages as arrays, to be stored and read back exactly."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
+
+from .files import atomic
+
+Artefact = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and plain values."""
+
+_FACE = "face"
+"""Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
+_PIXELS = ("images", "alpha", "trust", "provenance")
+_VALUES = "values"
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What `read_artefact` raises for files that are none."""
+
+
+def write_artefact(path: Path, artefact: Artefact) -> None:
+    """Write an .npz file in one step; images are compressed, other numbers would not shrink.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tensors, values = artefact
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
+    with atomic(path) as temporary:
+        save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
+
+
+def read_artefact(path: Path) -> Artefact:
+    """What `write_artefact` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: there is none (see `UNREADABLE`).
+    """
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        values = json.loads(str(stored[_VALUES]))
+        return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
+
+
+def rounded(views: Views) -> Views:
+    """The views as eight-bit files hold them, so that what is stored is what was used."""
+    pixels: dict[str, Any] = {name: _unpacked(_packed(values)) for name, values in _pixels(views).items()}
+    return replace(views, **pixels)
+
+
+def _pixels(views: Views) -> dict[str, Tensor]:
+    return {name: getattr(views, name) for name in _PIXELS if getattr(views, name) is not None}
+
+
+def _packed(values: Tensor) -> Tensor:
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _unpacked(values: Tensor) -> Tensor:
+    return values.float() / 255
+
+
+def pack_views(views: Views) -> Artefact:
+    """Of views that are `rounded`."""
+    cameras = views.cameras
+    found = [index for index, face in enumerate(views.faces) if face is not None]
+    faces = [views.faces[index] for index in found]
+    tensors = {name: _packed(values) for name, values in _pixels(views).items()}
+    tensors |= {"viewmats": cameras.viewmats, "Ks": cameras.Ks}
+    for index, face in zip(found, faces):
+        marks = {"": face.landmarks, **face.points} if face else {}
+        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in marks.items() if at is not None}
+    values = {
+        "size": [cameras.width, cameras.height],
+        "names": list(cameras.names),
+        "photo_index": views.photo_index,
+        "faces": {str(index): [*face.box, face.score] for index, face in zip(found, faces) if face},
+        "face_slots": len(views.faces),
+    }
+    return tensors, values
+
+
+def unpack_views(artefact: Artefact) -> Views:
+    tensors, values = artefact
+    width, height = values["size"]
+    faces: list[Face | None] = [None] * values["face_slots"]
+    for index, (*box, score) in values["faces"].items():
+        prefix = f"{_FACE} {index} "
+        marks = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
+        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, marks.pop("", None), marks)
+    return Views(
+        **{name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors},
+        cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),
+        photo_index=values["photo_index"],
+        faces=tuple(faces),
+    )
+
+
+def pack_mesh(mesh: HeadMesh) -> Artefact:
+    tensors = {"vertices": mesh.vertices, "faces": mesh.faces}
+    tensors |= {f"region {name}": region for name, region in mesh.regions.items()}
+    tensors |= {name: value for name in ("landmarks", "axes") if (value := getattr(mesh, name)) is not None}
+    if mesh.rig is not None:
+        rig = mesh.rig
+        tensors |= {f"rig {field.name}": getattr(rig.parameters, field.name) for field in fields(HeadParameters)}
+        tensors |= {"rig rotation": rig.rotation, "rig translation": rig.translation}
+        tensors["rig scale"] = torch.tensor(rig.scale, dtype=torch.float64)
+    return tensors, {"units_per_metre": mesh.units_per_metre, "metrics": dict(mesh.metrics)}
+
+
+def unpack_mesh(artefact: Artefact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
+    """``head_model`` gives the model of the rig, where there is one."""
+    tensors, values = artefact
+    rig = None
+    if head_model is not None and "rig scale" in tensors:
+        parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
+        rig = Rig(
+            head_model(), parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"])
+        )
+    return HeadMesh(
+        tensors["vertices"],
+        tensors["faces"],
+        landmarks=tensors.get("landmarks"),
+        regions={name.removeprefix("region "): region for name, region in tensors.items() if name[:7] == "region "},
+        rig=rig,
+        axes=tensors.get("axes"),
+        units_per_metre=values["units_per_metre"],
+        metrics=values["metrics"],
+    )
+
+
+def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artefact:
+    return {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}, {"losses": dict(losses)}
+
+
+def unpack_gaussians(artefact: Artefact) -> tuple[Gaussians, dict[str, float]]:
+    tensors, values = artefact
+    return Gaussians(**tensors), values["losses"]

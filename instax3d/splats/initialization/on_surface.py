@@ -1,0 +1,116 @@
+"""Gaussians that start on the fitted mesh and, where it does not reach, on the visual hull of the views."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from instax3d.geometry.rotations import barycentric_samples, rgb_to_sh, triangle_frames
+from instax3d.interfaces import Representation
+from instax3d.splats.sampling import SurfacePoints, colours_from_views, hull_surface, nearest_spacing
+from instax3d.types import HeadMesh, Views
+
+from .options import StartOptions
+
+C = TypeVar("C", bound=StartOptions)
+
+# A start Gaussian reaches about to its neighbours and is thin along the normal, so that it lies on the surface.
+_SPREAD, _THICKNESS = 0.75, 0.25
+_GREY = 0.5
+
+
+@dataclass(frozen=True)
+class SurfaceStart:
+    """Where Gaussians start, in the world."""
+
+    points: SurfacePoints
+    faces: Int[Tensor, "on_mesh"]
+    """The triangle of each point on the mesh; these come first, points on the hull follow."""
+    scales: Float[Tensor, "n 3"]
+    """Standard deviations; the middle one is along the normal."""
+
+
+def surface_start(
+    mesh: HeadMesh, views: Views, *, points_per_face: int, hull_points: int, generator: torch.Generator
+) -> SurfaceStart:
+    """``points_per_face`` uniform random points on each triangle, and at most ``hull_points`` on the visual hull where
+    the mesh does not reach; all over the hull where there are none on the mesh.
+
+    Raises:
+        ValueError: that makes no points at all.
+    """
+    faces = torch.arange(len(mesh.faces)).repeat_interleave(points_per_face)
+    weights = barycentric_samples(len(mesh.faces), points_per_face, generator)
+    positions = (mesh.vertices[mesh.faces[faces]] * weights[..., None]).sum(1)
+    points = SurfacePoints(positions, triangle_frames(mesh.vertices, mesh.faces)[1][:, :, 1][faces])
+    if hull_points:
+        reach = mesh.vertices if points_per_face else mesh.vertices.mean(0, keepdim=True)
+        points = points.joined(hull_surface(views, reach, limit=hull_points, generator=generator))
+    if not len(points.positions):
+        raise ValueError("no Gaussian to start with: points_per_face and hull_points give none")
+    spread = nearest_spacing(points.positions)[:, None] * _SPREAD
+    return SurfaceStart(points, faces, spread * torch.tensor([1.0, _THICKNESS, 1.0]))
+
+
+def from_y_axis(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
+    """Shortest rotations that take the y axis, along which a start Gaussian is thin, to unit directions (wxyz)."""
+    y = directions[:, 1]
+    quats = torch.stack([1 + y, directions[:, 2], torch.zeros_like(y), -directions[:, 0]], -1)
+    half_turn = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    return torch.where((y < -0.9999)[:, None], half_turn, functional.normalize(quats, dim=-1))
+
+
+class SurfaceRepresentation(Representation[C]):
+    """A representation that starts on the surface and has gsplat's parameters, in units of its own."""
+
+    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        config = self.config
+        generator = torch.Generator().manual_seed(seed)
+        start = surface_start(
+            mesh, views, points_per_face=config.points_per_face, hull_points=config.hull_points, generator=generator
+        )
+        count, bands = len(start.scales), (config.sh_degree + 1) ** 2
+        grey = torch.full((count, 3), _GREY)
+        colours = colours_from_views(start.points, views) if config.colours_from_views else grey
+        appearance = {
+            "opacities": torch.full((count,), config.initial_opacity).logit(),
+            "sh0": rgb_to_sh(colours)[:, None],
+            "shN": torch.zeros(count, bands - 1, 3),
+        }
+        for name, value in (self.placed(start, mesh) | appearance).items():
+            trained = value.is_floating_point() and value.numel() > 0 and name not in self.fixed
+            self.splats[name] = nn.Parameter(value.contiguous(), requires_grad=trained)
+
+    fixed: frozenset[str] = frozenset()
+    """Entries of ``splats`` that are not trained but follow clones, splits and removals."""
+
+    @abc.abstractmethod
+    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
+        """``means``, ``quats`` and ``scales`` (logarithms) in the representation's units, and its own entries."""
+
+    @abc.abstractmethod
+    def means_rate(self) -> float:
+        """Adam's start rate of the means, in their units."""
+
+    def harmonics(self) -> Float[Tensor, "n bands 3"]:
+        """The spherical harmonics of `Gaussians`."""
+        splats = self.splats
+        return torch.cat([splats["sh0"], splats["shN"]], 1) if splats["shN"].shape[1] else splats["sh0"]
+
+    def learning_rates(self) -> Mapping[str, float]:
+        config = self.config
+        rates = {
+            "means": self.means_rate(),
+            "quats": config.quats_rate,
+            "scales": config.scales_rate,
+            "opacities": config.opacities_rate,
+            "sh0": config.sh_rate,
+            "shN": config.sh_rate / 20,
+        }
+        return {name: rate for name, rate in rates.items() if self.splats[name].requires_grad}

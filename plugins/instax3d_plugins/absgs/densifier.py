@@ -1,0 +1,28 @@
+"""AbsGS: absolute gradients do not cancel where a Gaussian is pulled both ways, so blurred regions are found.
+
+Ye et al., "AbsGS: Recovering fine details in 3D Gaussian splatting", ACM MM 2024; Instax3D, Eq. 8.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+
+from .config import AbsGSConfig
+
+
+class AbsGS(AdaptiveDensity[AbsGSConfig]):
+    """Grows Gaussians whose pixels pull hard, whether or not they agree where to."""
+
+    absgrad = True
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return ("absolute",) if self.config.clone_grad2d is None else ("absolute", "signed")
+
+    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+        excess = self.gradients["absolute"].mean() / self.config.grow_grad2d
+        if self.config.clone_grad2d is not None:
+            excess = torch.where(small, self.gradients["signed"].mean() / self.config.clone_grad2d, excess)
+        return Choice(wanted=excess > 1, strength=excess)

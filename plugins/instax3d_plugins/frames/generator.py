@@ -1,0 +1,30 @@
+"""Views that are already there: a capture's frames."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import torch
+
+from instax3d.errors import CaptureError
+from instax3d.inputs.capture import load_frames
+from instax3d.interfaces import ViewGenerator
+from instax3d.types import Capture, Photo, Views
+
+from .config import FramesConfig
+
+
+class FramesGenerator(ViewGenerator[FramesConfig]):
+    """Loads the frames of a capture, in its own world; every view is a photograph and fully trusted."""
+
+    def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """The frames on white with their coverage; nothing is random.
+
+        Raises:
+            CaptureError: ``source`` is a photo, or a frame cannot be read.
+        """
+        if not isinstance(source, Capture):
+            raise CaptureError("the frames generator needs a capture (a folder with a transforms.json), not a photo")
+        cameras = source.cameras
+        longest = max(cameras.width, cameras.height)
+        if longest > self.config.max_size:
+            cameras = cameras.scaled(self.config.max_size / longest)
+        images, alpha = load_frames(cameras, source.files)
+        return Views(images, alpha, cameras, trust=torch.ones_like(alpha))

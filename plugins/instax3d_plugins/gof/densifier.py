@@ -1,0 +1,38 @@
+"""The density control of Gaussian Opacity Fields (Yu et al., ACM TOG 2024): absolute gradients with a quantile."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+
+from .config import GOFConfig
+
+
+class GOF(AdaptiveDensity[GOFConfig]):
+    """Grows what exceeds a threshold by its gradient, and as large a share of all by the absolute gradient: the latter
+    needs no threshold of its own. A clone is moved to a random place within its Gaussian.
+    """
+
+    absgrad = True
+    jitter = True
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return "signed", "absolute"
+
+    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+        signed, absolute = self.gradients["signed"].mean(), self.gradients["absolute"].mean()
+        above = signed >= self.config.grow_grad2d
+        ranks = torch.maximum(_ranks(signed), _ranks(absolute))
+        pulled = absolute > 0
+        share = int(above.sum())
+        threshold = torch.topk(absolute, share).values[-1] if share else absolute.new_tensor(torch.inf)
+        return Choice(wanted=above | (absolute >= threshold), strength=torch.where(pulled, ranks, 0.0))
+
+
+def _ranks(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """The share of all values that each is not below, in (0, 1]."""
+    ranks = torch.empty_like(values)
+    ranks[values.argsort()] = torch.arange(1, len(values) + 1, dtype=values.dtype, device=values.device) / len(values)
+    return ranks

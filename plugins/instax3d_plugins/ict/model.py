@@ -1,0 +1,108 @@
+"""ICT-FaceKit behind the core's interface of head models."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from instax3d.assets import require
+from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
+from instax3d.heads.facekit import LANDMARKS, FaceKit, read_facekit
+
+from .anatomy import JOINTS, PARENTS, joints, regions, skinning_weights
+
+METRES = 0.01
+MERGED = ("browInnerUp", "cheekPuff")
+"""Pairs that ARKit knows as one expression of both sides."""
+
+
+class IctModel(HeadModel):
+    """Skin and eyeballs of ICT-FaceKit: 14,388 vertices, identities in standard deviations, ARKit's expressions.
+
+    Metres, y up, face towards +z, origin between the ears, as in the published files. Joints are this project's own;
+    the eyes can be turned by them or by the expressions eyeLook…, the jaw by its joint or by jawOpen.
+    """
+
+    name = "ict"
+    joint_names = JOINTS
+    expression_bounds = (0.0, 1.0)
+
+    def __init__(self, kit: FaceKit) -> None:
+        names, expressions = arkit(kit)
+        rest, moves = joints(kit)
+        self.faces = torch.as_tensor(kit.faces)
+        self.landmark_faces = torch.as_tensor(LANDMARKS)[:, None].repeat(1, 3)
+        self.landmark_weights = torch.tensor([1.0, 0.0, 0.0]).repeat(68, 1)
+        self.shape_components, self.expression_names = len(kit.identities), names
+        self.regions = {name: torch.as_tensor(mask) for name, mask in regions(kit).items()}
+        self.mirror = torch.as_tensor(cKDTree(kit.neutral).query(kit.neutral * [-1, 1, 1])[1])
+        self.skinning = _float(skinning_weights(kit))
+        self._neutral = _float(kit.neutral * METRES)
+        self._shape = _float(kit.identities * METRES)
+        self._expression = _float(expressions * METRES)
+        self._joints, self._joint_moves = _float(rest * METRES), _float(moves * METRES)
+
+    def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
+        """Posed vertices. Differentiable."""
+        return self._posed(parameters, slice(None))
+
+    def at(self, parameters: HeadParameters, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen 3"]:
+        """Some of the posed vertices. Differentiable."""
+        return self._posed(parameters, chosen)
+
+    def posed_joints(self, parameters: HeadParameters) -> Float[Tensor, "joints 3"]:
+        """Posed joints. Differentiable."""
+        rest = self._joints_at_rest(parameters)
+        rotations, shifts = joint_transforms(rest, parameters.pose, PARENTS)
+        return (rotations @ rest[..., None])[..., 0] + shifts
+
+    def _joints_at_rest(self, parameters: HeadParameters) -> Tensor:
+        return self._joints + torch.einsum("k,kjc->jc", parameters.shape, self._joint_moves)
+
+    def _posed(self, parameters: HeadParameters, chosen: slice | Tensor) -> Tensor:
+        rest = (
+            self._neutral[chosen]
+            + torch.einsum("k,knc->nc", parameters.shape, self._shape[:, chosen])
+            + torch.einsum("k,knc->nc", parameters.expression, self._expression[:, chosen])
+        )
+        return skin(rest, self._joints_at_rest(parameters), parameters.pose, PARENTS, self.skinning[chosen])
+
+
+def arkit(kit: FaceKit) -> tuple[tuple[str, ...], Float[ndarray, "expressions n 3"]]:
+    """Expressions under ARKit's names; those that ARKit lacks keep theirs, with Left and Right spelt out."""
+    found: dict[str, ndarray] = {}
+    for name, moves in zip(kit.expression_names, kit.expressions, strict=True):
+        stem, _, side = name.partition("_")
+        merged = stem in MERGED or not side
+        full = stem if merged else stem + {"L": "Left", "R": "Right"}[side]
+        found[full] = found[full] + moves if full in found else moves
+    return tuple(found), np.stack(list(found.values()))
+
+
+def _float(array: ndarray) -> Tensor:
+    return torch.tensor(array, dtype=torch.float32)
+
+
+@lru_cache(maxsize=2)
+def model_at(path: Path) -> IctModel:
+    """The model of a file or folder; made once per process.
+
+    Raises:
+        AssetError: it is not ICT-FaceKit.
+    """
+    return IctModel(read_facekit(path))
+
+
+def model_of(given: str) -> IctModel:
+    """The model of the asset or of the user's own copy.
+
+    Raises:
+        AssetError: it is not there, or is not ICT-FaceKit.
+    """
+    return model_at(require("ict-facekit", given).path)

@@ -1,0 +1,47 @@
+"""Announces the `ict` mesh prior and its files. Never imports torch."""
+
+from collections.abc import Iterator
+
+from instax3d.plugin import Asset, AssetConverter, AssetFile, Kind, PluginSpec, hookimpl
+
+_HOMEPAGE = "https://github.com/ICT-VGL/ICT-FaceKit"
+
+
+@hookimpl
+def instax3d_plugins() -> Iterator[PluginSpec]:
+    """The one plugin of this family."""
+    yield PluginSpec(
+        kind=Kind.MESH_PRIOR,
+        name="ict",
+        api=1,
+        summary="ICT-FaceKit, free for commercial use: 100 identities, ARKit's expressions.",
+        target="instax3d_plugins.ict.prior:IctPrior",
+        config="instax3d_plugins.ict.config:IctConfig",
+        needs=frozenset({"landmarks68"}),
+        provides=frozenset({"head_model", "rig"}),
+    )
+
+
+@hookimpl
+def instax3d_assets() -> Iterator[Asset]:
+    """The published archive."""
+    yield Asset(
+        name="ict-facekit",
+        summary="the head model ICT-FaceKit",
+        files=(AssetFile("ICT-FaceKit-master.zip", f"{_HOMEPAGE}/archive/refs/heads/master.zip"),),
+        licence="MIT",
+        licence_url=f"{_HOMEPAGE}/blob/master/LICENSE",
+        commercial=True,
+        registration=False,
+        homepage=_HOMEPAGE,
+    )
+
+
+@hookimpl
+def instax3d_converters() -> Iterator[AssetConverter]:
+    """To what is used of the model."""
+    yield AssetConverter(
+        name="ict",
+        summary="ICT-FaceKit's folder or archive to one .npz, which is read in a second.",
+        target="instax3d_plugins.ict.convert:convert_model",
+    )

@@ -1,0 +1,97 @@
+"""Whether a portrait is of the person in the photo, by networks that recognise people (the paper's IPA)."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import abc
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from instax3d.assets import require
+from instax3d.errors import AssetError
+from instax3d.interfaces import C, Metric
+from instax3d.io.images import to_uint8
+from instax3d.io.safeload import read_checkpoint
+from instax3d.plugin import Kind
+from instax3d.registry import build
+from instax3d.types import Evidence, Face
+
+from . import inception_resnet_v1, iresnet
+from .alignment import aligned, cropped
+from .config import ArcfaceConfig, FacenetConfig
+
+
+class _Identity(Metric[C]):
+    """Embeds faces; the cosine to the photo's is the figure, the mean over the frames of a turn that show a face."""
+
+    name: str
+    detector: str
+
+    @abc.abstractmethod
+    def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
+        """A unit vector."""
+
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        if evidence.photo is None:
+            return {}
+        detector = build(Kind.LANDMARK_DETECTOR, self.detector)
+        photo = to_uint8(evidence.photo.image)
+        faces = detector.detect(photo)
+        if not faces:
+            return {}
+        reference = self.embed(photo, faces[0])
+        cosines = []
+        for frame in evidence.turn:
+            pixels = to_uint8(frame)
+            found = detector.detect(pixels)
+            if found:
+                cosines.append(float(reference @ self.embed(pixels, found[0])))
+        return {self.name: sum(cosines) / len(cosines)} if cosines else {}
+
+
+class Facenet(_Identity[FacenetConfig]):
+    """FaceNet: boxes resized to 160 pixels, (x - 127.5) / 128."""
+
+    name = "facenet"
+
+    def __init__(self, config: FacenetConfig) -> None:
+        super().__init__(config)
+        self.detector = config.detector
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        path, network = require("facenet-vggface2", self.config.weights).path, inception_resnet_v1.InceptionResnetV1()
+        state = {name: value for name, value in read_checkpoint(path).items() if not name.startswith("logits.")}
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise AssetError(f"{path} holds no weights of FaceNet's network: {str(error).splitlines()[-1]}") from error
+        return network.eval()
+
+    @torch.no_grad()
+    def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
+        return self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
+
+
+class Arcface(_Identity[ArcfaceConfig]):
+    """ArcFace: faces aligned by five points to 112 pixels, (x / 255 - 0.5) / 0.5."""
+
+    name = "arcface"
+
+    def __init__(self, config: ArcfaceConfig) -> None:
+        super().__init__(config)
+        self.detector = config.detector
+
+    @cached_property
+    def _network(self) -> iresnet.IResNet:
+        path = require("arcface-iresnet50", self.config.weights).path
+        try:
+            return iresnet.IResNet.of(read_checkpoint(path))
+        except (ValueError, RuntimeError) as error:
+            raise AssetError(f"{path} holds no weights of ArcFace's network: {str(error).splitlines()[0]}") from error
+
+    @torch.no_grad()
+    def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
+        return self._network.directions((aligned(image, face, iresnet.SIZE) / 255 - 0.5) / 0.5)[0]

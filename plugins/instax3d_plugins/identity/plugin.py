@@ -1,0 +1,60 @@
+"""Announces the metrics `facenet` and `arcface`. Never imports torch."""
+
+from collections.abc import Iterator
+
+from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
+
+_HOW = "mean cosine of embeddings, frames of a turn that show a face against the photo"
+
+
+@hookimpl
+def instax3d_plugins() -> Iterator[PluginSpec]:
+    """Both metrics; their mean is the paper's IPA."""
+    yield PluginSpec(
+        kind=Kind.METRIC,
+        name="facenet",
+        api=1,
+        target="instax3d_plugins.identity.metrics:Facenet",
+        config="instax3d_plugins.identity.config:FacenetConfig",
+        summary="Likeness to the photo by FaceNet; needs its weights.",
+        figures=(Figure(name="facenet", meaning=f"FaceNet (VGGFace2): {_HOW}", better="higher", decimals=3),),
+    )
+    yield PluginSpec(
+        kind=Kind.METRIC,
+        name="arcface",
+        api=1,
+        target="instax3d_plugins.identity.metrics:Arcface",
+        config="instax3d_plugins.identity.config:ArcfaceConfig",
+        summary="Likeness to the photo by ArcFace; needs its weights.",
+        figures=(Figure(name="arcface", meaning=f"ArcFace: {_HOW}", better="higher", decimals=3),),
+    )
+
+
+@hookimpl
+def instax3d_assets() -> Iterator[Asset]:
+    """Weights of both networks."""
+    yield Asset(
+        name="facenet-vggface2",
+        summary="FaceNet's Inception-ResNet v1, trained on VGGFace2",
+        files=(
+            AssetFile(
+                "20180402-114759-vggface2.pt",
+                "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
+            ),
+        ),
+        licence="MIT for the code; the pictures of VGGFace2 are for research",
+        licence_url="https://github.com/timesler/facenet-pytorch/blob/master/LICENSE.md",
+        commercial=None,
+        registration=False,
+        homepage="https://github.com/timesler/facenet-pytorch",
+    )
+    yield Asset(
+        name="arcface-iresnet50",
+        summary="ArcFace's iresnet50 (arcface_torch)",
+        files=(AssetFile("backbone.pth"),),
+        licence="insightface's models: non-commercial research only",
+        licence_url="https://github.com/deepinsight/insightface#license",
+        commercial=False,
+        registration=False,
+        homepage="https://github.com/deepinsight/insightface/tree/master/recognition/arcface_torch",
+    )

@@ -1,0 +1,120 @@
+"""Where a detector finds a portrait's face, against where the fitted head and the truth have it."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from instax3d.errors import MetricError
+from instax3d.inputs.faces import five_of, five_points
+from instax3d.interfaces import LandmarkDetector, Metric
+from instax3d.io.images import to_uint8
+from instax3d.plugin import Kind
+from instax3d.registry import build
+from instax3d.types import Cameras, Evidence, Face
+
+from .config import LandmarksConfig, PckConfig
+
+ALPHAS = {"pck": 0.1, "pck_05": 0.05, "pck_02": 0.02}
+"""Shares of the face's size within which a keypoint counts as right, by figure."""
+INNER = slice(17, 68)
+"""Brows, nose, eyes and mouth, which are tied to places of the skin; the jaw's outline slides with the view."""
+OUTER_CORNERS = (36, 45)
+"""Of the eyes."""
+
+
+class Pck(Metric[PckConfig]):
+    """Percentage of correct keypoints (Yang and Ramanan 2013), as the paper uses it: MTCNN's five points in rendered
+    frames against those of the fitted head, projected.
+
+    Frames: those of the turn within 40 degrees of the front (five of 21). The head's eyes are the means of the six
+    landmarks around each, then come the tip of the nose and the corners of the mouth. A point is right if it is found
+    within alpha times the longer side of the box around the head's 68 projected landmarks. The paper states neither
+    alpha nor the size it multiplies: 0.1 of a box is Yang and Ramanan's choice, and 0.05 and 0.02 are told beside it.
+    In a frame without a face all five points are wrong; of several faces the one nearest to the head's points counts.
+    """
+
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        head = _landmarks(evidence, "pck")
+        detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
+        frames = evidence.front
+        shares, found = [], 0
+        for index in frames:
+            camera = evidence.turn_cameras[index]
+            shown = camera.project(head)[0, :, :2]
+            wanted, size = five_of(shown), (shown.amax(0) - shown.amin(0)).max()
+            faces = detector.detect(to_uint8(evidence.turn[index]))
+            found += bool(faces)
+            distances = [(five_points(face) - wanted).norm(dim=1) / size for face in faces]
+            shares.append(min(distances, key=lambda each: float(each.mean()), default=torch.full((5,), torch.inf)))
+        off = torch.cat(shares)
+        figures = {name: 100 * float((off <= alpha).float().mean()) for name, alpha in ALPHAS.items()}
+        return {**figures, "pck_faces": found / len(frames)}
+
+
+class Landmarks(Metric[LandmarksConfig]):
+    """Mean distance of detected landmarks from where they belong, in percent of the distance of the outer eye corners.
+
+    Of the 68 landmarks brows, nose, eyes and mouth count. The unit is the distance of the fitted head's outer eye
+    corners (landmarks 37 and 46) as the camera would show it square to its sight, so that a turned face has no smaller
+    one. Three figures: against the fitted head's landmarks, projected, in frames of the turn within 40 degrees of the
+    front; against those found in the view that is the photo, from its camera; against those found in a capture's
+    held-out frames, from theirs (the average keypoint distance of Siarohin et al. 2019). Frames in which the detector
+    finds a face in one image only do not count; `landmarks_faces` tells how many of those that should show one do.
+    """
+
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        head = _landmarks(evidence, "landmarks")
+        detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
+
+        def seen(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "68 2"] | None:
+            faces: list[Face] = detector.detect(to_uint8(image))
+            return faces[0].marks if faces else None
+
+        expected = detected = 0
+        figures: dict[str, float] = {}
+
+        def compare(
+            name: str, pairs: Iterable[tuple[Cameras, Float[Tensor, "3 h w"], Float[Tensor, "68 2"] | None]]
+        ) -> None:
+            """Cameras, what the portrait shows from there, and the landmarks that it should have."""
+            nonlocal expected, detected
+            errors = []
+            for camera, image, wanted in pairs:
+                if wanted is None:
+                    continue
+                expected += 1
+                found = seen(image)
+                if found is not None:
+                    detected += 1
+                    errors.append((found - wanted)[INNER].norm(dim=1).mean() / _unit(head, camera))
+            if errors:
+                figures[name] = 100 * float(torch.stack(errors).mean())
+
+        turn, views, photo = evidence.turn_cameras, evidence.views, evidence.views.photo_index
+        compare("landmarks", ((turn[k], evidence.turn[k], turn[k].project(head)[0, :, :2]) for k in evidence.front))
+        if photo is not None:
+            compare("landmarks_photo", [(views.cameras[photo], evidence.rendered[photo], seen(views.images[photo]))])
+        truth, rendered, cameras = evidence.truth, evidence.truth_rendered, evidence.truth_cameras
+        if truth is not None and rendered is not None and cameras is not None:
+            compare("landmarks_test", ((cameras[k], rendered[k], seen(truth[k])) for k in range(len(cameras))))
+        return {**figures, "landmarks_faces": detected / expected}
+
+
+def _landmarks(evidence: Evidence, name: str) -> Float[Tensor, "68 3"]:
+    if evidence.mesh.landmarks is None:
+        raise MetricError(
+            f"{name} needs the landmarks of the fitted head, but this portrait keeps none; make it again with a mesh "
+            "prior that has them"
+        )
+    return evidence.mesh.landmarks
+
+
+def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:
+    """Pixels of the distance of the outer eye corners, square to the sight at their depth."""
+    corners = head[list(OUTER_CORNERS)]
+    depth = camera.project(corners)[0, :, 2].mean()
+    return (corners[0] - corners[1]).norm() * camera.Ks[0, 0, 0] / depth

@@ -1,0 +1,20 @@
+"""Announces the mannequin to the registry. Never imports torch."""
+
+from collections.abc import Iterator
+
+from instax3d.plugin import Kind, PluginSpec, hookimpl
+
+
+@hookimpl
+def instax3d_plugins() -> Iterator[PluginSpec]:
+    """The one plugin of this family."""
+    yield PluginSpec(
+        kind=Kind.MESH_PRIOR,
+        name="mannequin",
+        api=1,
+        summary="A parametric head with neck and bust that needs no download.",
+        target="instax3d_plugins.mannequin.prior:MannequinPrior",
+        config="instax3d_plugins.mannequin.config:MannequinConfig",
+        needs=frozenset({"landmarks68"}),
+        provides=frozenset({"head_model", "rig"}),
+    )

@@ -1,0 +1,17 @@
+"""Announces the `mcmc` densifier."""
+
+from collections.abc import Iterator
+
+from instax3d.plugin import Kind, PluginSpec, hookimpl
+
+
+@hookimpl
+def instax3d_plugins() -> Iterator[PluginSpec]:
+    yield PluginSpec(
+        kind=Kind.DENSIFIER,
+        name="mcmc",
+        api=1,
+        target="instax3d_plugins.mcmc.densifier:MCMC",
+        config="instax3d_plugins.mcmc.config:MCMCConfig",
+        summary="Moves dead Gaussians to living ones, adds more, shakes faint ones (3DGS-MCMC).",
+    )

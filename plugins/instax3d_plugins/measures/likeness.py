@@ -1,0 +1,38 @@
+"""Whether a portrait is of the person in the photo, as the run's landmark detector compares identities."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from instax3d.interfaces import Metric
+from instax3d.io.images import to_uint8
+from instax3d.types import Evidence
+
+from .config import LikenessConfig
+
+
+class Likeness(Metric[LikenessConfig]):
+    """Distances of the detector's descriptors of the photo's and the renders' faces."""
+
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        photo, detector = evidence.photo, evidence.detector
+        if photo is None:
+            return {}
+        try:
+            reference = detector.descriptor(to_uint8(photo.image), photo.face)
+        except NotImplementedError:  # a detector that compares no identities
+            return {}
+
+        def distance(image: Tensor) -> float | None:
+            pixels = to_uint8(image)
+            faces = detector.detect(pixels)
+            return float((reference - detector.descriptor(pixels, faces[0])).norm()) if faces else None
+
+        figures = {"identity_front": distance(evidence.render(evidence.turn_cameras[0])[0])}
+        if evidence.views.photo_index is not None:
+            figures["identity_photo"] = distance(evidence.rendered[evidence.views.photo_index])
+        if self.config.turn:
+            seen = [found for found in map(distance, evidence.turn) if found is not None]
+            figures["faces_in_turn"] = len(seen) / len(evidence.turn)
+            figures["identity_turn"] = sum(seen) / len(seen) if seen else None
+        return {name: value for name, value in figures.items() if value is not None}

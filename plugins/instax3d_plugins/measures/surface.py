@@ -1,0 +1,88 @@
+"""How far a portrait's head lies from the true surface of a capture."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from instax3d.errors import MetricError
+from instax3d.geometry.surface import FILES, Surface
+from instax3d.interfaces import Metric
+from instax3d.types import Evidence
+
+from .config import SurfaceConfig
+
+SAMPLES = 10_000
+"""Points that are measured on each surface."""
+SOLID = 0.5
+"""Opacity from which a Gaussian counts as surface."""
+CHIN = 8
+"""Of the 68 landmarks."""
+
+
+class SurfaceDistance(Metric[SurfaceConfig]):
+    """Distances between the fitted head's skin, the Gaussians' centres and the true surface, above the chin.
+
+    Nothing is moved: portrait and truth share the world of the capture's cameras. What lies above the plane through the
+    fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 10,000 points spread evenly by
+    area, against the whole other surface, so that the cut adds nothing. Points that cannot be seen from outside are
+    left out (eye sockets, mouth, nostrils: scans have such insides as well), and so are Gaussians below half opacity.
+    Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its points); the chamfer
+    distance is the mean of both directions' means (Barrow et al. 1977; of distances, not of squares).
+
+    A capture's world has no unit: millimetres are those of the fitted head, whose model knows how large heads are,
+    unless ``units_per_metre`` is given; percent are of the true head's height from chin to crown and need no scale.
+    """
+
+    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+        if evidence.surface is None:
+            raise MetricError(
+                f"surface needs the true surface of the head: {', '.join(FILES[:-1])} or {FILES[-1]} in the folder of "
+                "the capture that the portrait was made from, or that `instax3d evaluate --against` names"
+            )
+        mesh = evidence.mesh
+        if mesh.landmarks is None:
+            raise MetricError(
+                "surface needs the chin of the fitted head, but this portrait keeps no landmarks; make it again with a "
+                "mesh prior that has them"
+            )
+        axes = np.eye(3) if mesh.axes is None else mesh.axes.double().numpy()
+        up = axes[:, 1]
+        chin = float(mesh.landmarks[CHIN].double().numpy() @ up)
+
+        def above(points: Float[ndarray, "n 3"]) -> Float[ndarray, "m 3"]:
+            return points[points @ up > chin]
+
+        def outside(surface: Surface) -> Float[ndarray, "m 3"]:
+            points = above(surface.samples(SAMPLES))
+            return points[surface.seen(points, axes)]
+
+        truth = Surface.of(evidence.surface)
+        skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())
+        true_points, skin_points = outside(truth), outside(skin)
+        solid = evidence.gaussians.means[evidence.gaussians.opacities >= SOLID].double().numpy()
+        centres = above(solid)
+        if min(len(true_points), len(skin_points), len(centres)) == 0:
+            raise MetricError(
+                "surface finds nothing of the portrait or of the true surface above the portrait's chin; are both in "
+                "the same world?"
+            )
+        height = float((true_points @ up).max()) - chin
+        to_mm = 1000 / (self.config.units_per_metre or mesh.units_per_metre)
+
+        def mean(of: Surface, points: Float[ndarray, "n 3"]) -> float:
+            return float(of.closest(points)[1].mean())
+
+        to_truth, from_truth = mean(truth, skin_points), mean(skin, true_points)
+        shown, covered = mean(truth, centres), mean(Surface(solid), true_points)
+        chamfer = (to_truth + from_truth) / 2
+        return {
+            "surface": chamfer * to_mm,
+            "surface_to_truth": to_truth * to_mm,
+            "surface_from_truth": from_truth * to_mm,
+            "surface_percent": 100 * chamfer / height,
+            "surface_gaussians": (shown + covered) / 2 * to_mm,
+            "surface_gaussians_to_truth": shown * to_mm,
+        }

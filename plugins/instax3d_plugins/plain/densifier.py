@@ -1,0 +1,31 @@
+"""The density control of 3D Gaussian Splatting (Kerbl et al. 2023), and none at all."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from instax3d.interfaces import Densifier
+from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+from instax3d.types import DensifyReport, DensifyStep
+
+from .config import DefaultConfig, NoneConfig
+
+
+class DefaultDensity(AdaptiveDensity[DefaultConfig]):
+    """Grows Gaussians that their pixels, summed, pull somewhere (Instax3D, Eq. 7)."""
+
+    def gathers(self) -> tuple[Gradient, ...]:
+        return ("signed",)
+
+    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+        excess = self.gradients["signed"].mean() / self.config.grow_grad2d
+        return Choice(wanted=excess > 1, strength=excess)
+
+
+class NoDensity(Densifier[NoneConfig]):
+    """Adds and removes nothing."""
+
+    def before_backward(self, step: DensifyStep) -> None: ...
+
+    def after_backward(self, step: DensifyStep) -> DensifyReport:
+        return DensifyReport()

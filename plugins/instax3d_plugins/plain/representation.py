@@ -1,0 +1,42 @@
+"""Plain 3D Gaussian Splatting: Gaussians in the world, tied to nothing."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from jaxtyping import Float
+from torch import Tensor
+
+from instax3d.errors import IncompatiblePipelineError
+from instax3d.splats.initialization.on_surface import SurfaceRepresentation, SurfaceStart, from_y_axis
+from instax3d.types import Gaussians, HeadMesh
+
+from .config import FreeConfig
+
+
+class FreeGaussians(SurfaceRepresentation[FreeConfig]):
+    """Kerbl et al. 2023, from the same start as a representation bound to the mesh: shows what the binding is worth."""
+
+    def __init__(self, config: FreeConfig) -> None:
+        super().__init__(config)
+        self._metre = 1.0
+
+    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
+        self._metre = mesh.units_per_metre
+        points = start.points
+        return {"means": points.positions, "quats": from_y_axis(points.normals), "scales": start.scales.log()}
+
+    def means_rate(self) -> float:
+        return self.config.means_rate * self._metre
+
+    def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
+        """The Gaussians in the world.
+
+        Raises:
+            IncompatiblePipelineError: ``vertices`` are given: free Gaussians follow no mesh.
+        """
+        if vertices is not None:
+            raise IncompatiblePipelineError(
+                "free Gaussians follow no mesh; make the portrait again with representation=triangles to move it"
+            )
+        splats = self.splats
+        return Gaussians(
+            splats["means"], splats["quats"], splats["scales"].exp(), splats["opacities"].sigmoid(), self.harmonics()
+        )

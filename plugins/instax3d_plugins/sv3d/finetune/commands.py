@@ -1,0 +1,105 @@
+"""``instax3d finetune sv3d``."""
+
+import sys
+from pathlib import Path
+
+import click
+import yaml
+from pydantic import ValidationError
+
+from instax3d.cli.interrupts import interruptible
+from instax3d.cli.logs import logged_to
+from instax3d.errors import ConfigError
+from instax3d.io.progress import for_terminal
+
+from .options import FinetuneConfig
+
+
+@click.group()
+def finetune() -> None:
+    """Train view generators further, on turntables of `instax3d dataset make`."""
+
+
+@finetune.command()
+@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Turntables.")
+@click.option("--weights", default="sv3d", show_default=True, help="A file or folder, or sv3d or sv3d-u as downloaded.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for all of the run.")
+@click.option(
+    "--latents", type=click.Path(path_type=Path), help="Where encoded clips are kept; default: in the output."
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--accelerator", default="auto", show_default=True, help="Lightning's: cpu, cuda, …")
+@click.option("--devices", default="1", show_default=True, help="Lightning's: a number, a list, or auto for all.")
+@click.option("--strategy", default="auto", show_default=True, help="Lightning's: ddp, fsdp, …")
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
+def sv3d(
+    options: tuple[str, ...],
+    data: Path,
+    weights: str,
+    output: Path,
+    latents: Path | None,
+    resume: bool,
+    accelerator: str,
+    devices: str,
+    strategy: str,
+    dtype: str,
+    quiet: bool,
+) -> None:
+    """Tune Stable Video 3D on turntables of heads.
+
+    The tuned model is written to OUTPUT/model: `instax3d create me.jpg view_generator=sv3d
+    view_generator.weights=OUTPUT/model`. `instax3d finetune options` lists what KEY=VALUE can be.
+
+    \b
+    instax3d finetune sv3d --data turntables -o tuned
+    instax3d finetune sv3d --data turntables -o tuned --devices 4 --strategy ddp lora_rank=16
+    """
+    config = _config(options)
+    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+        import torch
+
+        from instax3d.assets import require
+
+        from .run import finetune as tune
+
+        model = tune(
+            require(weights).path if weights in ("sv3d", "sv3d-u") else Path(weights),
+            data,
+            output,
+            config,
+            resume=resume,
+            latents=latents,
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            dtype=getattr(torch, dtype),
+        )
+    if not model.exists():
+        click.echo(f"not finished; the same command with --resume goes on from {output / 'checkpoints'}", err=True)
+        sys.exit(130)
+    if not quiet:
+        click.echo(f"tuned model: {model}")
+
+
+@finetune.command()
+def options() -> None:
+    """The options of training, their defaults and what they mean."""
+    for name, field in FinetuneConfig.model_fields.items():
+        click.echo(f"{name} = {field.default}")
+        click.echo(f"    {' '.join((field.description or '').split())}")
+
+
+def _config(texts: tuple[str, ...]) -> FinetuneConfig:
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"{text!r} is no option of training; write KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    try:
+        return FinetuneConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise ConfigError(f"{problems}; `instax3d finetune options` lists what there is") from error

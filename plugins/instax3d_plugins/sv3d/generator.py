@@ -1,0 +1,145 @@
+"""One photo in, SV3D's turntable around the head out."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import logging
+import math
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from instax3d.assets import require
+from instax3d.errors import IncompatiblePipelineError
+from instax3d.geometry.cameras import orbit
+from instax3d.interfaces import ViewGenerator
+from instax3d.matting.photo import person_alpha
+from instax3d.plugin import Kind
+from instax3d.registry import build
+from instax3d.types import Cameras, Capture, Photo, Views
+
+from .checkpoint import open_checkpoint
+from .config import Sv3dConfig
+from .coverage import coverage_on_white
+from .embeddings import vector_condition
+from .framing import Framed, frame
+from .schedule import default_azimuths
+from .turntable import Settings, make_turntable
+
+_LOG = logging.getLogger("instax3d.sv3d")
+
+FIELD_OF_VIEW = 33.8
+"""Degrees across a frame, of SV3D's training cameras."""
+_FACE_METRES = 0.14
+"""Longer side of the box around an adult's 68 landmarks, which tells the distance."""
+_FACE_BEFORE_AXIS = 0.09
+"""The landmarks lie so far before the head's axis, about which the cameras turn; metres."""
+_UNSURE_RIM = 0.5
+"""Of the trust, at half-covered pixels of the outline."""
+
+
+class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
+    """Generates a turntable with Stable Video 3D (Voleti et al., ECCV 2024), the photo as its last frame."""
+
+    def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """As many views as the model has frames (21), in its order: azimuths rise, the last view is the photo at 0.
+
+        The world is that of the photo's camera, which stands at azimuth 0: metres, told by the size of the face.
+
+        Raises:
+            AssetError: the weights are not there, or are none of SV3D.
+            IncompatiblePipelineError: they cannot run here.
+        """
+        if not isinstance(source, Photo):
+            raise TypeError("the sv3d view generator works from a photo; use the frames generator for a capture")
+        config = self.config
+        checkpoint = open_checkpoint(weights_of(config))
+        for note in checkpoint.notes:
+            _LOG.info(note)
+        framed = frame(
+            source,
+            person_alpha(source, build(Kind.MESH_PRIOR, config.head).head_model()),
+            size=config.size,
+            ratio=config.frame_ratio,
+        )
+        azimuths = default_azimuths(checkpoint.architecture.frames)
+        elevations = [config.elevation] * len(azimuths)
+        vector = vector_condition(checkpoint.variant, azimuths, elevations, camera=config.camera)
+        images = make_turntable(checkpoint, framed.image, vector, settings_of(config), seed=seed)
+        return as_views(images, framed, self.cameras(azimuths, framed), trust=config.trust)
+
+    def cameras(self, azimuths: list[float], framed: Framed) -> Cameras:
+        """Of frames at these azimuths, degrees."""
+        config = self.config
+        return orbit(
+            [config.azimuth_sign * azimuth for azimuth in azimuths],
+            [config.elevation] * len(azimuths),
+            radius=_distance(framed),
+            size=config.size,
+            fov_deg=FIELD_OF_VIEW,
+        )
+
+
+def weights_of(config: Sv3dConfig) -> Path:
+    """The file or folder with the weights.
+
+    Raises:
+        AssetError: it is not there.
+    """
+    name = config.weights if config.weights in ("sv3d", "sv3d-u") else "sv3d"
+    return require(name, config.weights).path
+
+
+def settings_of(config: Sv3dConfig) -> Settings:
+    """Where and how the networks run.
+
+    Raises:
+        IncompatiblePipelineError: CUDA is asked for and not there.
+    """
+    found = torch.cuda.is_available()
+    if config.device == "cuda" and not found:
+        raise IncompatiblePipelineError(
+            "view_generator.device=cuda was asked for, but torch finds no CUDA device; write device=cpu"
+        )
+    device = torch.device("cuda" if found and config.device != "cpu" else "cpu")
+    automatic = "float16" if device.type == "cuda" else "float32"
+    dtype: torch.dtype = getattr(torch, automatic if config.dtype == "auto" else config.dtype)
+    return Settings(
+        device,
+        dtype,
+        steps=config.steps,
+        guidance=config.guidance,
+        memory=config.memory,
+        decode_chunk=config.decode_chunk,
+        decoder=config.decoder,
+        compile=config.compile,
+    )
+
+
+def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cameras, *, trust: float) -> Views:
+    """The frames as views, the last replaced by the photo.
+
+    Alpha of generated frames is what is not the white ground. Their pixels have the ``trust`` given, half of it at the
+    outline, where alpha is uncertain; those of the photo have 1, and as much less at its outline.
+    """
+    last = len(images) - 1
+    alpha = coverage_on_white(images)
+    alpha[last] = framed.alpha
+    shown = torch.where(alpha > 0, images, torch.ones_like(images))
+    shown[last] = framed.image
+    certain = (2 * alpha - 1).abs()
+    sure = _UNSURE_RIM + (1 - _UNSURE_RIM) * certain
+    level = torch.full((len(images), 1, 1, 1), trust)
+    level[last] = 1.0
+    origin = torch.zeros_like(images)
+    origin[:, 2] = 1.0  # guessed
+    origin[last] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]  # seen
+    return Views(shown, alpha, cameras, trust=sure * level, photo_index=last, provenance=origin)
+
+
+def _distance(framed: Framed) -> float:
+    """From the camera to the head's axis, metres, if the face is as large as an adult's."""
+    side = framed.image.shape[-1]
+    focal = side / 2 / math.tan(math.radians(FIELD_OF_VIEW) / 2)
+    extent = framed.landmarks.max(0).values - framed.landmarks.min(0).values
+    return focal * _FACE_METRES / float(extent.max()) + _FACE_BEFORE_AXIS

@@ -1,0 +1,79 @@
+"""SV3D's UNet: diffusers' spatio-temporal UNet with a condition for every frame."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from typing import Any
+
+import torch
+from diffusers import UNetSpatioTemporalConditionModel
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_EPSILON = 1e-5
+"""Of every group normalisation in the original; diffusers has 1e-6 in most."""
+
+
+class SV3DUNet(UNetSpatioTemporalConditionModel):
+    """Holds the weights of SV3D_u and SV3D_p under diffusers' names; `.layout` knows the official ones."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        for module in self.modules():
+            if isinstance(module, nn.GroupNorm):
+                module.eps = _EPSILON
+
+    def forward(
+        self,
+        sample: Float[Tensor, "batch frames channels h w"],
+        timestep: Float[Tensor, "batch"],
+        encoder_hidden_states: Float[Tensor, "batch 1 context"],
+        vector: Float[Tensor, "batch frames features"],
+    ) -> Float[Tensor, "batch frames out h w"]:
+        """The network's output F (a prediction of v).
+
+        Args:
+            sample: the noisy latent times c_in, and the latent of the condition, along the channels; h and w are
+                multiples of 8.
+            timestep: c_noise of each clip.
+            encoder_hidden_states: CLIP's embedding of the condition image.
+            vector: what `embeddings.vector_condition` gives, for every frame.
+        """
+        batch, frames = sample.shape[:2]
+        # sinusoids are taken in float32 whatever the network's precision
+        noise = self.time_embedding(self.time_proj(timestep.float()).to(sample.dtype))
+        told = self.add_embedding(vector.flatten(0, 1).to(sample.dtype))
+        embedding = noise.repeat_interleave(frames, 0) + told
+        context = encoder_hidden_states.to(sample.dtype).repeat_interleave(frames, 0)
+        shared: dict[str, Tensor] = {"temb": embedding, "image_only_indicator": sample.new_zeros(batch, frames)}
+        attending = {**shared, "encoder_hidden_states": context}
+
+        hidden = self.conv_in(sample.flatten(0, 1))
+        skipped = [hidden]
+        for block in self.down_blocks:
+            hidden, passed = block(hidden_states=hidden, **(attending if _attends(block) else shared))
+            skipped += passed
+        hidden = self.mid_block(hidden_states=hidden, **attending)
+        for block in self.up_blocks:
+            count = len(block.resnets)
+            skips = tuple(skipped[-count:])
+            del skipped[-count:]
+            hidden = block(
+                hidden_states=hidden, res_hidden_states_tuple=skips, **(attending if _attends(block) else shared)
+            )
+            del skips
+        made: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
+        return made.unflatten(0, (batch, frames))
+
+
+def _attends(block: nn.Module) -> bool:
+    return bool(getattr(block, "has_cross_attention", False))
+
+
+def build_unet(config: dict[str, Any]) -> SV3DUNet:
+    """The network with that configuration, on torch's current device (``with torch.device("meta")``: no memory)."""
+    unet = SV3DUNet(**config)
+    return unet.eval()
+
+
+def precision(unet: nn.Module) -> torch.dtype:
+    """Of its weights."""
+    return next(unet.parameters()).dtype

@@ -1,0 +1,216 @@
+"""One photo in, views all around the head out."""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import ndimage
+
+from instax3d import registry
+from instax3d.fitting import PhotoFit
+from instax3d.geometry.cameras import orbit
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import ViewGenerator
+from instax3d.matting.closed_form import foreground_colours
+from instax3d.matting.cutout import cut_out
+from instax3d.matting.masks import erode
+from instax3d.matting.photo import fit_in_square
+from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
+from instax3d.plugin import Kind
+from instax3d.types import Cameras, Capture, Photo, Views
+
+from .config import TemplateConfig
+from .head import Head, PhotoCamera, fill_mouth, make_head, snap
+from .labels import Labels, label_parts
+from .noise import make_noise
+from .outline import make_outline
+from .provenance import SEEN, photo_trust
+from .scene import Scene, build_scene
+from .shading import Drawing, Painter
+from .texture import edge_fade, paint
+from .volume import smoothstep
+
+FIELD_OF_VIEW = 33.8
+"""Degrees across a view: SV3D's, which the paper's orbit uses."""
+DISTANCE = 0.78
+"""From the turntable's axis to the camera, metres: head and shoulders fill the frame."""
+HIGHEST = 12.0
+"""Degrees by which the orbit's cameras may stand above or below the turntable's centre: from farther up, crown and
+shoulders, which are guessed, take the face's place in the views from the sides."""
+_HEADROOM = 0.175
+"""The view's centre lies this far below the top of the bald head, metres."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """What was found out about the photo."""
+
+    source: Picture
+    square: WorkingSquare
+    alpha: Float[ndarray, "s s"]
+    labels: Labels
+    fit: PhotoFit
+    """Of the head model, in the camera of the working square."""
+    head: Head
+    """The fitted head, with landmarks and outline brought to their pixels."""
+
+
+class TemplateGenerator(ViewGenerator[TemplateConfig]):
+    """Fits a head to the photo, cuts the person out, shapes hair and bust, and colours all of it from the photo.
+
+    The sides that the photo does not show are guessed by symmetry, smoothness and made-up detail.
+    """
+
+    def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """Views on an orbit as high as the photo's camera, the one nearest to the photo replaced by the photo itself.
+
+        The world is the head's: metres, upright, the face looks along +z.
+
+        Raises:
+            FitError: the landmarks are no face.
+        """
+        if not isinstance(source, Photo):
+            raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
+        model = registry.build(Kind.MESH_PRIOR, self.config.head).head_model()
+        person, scene, painter = reconstruct(source, model, seed)
+        camera = person.head.camera
+        count, size = self.config.views, self.config.size
+        azimuths = np.arange(count) * 360.0 / count
+        index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
+        azimuths[index] = camera.azimuth
+        centre = turntable_centre(scene)
+        cameras = photo_orbit(person.head, azimuths.tolist(), centre, size)
+        crop = photo_crop(person, centre, size)
+        cameras.viewmats[index] = _float(camera.viewmat)
+        cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
+        drawn = [
+            painter.draw(viewmat, K, size)
+            for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True)
+        ]
+        drawn[index] = place_photo(person, crop, drawn[index])
+
+        return Views(
+            images=_planes([view.image for view in drawn]),
+            alpha=_planes([view.alpha[..., None] for view in drawn]),
+            cameras=cameras,
+            trust=_planes([view.trust[..., None] for view in drawn]),
+            photo_index=index,
+            provenance=_planes([view.provenance for view in drawn]),
+        )
+
+
+def reconstruct(photo: Photo, model: HeadModel, seed: int) -> tuple[Person, Scene, Painter]:
+    """What the photo tells, the shape made from it, and what draws that shape from any camera.
+
+    Raises:
+        FitError: the landmarks are no face.
+    """
+    person = analyse(photo, model)
+    outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
+    scene = build_scene(person.head, outline, person.labels)
+    look = paint(scene, person.head.camera, person.square, person.alpha, person.labels)
+    return person, scene, Painter(scene, look, person.head.camera, make_noise(seed))
+
+
+def _float(values: ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+
+def _planes(images: list[ndarray]) -> torch.Tensor:
+    """[views, channels, h, w] from images with their channels last."""
+    return _float(np.stack(images).transpose(0, 3, 1, 2))
+
+
+def analyse(photo: Photo, model: HeadModel) -> Person:
+    """Head, cut-out and labels; the head is fitted again once the outline is known."""
+    source = picture(photo)
+    square = working_square(source)
+
+    def head_of(fit: PhotoFit) -> Head:
+        viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
+        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, square.crop.size))
+
+    rough = head_of(fit_in_square(model, photo, square))
+    alpha = cut_out(square, rough.raster.mask)
+    labels = label_parts(
+        square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
+    )
+    # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
+    square = replace(square, valid=square.valid & ~labels.occluded)
+    fit = fit_in_square(model, photo, square, alpha=np.where(square.valid, alpha, 1.0), bald=labels.bald)
+    head = fill_mouth(snap(head_of(fit), fit.landmarks.numpy(), alpha, square.valid, labels))
+    return Person(source, square, alpha, labels, fit, head)
+
+
+def _photo_intrinsics(person: Person) -> Float[ndarray, "3 3"]:
+    """The photo's own camera matrix in photo pixels, from that of the working square."""
+    crop = person.square.crop
+    inverse = Crop(1 / crop.scale, (-crop.offset[0] / crop.scale, -crop.offset[1] / crop.scale), 0)
+    return inverse.intrinsics(person.head.camera.K)
+
+
+def turntable_centre(scene: Scene) -> Float[ndarray, "3"]:
+    """On the head's upright axis, so high that the hair has room above it."""
+    highest = min(float(scene.vertices[:, 1].max()), scene.top + 0.06)
+    return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
+
+
+def photo_orbit(head: Head, azimuths: Sequence[float], centre: Float[ndarray, "3"], size: int) -> Cameras:
+    """Cameras that look at the turntable's centre, all from the height from which the photo looks at the face.
+
+    SV3D's static orbit: a face seen from elsewhere than in its photo is less like it, and more of it is guessed.
+    """
+    heights = [orbit_elevation(head, centre)] * len(azimuths)
+    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, centre=centre.tolist())
+
+
+def orbit_elevation(head: Head, centre: Float[ndarray, "3"]) -> float:
+    """Degrees at which the orbit's camera at the photo's azimuth sees the face from the photo's own direction."""
+    face = head.landmarks[17:].mean(0)
+    towards = head.camera.centre - face
+    towards /= np.linalg.norm(towards)
+    # along the ray from the face to the photo's camera, out to the orbit's sphere
+    along = float((centre - face) @ towards)
+    place = face + (along + np.sqrt(DISTANCE**2 - ((centre - face) ** 2).sum() + along**2)) * towards - centre
+    return float(np.clip(np.degrees(np.arcsin(place[1] / DISTANCE)), -HIGHEST, HIGHEST))
+
+
+def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:
+    """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
+    camera = person.head.camera
+    x, y, depth = camera.project(centre[None])[0]
+    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.square.crop.scale
+    at = (np.array([x, y]) - person.square.crop.offset) / person.square.crop.scale
+    offset = size / 2 - at * scale
+    return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
+
+
+def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
+    """The photo's own pixels, cut out on white; what lies beyond its edges is drawn."""
+    square = person.square
+    relative = crop.scale / square.crop.scale
+    offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
+    from_square = Crop(relative, offset, crop.size)
+    colours = foreground_colours(square.rgb, person.alpha)
+    # the matte ends with the photo; continue it, so that it does not fade there
+    nearest = ndimage.distance_transform_edt(~erode(square.valid, 2), return_distances=False, return_indices=True)
+    alpha, colours = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colours)
+    rgb = crop.cut(person.source.rgb)
+    # at the soft rim the photo's pixels hold background: there the person's own colours
+    solid = smoothstep(alpha, 0.9, 1.0)[..., None]
+    cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
+    free = from_square.cut(cv2.GaussianBlur((~person.labels.occluded).astype(np.float32), (0, 0), 2))
+    inside = edge_fade(cut_valid(person.source, crop), 6) * smoothstep(free, 0.5, 1.0)
+    shown = inside[..., None]
+    image = shown * cut + (1 - shown) * drawn.image
+    provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance
+    sure = inside * photo_trust(alpha) + (1 - inside) * drawn.trust
+    return Drawing(
+        image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance, sure.astype(np.float32)
+    )

@@ -1,0 +1,225 @@
+"""How thick hair stands on the head: a smooth function on its surface, measured where the head's outline is seen,
+absent where the photo shows skin, mirrored and interpolated elsewhere.
+"""
+# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.sparse.linalg import spsolve
+
+from instax3d.geometry.mesh import unique_edges
+from instax3d.geometry.sample_image import sample
+from instax3d.matting.masks import signed_distance
+
+from .head import Head, mirrored_vertices
+from .labels import HAIR
+from .outline import Outline
+
+ABSENT = -0.008
+"""Thickness where there is surely no hair, metres."""
+THINNEST = 0.005
+"""Thickness of hair that the photo shows lying on the head, metres."""
+THICKEST = 0.09
+BESIDE_FACE = 0.004
+"""Hair this far inside the head's outline lies on the face rather than beside it, metres."""
+_STIFFNESS = 0.08
+"""Of the thickness against differences between neighbours."""
+_ROUNDNESS = 1e-6
+"""Of the scalp's hair against changes of its surface's curvature, metres to the fourth."""
+_RIM_WEIGHT = 0.02
+"""Of what the outline tells about a place on the scalp, certainty being 1."""
+_DIRECTIONS = 72
+"""In which the person's outline is followed around the head."""
+_TRIMS = 2
+"""How often hair that stands beyond the outline is thinned."""
+_TOLERANCE = 0.0005
+"""Metres beyond the outline that do not matter."""
+_EAR_SURELY_HIDDEN = 0.85
+"""Share of hair over one ear above which it is hidden although the other one shows."""
+
+
+def hidden_ears(head: Head, outline: Outline) -> Bool[ndarray, "n"]:
+    """Vertices of the ears that lie under hair in the photo; an ear out of sight is taken to be like the other."""
+    at = head.camera.project(head.vertices)
+    on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
+    seen = seen_skin(head, outline, at, 0.0)
+    ears = head.regions["ears"]
+    # hair may lie over the top of an ear that shows
+    lower = head.neutral[:, 1] < np.quantile(head.neutral[ears, 1], 0.6)
+    sides = [ears & (head.neutral[:, 0] * sign > 0) for sign in (1, -1)]
+    # negative: nothing to be seen of this ear
+    shown = [ear & lower & seen for ear in sides]
+    shares = [float(on_hair[ear].mean()) if ear.sum() >= 15 else -1.0 for ear in shown]
+    told = [share for share in shares if share >= 0]
+    # most heads show both ears or none
+    both = bool(told) and float(np.mean(told)) > 0.5
+    hidden = [both or share > _EAR_SURELY_HIDDEN for share in shares]
+    covered: ndarray = np.logical_or.reduce([ear & hide for ear, hide in zip(sides, hidden, strict=True)])
+    return covered
+
+
+def seen_skin(head: Head, outline: Outline, at: Float[ndarray, "n 3"], facing: float) -> Bool[ndarray, "n"]:
+    """Skin vertices that the photo shows at no less than a cosine; ``at`` is where they project to."""
+    depth = sample(np.where(head.raster.mask, head.raster.depth, 0), at)
+    towards = head.camera.facing(head.vertices, head.normals) > facing
+    inside = sample(outline.valid.astype(np.float32), at) > 0.9
+    seen: ndarray = towards & (np.abs(at[:, 2] - depth) < 0.004) & head.skin & inside
+    return seen
+
+
+def hair_thickness(
+    head: Head, covered_ears: Bool[ndarray, "n"], outline: Outline
+) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
+    """Thickness of the hair over each vertex of the head in metres, negative where there is none; and where the photo
+    shows hair lying on the head.
+
+    Minimises the squared differences between neighbours, the changes of the scalp hair's curvature (so that it is round
+    where a skull is flat) and the differences to what the photo tells. What it does not show is then told by the other
+    side, and the whole solved again.
+    """
+    count = len(head.vertices)
+    value, weight = np.zeros(count), np.zeros(count)
+    region = head.regions
+    scalp, ears = region["scalp"], head.vertices[region["ears"]]
+
+    def tell(which: ndarray, amount: ndarray | float, how_sure: ndarray | float) -> None:
+        value[which], weight[which] = amount, how_sure
+
+    at = head.camera.project(head.vertices)
+    seen = seen_skin(head, outline, at, 0.12)
+    hair = sample((outline.part == HAIR).astype(np.float32), at)
+    bare = seen & ~covered_ears & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
+    # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
+    turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
+    at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < BESIDE_FACE
+    grazing = (
+        region["face"]
+        & (head.vertices[:, 1] < head.landmarks[19, 1])
+        & ~seen_skin(head, outline, at, 0.45)
+        & at_rim
+        & ~turned_to
+    )
+    covered = seen & (hair > 0.7) & ~region["lips"] & ~grazing
+    rim = head.rim()
+    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
+    measured, cut = _rim_thickness(head, outline, rim)
+    whole = scalp[rim] & ~cut
+    typical = float(np.median(measured[whole])) if whole.any() else 0.01
+    # what hangs beside the jaw and the neck is no layer on them
+    below = head.vertices[rim, 1] < ears[:, 1].min()
+    measured = np.where(below, np.minimum(measured, typical + 0.01), measured)
+
+    tell(scalp, 0.9 * max(typical, THINNEST), 0.002)
+    before_ears = head.vertices[:, 2] > np.median(ears[:, 2]) + 0.03
+    tell((region["face"] & before_ears | region["lips"] | region["neck"]) & ~covered, ABSENT, 0.02)
+    tell(bare, ABSENT, 2.0)
+    # one of the places on a line of sight reaches the outline, not all of them
+    reached = np.where(scalp[rim] & (measured > 0), _RIM_WEIGHT, 1.0)
+    tell(rim, np.where(measured > 0, measured, np.where(scalp[rim], 0.002, ABSENT)), reached)
+    tell(rim[cut], np.clip(measured[cut] + 0.005, 0.7 * typical, typical + 0.01), 0.3)
+    tell(region["ears"] & ~covered_ears, ABSENT, 2.0)
+
+    edges, _ = unique_edges(head.faces)
+    links = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+    links = (links + links.T).tocsr()
+    laplacian = sp.diags(np.asarray(links.sum(1)).ravel()) - links
+
+    curvature, bend = _bending(head, links, thickness_counts=scalp & (links @ ~scalp == 0))
+    stiff = _STIFFNESS * laplacian + _ROUNDNESS * bend.T @ bend
+    flat = _ROUNDNESS * bend.T @ curvature
+
+    hairy = covered | (scalp | covered_ears) & ~seen & ~np.isin(np.arange(count), rim)
+
+    def solve() -> ndarray:
+        solved = spsolve((sp.diags(weight + 1e-6) + stiff).tocsc(), weight * value - flat)
+        return np.asarray(np.where(hairy, np.maximum(solved, THINNEST), np.clip(solved, ABSENT, THICKEST)))
+
+    thickness = solve()
+    contacts = _contacts(head, rim[scalp[rim] & (measured > 0) & ~cut], standing_out(head, outline, thickness))
+    tell(contacts, measured[np.searchsorted(rim, contacts)], 1.0)
+    thickness = solve()
+    for _ in range(_TRIMS):
+        excess = standing_out(head, outline, thickness)
+        over = scalp & (excess > _TOLERANCE)
+        tell(over, (thickness - excess)[over], 1.0)
+        thickness = solve()
+    if abs(head.camera.azimuth) > 8:
+        mirror = mirrored_vertices(head.neutral)
+        told = np.zeros(count, bool)
+        told[rim] = True
+        lent = ~seen & ~told & (seen[mirror] | told[mirror])
+        tell(lent, thickness[mirror][lent], 0.1)
+        thickness = solve()
+    return thickness, covered
+
+
+def standing_out(head: Head, outline: Outline, thickness: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """How far hair of that thickness stands out of the person's outline over each vertex, metres along the normal."""
+    at = head.camera.project(head.vertices + np.maximum(thickness, 0)[:, None] * head.normals)
+    slope = np.stack(np.gradient(cv2.GaussianBlur(outline.person, (0, 0), 3))[::-1], 2)
+    outwards = -(sample(slope, at) / outline.metres_per_pixel * (head.normals @ head.camera.viewmat[:2, :3].T)).sum(1)
+    return np.asarray(np.where(outwards > 0.3, -sample(outline.person, at) / np.maximum(outwards, 0.3), 0))
+
+
+def _contacts(head: Head, rim: Int[ndarray, "m"], excess: Float[ndarray, "n"]) -> Int[ndarray, "k"]:
+    """Of the vertices on the head's outline those that come nearest to the person's, one for each direction from the
+    head's middle in the photo.
+    """
+    at = head.camera.project(head.vertices[rim])[:, :2]
+    x, y = (at - np.median(at, axis=0)).T if len(at) else np.zeros((2, 0))
+    direction = np.floor(np.arctan2(y, x) * _DIRECTIONS / (2 * np.pi)).astype(int)
+    order = np.lexsort((-excess[rim], direction))
+    first = np.r_[True, np.diff(direction[order]) != 0][: len(order)]
+    return np.sort(rim[order[first]])
+
+
+def _bending(
+    head: Head, links: sp.csr_matrix, thickness_counts: Bool[ndarray, "n"]
+) -> tuple[Float[ndarray, "e"], sp.csr_matrix]:
+    """Differences of mean curvature along the edges of a part of the head, per metre: its own, and what a layer of a
+    thickness (metres) adds to them, as a matrix.
+
+    The curvature at a vertex is the mean of its edges' normal curvatures 2 n (p_j - p_i) / |p_j - p_i|^2.
+    """
+    first, second = links.nonzero()
+    between = thickness_counts[first]
+    first, second = first[between], second[between]
+    count = len(head.vertices)
+    along = head.vertices[second] - head.vertices[first]
+    squared = np.maximum((along**2).sum(1), 1e-8)
+    share = 2 / squared / np.maximum(np.bincount(first, minlength=count), 1)[first]
+    own = np.bincount(first, share * (head.normals[first] * along).sum(1), count)
+    cosine = (head.normals[first] * head.normals[second]).sum(1)
+    added = sp.coo_matrix((np.r_[share * cosine, -share], (np.r_[first, first], np.r_[second, first])), (count, count))
+    kept = thickness_counts[second] & (first < second)
+    edges = np.arange(int(kept.sum()))
+    steps = sp.coo_matrix(
+        (np.repeat([1.0, -1.0], len(edges)), (np.r_[edges, edges], np.r_[second[kept], first[kept]])),
+        (len(edges), count),
+    ).tocsr()
+    return steps @ own, (steps @ added.tocsr()).tocsr()
+
+
+def _rim_thickness(
+    head: Head, outline: Outline, rim: Int[ndarray, "m"]
+) -> tuple[Float[ndarray, "m"], Bool[ndarray, "m"]]:
+    """Reach of the hair outwards from the head's outline in metres, and whether the photo's edge cuts it off."""
+    at = head.camera.project(head.vertices[rim])[:, :2]
+    outwards = head.normals[rim] @ head.camera.viewmat[:2, :3].T
+    outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
+    reach, gap, cut = np.zeros(len(rim)), np.zeros(len(rim)), np.zeros(len(rim), bool)
+    hair, valid = (outline.part == HAIR) & (outline.person > 0), outline.valid.astype(np.float32)
+    soft = hair.astype(np.float32)
+    step = 1.5
+    for k in range(int(THICKEST / outline.metres_per_pixel / step)):
+        points = at + k * step * outwards
+        inside = sample(valid, points) > 0.5
+        here = (sample(soft, points) > 0.5) & (gap < 6)
+        cut |= here & ~inside
+        here &= inside
+        reach = np.where(here, k * step, reach)
+        gap = np.where(here, 0, gap + 1)
+    return reach * outline.metres_per_pixel, cut

@@ -1,0 +1,25 @@
+"""Options of the `triangles` representation."""
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from instax3d.splats.initialization.options import StartOptions
+
+
+class TrianglesConfig(StartOptions):
+    """Residuals are in local units: multiples of the triangle's scale s_tri."""
+
+    points_per_face: PositiveInt = 4
+    """Gaussians that each triangle starts with (paper: 4, about 40,000 in all)."""
+    position_threshold: NonNegativeFloat = 1.0
+    """How far a Gaussian may leave its anchor before the geometry constraint pulls, in local units."""
+    position_weight: NonNegativeFloat = 0.01
+    """Weight of that pull."""
+    hold_hull: bool = True
+    """Whether the pull acts on Gaussians that started on the hull; otherwise they let go of their triangle: only its
+    motion still moves them."""
+    scale_threshold: PositiveFloat = 0.6
+    """Size above which the geometry constraint shrinks a Gaussian, in local units (never below its start size)."""
+    scale_weight: NonNegativeFloat = 1.0
+    """Weight of that shrinking."""
+    means_rate: PositiveFloat = 0.02
+    """Adam's start rate of the position residuals, in local units."""

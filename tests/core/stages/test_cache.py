@@ -1,0 +1,231 @@
+"""Results of stages are found again when nothing they depend on has changed, and only then."""
+
+import ast
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import instax3d_plugins
+import pytest
+import torch
+
+import instax3d
+from instax3d.cli import main
+from instax3d.config import load_config
+from instax3d.errors import IncompatiblePipelineError, PortraitError
+from instax3d.io.artifacts import (
+    pack_gaussians,
+    pack_mesh,
+    pack_views,
+    rounded,
+    unpack_gaussians,
+    unpack_mesh,
+    unpack_views,
+)
+from instax3d.plugin import Kind
+from instax3d.registry import build, registry
+from instax3d.stages import fingerprint
+from instax3d.stages.cache import StageCache, cache_folder
+from instax3d.stages.pipeline import create
+from instax3d.testing import toy_gaussians, toy_mesh, toy_photo, toy_views
+from instax3d.types import Face, Rig
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> StageCache:
+    return StageCache(tmp_path / "cache")
+
+
+def stored(cache: StageCache, artefact):
+    cache.store("stage", "key", artefact)
+    return cache.load("stage", "key")
+
+
+def test_views_come_back_as_they_were_used(cache):
+    views = rounded(toy_views())
+    face = Face((1.0, 2.0, 30.5, 40.0), 0.25, torch.rand(68, 2))
+    provenance = torch.eye(3)[0][None, :, None, None].expand(len(views), 3, 32, 32)
+    views = replace(views, faces=(None, face, None, None), provenance=provenance)
+    again = unpack_views(stored(cache, pack_views(views)))
+    for name in ("images", "alpha", "trust", "provenance"):
+        assert torch.equal(getattr(again, name), getattr(views, name))
+    assert torch.equal(again.cameras.viewmats, views.cameras.viewmats)
+    assert torch.equal(again.cameras.Ks, views.cameras.Ks)
+    assert again.photo_index == views.photo_index
+    assert again.faces[0] is again.faces[2] is None
+    assert again.faces[1].box == face.box
+    assert torch.equal(again.faces[1].landmarks, face.landmarks)
+    assert unpack_views(stored(cache, pack_views(replace(views, faces=(), provenance=None)))).provenance is None
+
+
+def test_rounding_keeps_images_to_half_a_level():
+    views = toy_views()
+    assert float((rounded(views).images - views.images).abs().max()) <= 0.5 / 255 + 1e-6
+    assert torch.equal(rounded(rounded(views)).images, rounded(views).images)
+
+
+def test_a_mesh_comes_back_with_its_rig(cache):
+    head = build(Kind.MESH_PRIOR, "mannequin").head_model()
+    rotation = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    rig = Rig(head, replace(head.neutral(), shape=torch.randn(head.shape_components)), rotation, torch.ones(3), 1.25)
+    regions = {"face": torch.rand(len(toy_mesh().vertices)) > 0.5}
+    mesh = replace(toy_mesh(), rig=rig, regions=regions, axes=rotation, units_per_metre=1.25, metrics={"error": 0.5})
+    again = unpack_mesh(stored(cache, pack_mesh(mesh)), lambda: head)
+    assert torch.equal(again.vertices, mesh.vertices)
+    assert torch.equal(again.regions["face"], regions["face"])
+    assert (again.units_per_metre, again.metrics) == (1.25, {"error": 0.5})
+    assert torch.equal(again.rig.vertices(again.rig.parameters), rig.vertices(rig.parameters))
+    plain = unpack_mesh(stored(cache, pack_mesh(toy_mesh())), pytest.fail)
+    assert plain.rig is None
+    assert plain.axes is None
+
+
+def test_gaussians_come_back_exactly(cache):
+    gaussians, losses = unpack_gaussians(stored(cache, pack_gaussians(toy_gaussians(), {"photometric": 0.125})))
+    assert torch.equal(gaussians.sh, toy_gaussians().sh)
+    assert losses == {"photometric": 0.125}
+
+
+def test_a_damaged_file_counts_as_absent_and_goes(cache):
+    cache.store("stage", "key", ({"a": torch.ones(100)}, {}))
+    path = cache.path("stage", "key")
+    path.write_bytes(path.read_bytes()[:50])
+    assert cache.load("stage", "key") is None
+    assert not path.exists()
+    assert cache.load("stage", "other") is None
+
+
+def test_what_was_used_longest_ago_is_forgotten_first(tmp_path):
+    cache = StageCache(tmp_path, limit=130_000)
+    for age, key in ((300, "used again"), (200, "old"), (100, "newer")):
+        cache.store("stage", key, ({"a": torch.zeros(10_000)}, {}))
+        stamp = cache.path("stage", key).stat().st_mtime - age
+        os.utime(cache.path("stage", key), (stamp, stamp))
+    assert cache.load("stage", "used again") is not None
+    cache.store("stage", "new", ({"a": torch.zeros(5_000)}, {}))
+    assert {path.stem for path in cache.files()} == {"stage-used again", "stage-newer", "stage-new"}
+    assert cache.size() <= 130_000
+    cache.clear()
+    assert cache.files() == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PortraitError, match="INSTAX3D_CACHE"):
+        StageCache(tmp_path / "file" / "cache").store("stage", "key", ({}, {}))
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("INSTAX3D_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("INSTAX3D_CACHE")
+    assert cache_folder().name == "instax3d"
+
+
+def changed(*overrides: str) -> set[str]:
+    """Stages whose keys differ from the draft preset's."""
+
+    def keys(*overrides: str) -> dict[str, str]:
+        config = load_config(preset="draft", overrides=overrides, source="photo")
+        return fingerprint.stage_keys(config, "cpu", "source")
+
+    before, after = keys(), keys(*overrides)
+    assert before == keys()
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("output.turntable_frames=7", set()),
+        ("densifier.grow_grad2d=1.0e-3", {"construct"}),
+        ("training.iterations=301", {"construct"}),
+        ("representation.sh_degree=2", {"construct"}),
+        ("view_generator.size=256", {"views", "prior", "construct"}),
+        ("seed=3", {"views", "prior", "construct"}),
+    ],
+)
+def test_an_option_changes_the_stages_that_depend_on_it(override, stages):
+    assert changed(override) == stages
+
+
+def test_edited_code_is_other_code(tmp_path, monkeypatch):
+    package = tmp_path / "some_plugin"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = fingerprint.of_package.__wrapped__("some_plugin")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "x.pyc").write_text("")
+    assert fingerprint.of_package.__wrapped__("some_plugin") == before
+    (package / "__init__.py").write_text("x = 1")
+    assert fingerprint.of_package.__wrapped__("some_plugin") != before
+
+
+def test_what_is_not_hashed_is_used_by_no_stage():
+    """Only what composes the stages may import it; the layers contract holds the lower storeys to that as well."""
+    package = Path(instax3d.__file__).parent
+    outside = {Path(name).stem for name in fingerprint.NOT_HASHED}
+    assert outside <= {path.stem for path in package.iterdir()}
+    measuring = {entry.spec.target.split(".")[1] for entry in registry().of(Kind.METRIC)}
+    inside = [
+        path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in fingerprint.NOT_HASHED
+    ]
+    families = [family for family in Path(instax3d_plugins.__file__).parent.iterdir() if family.name not in measuring]
+    inside += [path for family in families for path in family.rglob("*.py") if path.name != "commands.py"]
+    users = {path for path in inside if any(name.split(".")[0] in outside for name in imported_from(path, package))}
+    assert {path.relative_to(package.parent).parts[:2] for path in users} <= {
+        ("instax3d", "__init__.py"),
+        ("instax3d", "stages"),
+    }
+
+
+def imported_from(path: Path, package: Path) -> list[str]:
+    """Names below the core that a file imports; within the core, by paths relative to it too."""
+    names = []
+    own = path.relative_to(package.parent).with_suffix("").parts if package in path.parents else ()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not (node.level and not own):
+            base = [*own[: -node.level]] if node.level else []
+            names += [".".join([*base, *([node.module] if node.module else []), alias.name]) for alias in node.names]
+    return [name.removeprefix("instax3d.") for name in names if name.startswith("instax3d.")]
+
+
+def test_every_library_that_a_distribution_requires_counts(monkeypatch):
+    wanted = ["dlib-bin>=19", "gsplat (>=1.5)", "torch ; python_version > '3'", "diffusers>=1; extra == 'sv3d'"]
+    monkeypatch.setattr(fingerprint, "requires", lambda name: [*wanted, "ruff>=0.6 ; extra == 'dev'"])
+    installed, before = fingerprint.version, fingerprint.of_libraries.__wrapped__("some")
+    for changed in ("dlib-bin", "gsplat", "torch", "diffusers", "ruff"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "version", lambda name, it=changed: "99" if name == it else installed(name))
+            assert (fingerprint.of_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
+
+
+def test_a_plugin_that_is_not_installed_requires_nothing():
+    assert fingerprint.of_libraries("(development)")
+
+
+def test_a_source_is_known_by_its_contents(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"one")
+    (tmp_path / "b.png").write_bytes(b"one")
+    (tmp_path / "c.png").write_bytes(b"two")
+    one, same, other = (fingerprint.of_source(tmp_path / f"{name}.png", toy_photo()) for name in "abc")
+    assert one == same != other
+
+
+def test_resuming_needs_the_cache(tmp_path, capsys):
+    assert main(["create", "me.jpg", "-o", str(tmp_path / "out"), "--resume", "--no-cache"]) == 2
+    assert "drop --no-cache" in capsys.readouterr().err
+    with pytest.raises(IncompatiblePipelineError, match="cache"):
+        create("me.jpg", resume=True)
+
+
+def test_the_cache_can_be_looked_at_and_cleared(cache, monkeypatch, capsys):
+    monkeypatch.setenv("INSTAX3D_CACHE", str(cache.folder))
+    cache.store("stage", "key", ({"a": torch.zeros(10)}, {}))
+    assert main(["cache"]) == 0
+    assert "1 files" in capsys.readouterr().out
+    assert main(["cache", "--clear"]) == 0
+    assert cache.files() == []

@@ -1,0 +1,258 @@
+"""The template generator on a made-up photo of the mannequin, of which all is known, and on a real one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from instax3d_plugins.template.generator import DISTANCE, FIELD_OF_VIEW, photo_orbit, reconstruct, turntable_centre
+from PIL import Image
+from scipy import ndimage
+from skimage.data import astronaut
+
+from instax3d import registry
+from instax3d.geometry.cameras import orbit
+from instax3d.geometry.mesh import vertex_normals
+from instax3d.geometry.mesh_raster import project, rasterise
+from instax3d.inputs.photo import read_photo
+from instax3d.io.images import to_uint8
+from instax3d.matting.square import Crop
+from instax3d.plugin import Kind
+from instax3d.types import Capture, Face, Photo
+
+SIDE, FOCAL, AZIMUTH, ELEVATION = 480, 900.0, 14.0, 9.0
+SKIN, HAIR, CLOTH, FEATURES = (0.85, 0.65, 0.55), (0.25, 0.17, 0.1), (0.2, 0.3, 0.55), (0.9, 0.1, 0.9)
+VIEWS, SIZE = 8, 128
+
+
+def mannequin():
+    return registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+
+
+def generator(**options):
+    return registry.build(Kind.VIEW_GENERATOR, "template", **({"views": VIEWS, "size": SIZE} | options))
+
+
+@pytest.fixture(scope="module")
+def toy() -> Photo:
+    """The mannequin with painted hair, shirt and glaring features, from the left and on grey."""
+    model = mannequin()
+    vertices = model(model.neutral())
+    places, faces = vertices.numpy().astype(np.float64), model.faces.numpy()
+    camera = orbit([AZIMUTH], [ELEVATION], radius=DISTANCE, size=SIDE, focal=FOCAL, centre=(0.0, 0.02, 0.0))
+    viewmat = camera.viewmats[0].double().numpy()
+    K = np.array([[FOCAL, 0, SIDE / 2], [0, FOCAL, SIDE / 2], [0, 0, 1]])
+    colours = np.tile(SKIN, (len(places), 1))
+    colours[model.regions["scalp"].numpy()] = HAIR
+    colours[places[:, 1] < -0.125] = CLOTH
+    colours[(model.regions["lips"] | model.regions["eyeballs"]).numpy()] = FEATURES
+    light = 0.75 + 0.25 * vertex_normals(places, faces) @ (-viewmat[2, :3])
+    raster = rasterise(places, faces, viewmat, K, SIDE, SIDE)
+    image = np.full((SIDE, SIDE, 3), 0.6, np.float32)
+    image[raster.mask] = raster.interpolate(colours * light[:, None], faces)
+    image += np.random.default_rng(0).normal(0, 0.01, image.shape).astype(np.float32)
+    marks = project(model.landmarks(vertices).numpy().astype(np.float64), viewmat, K)[:, :2]
+    box = (*marks.min(0).tolist(), *marks.max(0).tolist())
+    pixels = torch.from_numpy(image.clip(0, 1)).permute(2, 0, 1).contiguous()
+    return Photo(pixels, None, Face(box, 1.0, torch.tensor(marks, dtype=torch.float32)))
+
+
+@pytest.fixture(scope="module")
+def views(toy):
+    return generator().generate(toy, seed=1)
+
+
+def centres(views):
+    return views.cameras.centres.numpy()
+
+
+def azimuths(views):
+    places = centres(views)
+    return np.degrees(np.arctan2(places[:, 0], places[:, 2])) % 360
+
+
+def test_the_views_are_as_asked(views):
+    assert tuple(views.images.shape) == (VIEWS, 3, SIZE, SIZE)
+    assert tuple(views.alpha.shape) == (VIEWS, 1, SIZE, SIZE)
+    for values in (views.images, views.alpha, views.trust):
+        assert float(values.min()) >= 0
+        assert float(values.max()) <= 1
+    corners = views.images[:, :, [0, 0], [0, -1]]
+    assert bool((corners > 0.999).all()), "the background is white"
+
+
+def test_all_but_the_photo_stand_on_one_orbit_as_high_as_the_photo(views):
+    others = [k for k in range(VIEWS) if k != views.photo_index]
+    assert np.allclose(azimuths(views)[others], np.arange(VIEWS)[others] * 360 / VIEWS, atol=1.5)
+    assert np.ptp(centres(views)[others, 1]) < 1e-4
+    focal = SIZE / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
+    middle = centres(views)[others][:, [0, 2]]
+    assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)
+
+
+def test_the_face_is_seen_from_as_high_as_in_the_photo(views):
+    face = np.array([0.0, 0.0, 0.08])
+    towards = centres(views) - face
+    height = np.degrees(np.arcsin(towards[:, 1] / np.linalg.norm(towards, axis=1)))
+    assert height[0] > 4
+    assert height[[1, -1]] == pytest.approx(height[0], abs=1.0)
+
+
+def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views):
+    assert views.photo_index == 0
+    assert azimuths(views)[0] == pytest.approx(AZIMUTH, abs=3)
+    trust = views.view_trust.numpy()
+    assert trust.argmax() == 0
+    assert trust[1] < 0.95
+    assert min(trust[1], trust[-1]) > max(trust[2:-1])
+    assert views.trust.min() >= 0.15
+
+
+def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
+    seen, mirrored, guessed = ((views.provenance * views.alpha).sum((2, 3)) / views.alpha.sum((2, 3))).T
+    assert torch.allclose(views.provenance.sum(1), torch.ones(1), atol=1e-5)
+    assert seen[0] > 0.5
+    assert seen[0] > seen[1] > seen[2]
+    assert seen[VIEWS // 2] < 0.1
+    assert guessed[VIEWS // 2] > 0.7
+    # a photo of a head that is turned shows one cheek only: the other one is its mirror image
+    assert mirrored.max() > 0.05
+    # the rim of the cut-out is an estimate
+    shown = views.alpha[0, 0]
+    assert views.trust[0, 0][(shown > 0.3) & (shown < 0.7)].max() < views.trust[0, 0][shown > 0.995].median()
+    # what the photo showed is trusted most, what was guessed least
+    assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
+
+
+def test_hair_and_glasses_before_the_face_colour_no_skin(toy, views):
+    """Dark glasses and a strand down the turned-to cheek change nothing of the skin that the photo does not show."""
+    image = np.ascontiguousarray(toy.image.permute(1, 2, 0).numpy())
+    marks = toy.face.marks.numpy()
+    apart = float(np.hypot(*(marks[45] - marks[36])))
+    for first in (36, 42):
+        middle = marks[first : first + 6].mean(0).round().astype(int)
+        cv2.ellipse(image, middle.tolist(), (int(0.26 * apart), int(0.2 * apart)), 0, 0, 360, (0.05, 0.05, 0.06), -1)
+    low, high = (0.45 * marks[k] + 0.55 * marks[33] for k in (14, 12))
+    cv2.line(image, low.round().astype(int).tolist(), high.round().astype(int).tolist(), HAIR, 2)
+    worn = generator().generate(replace(toy, image=torch.from_numpy(image).permute(2, 0, 1).contiguous()), seed=1)
+    hidden = np.flatnonzero(np.abs((azimuths(views) - AZIMUTH + 180) % 360 - 180) > 60)
+    for k in hidden:
+        made = (views.provenance[k, 0] + worn.provenance[k, 0] < 0.1) & (views.alpha[k, 0] + worn.alpha[k, 0] > 1.99)
+        skin = made & (views.images[k] - torch.tensor(SKIN)[:, None, None] * 0.8).abs().sum(0).lt(0.4)
+        change = (views.images[k] - worn.images[k]).abs().mean(0)[skin]
+        assert change.numel() == 0 or change.mean() < 0.03
+
+
+def test_what_the_photo_grazes_is_trusted_less(toy):
+    """Beside its own direction the photo is drawn also where it grazes the head."""
+    beside = generator(views=24).generate(toy, seed=1)
+    seen = (beside.alpha[0] > 0.99) & (beside.provenance[0, :1] > 0.99)
+    assert torch.quantile(beside.trust[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
+    assert beside.trust[0][seen].min() < 0.8
+
+
+def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy):
+    """In the photo's own direction it shows up to the outline; beside it, what it grazed is mirrored or guessed."""
+    person, scene, painter = reconstruct(toy, mannequin(), 1)
+    camera, size = person.head.camera, 256
+    grazed = camera.facing(scene.vertices, scene.normals)
+    seen = []
+    for azimuth in (camera.azimuth, camera.azimuth + 14):
+        cameras = photo_orbit(person.head, [azimuth], turntable_centre(scene), size)
+        viewmat, K = cameras.viewmats[0].numpy(), cameras.Ks[0].numpy()
+        drawn = painter.draw(viewmat, K, size)
+        raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size)
+        cosine = np.ones((size, size))
+        cosine[raster.mask] = raster.interpolate(grazed[:, None].astype(np.float32), scene.faces)[:, 0]
+        rim = raster.mask & (cosine > 0.08) & (cosine < 0.14) & (np.arange(size)[:, None] < 0.45 * size)
+        seen.append(float(drawn.provenance[rim, 0].mean()))
+    assert seen[1] < 0.28 * seen[0]
+
+
+def test_the_photo_view_is_the_photo(toy, views):
+    """Its inner pixels are those of one crop of the photo, and its camera sees the face where the crop shows it."""
+    K = views.cameras.Ks[views.photo_index].numpy().astype(np.float64)
+    # the photo's principal point is its middle, so the camera tells the crop but for its scale
+    image = toy.image.permute(1, 2, 0).numpy()
+    shown = views.images[views.photo_index].permute(1, 2, 0).numpy()
+    sure = ndimage.binary_erosion(views.alpha[views.photo_index, 0].numpy() > 0.99, iterations=4)
+    sure[int(0.75 * SIZE) :] = False
+
+    def mismatch(scale: float) -> float:
+        offset = (K[0, 2] - scale * SIDE / 2, K[1, 2] - scale * SIDE / 2)
+        return float(np.abs(Crop(scale, offset, SIZE).cut(image)[sure] - shown[sure]).mean())
+
+    scales = np.linspace(0.15, 0.45, 301)
+    errors = [mismatch(scale) for scale in scales]
+    assert min(errors) < 0.01
+    # focal length and scale belong together: the fitted focal length is near the true one
+    assert K[0, 0] / scales[int(np.argmin(errors))] == pytest.approx(FOCAL, rel=0.3)
+
+
+def test_the_person_has_no_holes(views):
+    for alpha in views.alpha[:, 0].numpy():
+        outside, count = ndimage.label(alpha < 0.5)
+        rim = set(outside[0]) | set(outside[:, 0]) | set(outside[:, -1])
+        holes = [(outside == k).sum() for k in range(1, count + 1) if k not in rim]
+        assert sum(holes) <= 2
+
+
+def test_there_is_no_second_face(views):
+    """The glaring lips and eyes show in front and nowhere behind."""
+
+    def glaring(image: torch.Tensor) -> int:
+        red, green, blue = image
+        return int(((red > 0.5) & (blue > 0.5) & (green < 0.35)).sum())
+
+    turned = np.abs((azimuths(views) + 180) % 360 - 180)
+    counts = np.array([glaring(image) for image in views.images])
+    assert (counts[turned < 50] > 40).all()
+    assert (counts[turned > 100] == 0).all()
+
+
+def test_the_back_is_hair_above_and_shirt_below(views):
+    back = views.images[VIEWS // 2].permute(1, 2, 0).numpy()
+    alpha = views.alpha[VIEWS // 2, 0].numpy() > 0.99
+    rows = np.flatnonzero(alpha.any(1))
+    head = back[rows[0] + 6 : rows[0] + 40, SIZE // 2 - 8 : SIZE // 2 + 8].mean((0, 1))
+    body = back[SIZE - 12 :, SIZE // 2 - 20 : SIZE // 2 + 20].mean((0, 1))
+    assert np.abs(head - HAIR).max() < 0.15
+    assert body.argmax() == 2, "the shirt is blue"
+
+
+def test_the_seed_decides_the_guesses_and_nothing_else(toy, views):
+    other = generator().generate(toy, seed=2)  # that the same seed gives the same views, test_conformance.py holds
+    assert torch.equal(other.cameras.viewmats, views.cameras.viewmats)
+    assert torch.equal(other.alpha, views.alpha)
+    back = VIEWS // 2
+    assert not torch.equal(other.images[back], views.images[back])
+
+
+def test_a_capture_is_no_photo(views):
+    with pytest.raises(TypeError, match="works from a photo"):
+        generator().generate(Capture(Path(), views.cameras, ()), seed=0)
+
+
+@pytest.mark.slow
+def test_a_real_person_stays_recognisable(tmp_path):
+    detector = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
+    path = tmp_path / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    photo = read_photo(path, detector)
+    views = generator(views=21, size=512).generate(photo, seed=0)
+    given = detector.descriptor(to_uint8(photo.image), photo.face)
+
+    def distance(index: int) -> float:
+        image = to_uint8(views.images[index])
+        found = detector.detect(image)
+        assert found, f"no face in view {index}"
+        return float(torch.dist(given, detector.descriptor(image, found[0])))
+
+    assert views.photo_index == 0
+    assert distance(0) < 0.15
+    assert max(distance(1), distance(20)) < 0.42
+    for index in range(7, 15):
+        assert not detector.detect(to_uint8(views.images[index])), f"a face in view {index}, from behind"
