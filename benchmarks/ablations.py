@@ -31,7 +31,7 @@ from scipy.spatial import cKDTree
 from textured_heads import Subject, ict_head, mannequin_head, scan, synthetic
 
 from instax3d.config import Choice, OutputConfig, RunConfig, TrainingConfig
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.splats.photometric import psnr, ssim
@@ -118,7 +118,7 @@ def rows() -> list[Row]:
         Row(prior, "free Gaussians on the hull", representation="free", start={"points_per_face": 0}),
         Row(start, "1 point a face", start={"points_per_face": 1}),
         Row(start, "3 points a face", start={"points_per_face": 3}),
-        Row(start, "grey", start={"colours_from_views": False}),
+        Row(start, "gray", start={"colors_from_views": False}),
         Row(start, "no points on the hull", start={"hull_points": 0}),
         Row(start, "hull points let go of the mesh", start={"hold_hull": False}),
         Row(views, "6 views", views=6),
@@ -174,17 +174,17 @@ class Bench:
         """The mesh by its name in `Row`."""
         if name == "fitted":
             return self.fitted
-        units = self.fitted.units_per_metre
+        units = self.fitted.units_per_meter
         if name == "true":
             vertices, faces = torch.from_numpy(self.subject.vertices).float(), torch.from_numpy(self.subject.faces)
-            return HeadMesh(vertices, faces, units_per_metre=units)
+            return HeadMesh(vertices, faces, units_per_meter=units)
         cameras = self.subject.views.cameras
-        forward, centres = cameras.viewmats[:, 2, :3], cameras.centres
+        forward, centers = cameras.viewmats[:, 2, :3], cameras.centers
         across = torch.eye(3) - forward[:, :, None] * forward[:, None]
-        middle = torch.linalg.lstsq(across.sum(0), (across @ centres[..., None]).sum(0)).solution[:, 0]
-        half = float((centres - middle).norm(dim=1).mean()) * cameras.width / 2 / float(cameras.Ks[0, 0, 0])
+        middle = torch.linalg.lstsq(across.sum(0), (across @ centers[..., None]).sum(0)).solution[:, 0]
+        half = float((centers - middle).norm(dim=1).mean()) * cameras.width / 2 / float(cameras.Ks[0, 0, 0])
         ball = toy_mesh(75, 75)
-        return HeadMesh(ball.vertices / 0.1 * 0.3 * half + middle, ball.faces, units_per_metre=units)
+        return HeadMesh(ball.vertices / 0.1 * 0.3 * half + middle, ball.faces, units_per_meter=units)
 
     def run(self, row: Row, scale: Scale) -> dict[str, Any]:
         """Construct and measure."""
@@ -229,12 +229,12 @@ class Bench:
     def depth(self, gaussians: Gaussians, camera: Cameras, first: Render) -> ndarray:
         """Expected depth where opaque, else 0, of the Gaussians that are not hidden.
 
-        The far side of a head shines through its near side by a percent or two, which adds millimetres to the mean.
+        The far side of a head shines through its near side by a percent or two, which adds millimeters to the mean.
         """
         pixels = camera.project(gaussians.means)[0]
         size = torch.tensor([camera.width, camera.height])
         x, y = pixels[:, :2].long().clamp(torch.zeros(2, dtype=torch.int64), size - 1).unbind(1)
-        near = pixels[:, 2] < first.depth[0, 0, y, x] + HIDDEN_MM / 1000 * self.surface.metre
+        near = pixels[:, 2] < first.depth[0, 0, y, x] + HIDDEN_MM / 1000 * self.surface.meter
         parts = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
         with torch.no_grad():
             shown = self.renderer.render(Gaussians(*(part[near] for part in parts)), camera, background=torch.ones(3))
@@ -260,7 +260,7 @@ class TrueSurface:
     """The true surface as held-out cameras see it."""
 
     def __init__(self, subject: Subject, head: HeadMesh) -> None:
-        self.cameras, self.metre = subject.test.cameras, head.units_per_metre
+        self.cameras, self.meter = subject.test.cameras, head.units_per_meter
         corners = subject.vertices[subject.faces]
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area = np.linalg.norm(cross, axis=1)
@@ -275,9 +275,9 @@ class TrueSurface:
         self.outside, self.faces = [], []
         for camera in _each(self.cameras):
             viewmat, K = camera.viewmats[0].numpy(), camera.Ks[0].numpy()
-            raster = rasterise(subject.vertices, subject.faces, viewmat, K, camera.width, camera.height)
+            raster = rasterize(subject.vertices, subject.faces, viewmat, K, camera.width, camera.height)
             seen = raster.interpolate(subject.vertices, subject.faces)
-            towards = camera.centres[0].numpy() - seen
+            towards = camera.centers[0].numpy() - seen
             outside, face = raster.mask.copy(), raster.mask.copy()
             outside[raster.mask] = (cross[raster.face[raster.mask]] * towards).sum(1) > 0
             face[raster.mask] = (seen - middle) @ front.numpy() > 0
@@ -285,7 +285,7 @@ class TrueSurface:
             self.faces.append(binary_erosion(face, iterations=4))  # the front half, away from outlines
 
     def detail(self, images: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-        """Of the Laplacian of the grey images, over the face: energy relative to the truth (``sharpness``, 1 is right,
+        """Of the Laplacian of the gray images, over the face: energy relative to the truth (``sharpness``, 1 is right,
         less is blur), and correlation with it (``detail``, 1 is right; noise adds energy but no correlation)."""
         kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
         ours, theirs = (
@@ -311,8 +311,8 @@ class TrueSurface:
             points = (rays * depth[y, x, None] - viewmat[:3, 3]) @ viewmat[:3, :3]
             nearest = self.tree.query(points, workers=-1)[1]
             found.append(np.abs(((points - self.points[nearest]) * self.normals[nearest]).sum(1)))
-        millimetres = np.concatenate(found) / self.metre * 1000
-        return {"distance_mm": float(millimetres.mean()), "distance_p90_mm": float(np.quantile(millimetres, 0.9))}
+        millimeters = np.concatenate(found) / self.meter * 1000
+        return {"distance_mm": float(millimeters.mean()), "distance_p90_mm": float(np.quantile(millimeters, 0.9))}
 
 
 def _each(cameras: Cameras) -> list[Cameras]:

@@ -4,7 +4,7 @@
     python benchmarks/construction.py CAPTURE --sketch DIR   # beside an equal loop over a prototype (its train.py)
     python benchmarks/construction.py CAPTURE --profile      # also what each part of a step takes, in a run of its own
 
-The head is fitted by the product itself, from the capture's own frames. The clock runs while the optimisation does and
+The head is fitted by the product itself, from the capture's own frames. The clock runs while the optimization does and
 stands still while held-out views are measured, every tenth step. "equal" is the preset without densification, started
 from the same Gaussians and run for as many steps, at the same resolutions, as the prototype's loop beside it; they take
 turns. Frames per second are those of the finished portrait from the held-out cameras, 512 pixels wide. Kernels are
@@ -49,7 +49,7 @@ HOT = (1e-3, 1e-2, 2e-2, 5e-2, 6e-2)
 
 @dataclass
 class Run:
-    """One optimisation."""
+    """One optimization."""
 
     seconds: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
@@ -152,7 +152,7 @@ def prototype(scene: Scene, folder: Path) -> Callable[[], Run]:
 
     config = scene.config
     representation = config.build(Kind.REPRESENTATION)
-    representation.initialise(scene.mesh, scene.views, seed=config.seed)
+    representation.initialize(scene.mesh, scene.views, seed=config.seed)
     start = representation.gaussians().detach()
     images = [image.numpy() for image in torch.cat([scene.views.images, scene.truth])]
     cameras = []

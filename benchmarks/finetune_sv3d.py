@@ -129,13 +129,13 @@ class FromRandomWeights(Sv3dFinetuning):
     """The product's module under a rate for random weights: it rises for some steps, then falls to 0 on a cosine."""
 
     def configure_optimizers(self) -> Any:
-        optimiser = super().configure_optimizers()
+        optimizer = super().configure_optimizers()
 
         def share(step: int) -> float:
             return min((step + 1) / _WARM_UP, 0.5 + 0.5 * math.cos(math.pi * step / self.tuning.steps))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def trained(model: MiniatureSV3D, data: TurntableLatents, config: FinetuneConfig, run: Path) -> "FromRandomWeights":

@@ -7,9 +7,9 @@
 A synthetic capture is a random head of the model (shape weights normal with deviation one, a mild expression, turned a
 little and shifted), seen by 21 cameras on an orbit of SV3D's azimuths. The cameras up to 60 degrees from the front know
 the 68 landmarks, each with normal noise of one pixel; all know the head's coverage. The fit sees nothing else. Three
-views are the one from the front and its two neighbours.
+views are the one from the front and its two neighbors.
 
-Errors are of the mesh's own vertices, in the world: mean distance to the true place in millimetres over regions, over
+Errors are of the mesh's own vertices, in the world: mean distance to the true place in millimeters over regions, over
 heads. The pose error is the angle between the true and the fitted axes.
 """
 
@@ -25,7 +25,7 @@ import torch
 
 from instax3d.fitting import fit_head
 from instax3d.geometry.cameras import orbit
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.geometry.surface import Surface
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
@@ -39,7 +39,7 @@ SIZE = 576
 """Pixels of a view's side."""
 FIELD_DEG = 33.8
 RADIUS = 0.75
-"""Metres from the head; it then fills the frame as a portrait does."""
+"""Meters from the head; it then fills the frame as a portrait does."""
 COUNTS = (1, 3, 21)
 LANDMARKS_TO_DEG = 60.0
 """From the front; detectors find faces so far round."""
@@ -93,7 +93,7 @@ def known_capture(
     vertices = model(parameters) @ rotation.T + 0.01 * torch.randn(3, generator=generator)
     focal = size / 2 / math.tan(math.radians(FIELD_DEG / 2))
     middle = vertices[model.regions["face"]].mean(0)
-    cameras = orbit(azimuths(), [5.0] * 21, radius=RADIUS, size=size, focal=focal, centre=(0.0, float(middle[1]), 0.0))
+    cameras = orbit(azimuths(), [5.0] * 21, radius=RADIUS, size=size, focal=focal, center=(0.0, float(middle[1]), 0.0))
     alpha = torch.stack([_coverage(vertices, model, cameras[view]) for view in range(21)])
     marks = cameras.project(model.landmarks(vertices))[..., :2]
     marks = marks + noise * torch.randn(marks.shape, generator=generator)
@@ -102,7 +102,7 @@ def known_capture(
         anywhere = low + (high - low) * torch.rand(marks.shape, generator=generator)
         marks = torch.where(torch.rand(21, 68, 1, generator=generator) < outliers, anywhere, marks)
     ahead = rotation[:, 2]
-    towards = torch.nn.functional.normalize(cameras.centres - model.landmarks(vertices).mean(0), dim=1)
+    towards = torch.nn.functional.normalize(cameras.centers - model.landmarks(vertices).mean(0), dim=1)
     seen = (towards @ ahead > math.cos(math.radians(LANDMARKS_TO_DEG))).tolist()
     faces = tuple(_face(points) if shown else None for points, shown in zip(marks, seen, strict=True))
     images = torch.full((21, 3, size, size), 0.5)
@@ -111,7 +111,7 @@ def known_capture(
 
 
 def some_views(views: Views, count: int) -> Views:
-    """The one from the front and its nearest neighbours."""
+    """The one from the front and its nearest neighbors."""
     chosen = sorted(range(21), key=lambda view: min(azimuths()[view], 360 - azimuths()[view]))[:count]
     return replace(
         views,
@@ -125,7 +125,7 @@ def some_views(views: Views, count: int) -> Views:
 
 
 def errors(model: HeadModel, known: Known, mesh: HeadMesh) -> dict[str, float]:
-    """Millimetres by region, and the pose error in degrees."""
+    """Millimeters by region, and the pose error in degrees."""
     distance = (mesh.vertices - known.vertices).norm(dim=1) * 1000
     skin = ~torch.stack([model.regions[name] for name in NOT_SKIN if name in model.regions]).any(0)
     found = {
@@ -138,14 +138,14 @@ def errors(model: HeadModel, known: Known, mesh: HeadMesh) -> dict[str, float]:
 
 
 def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, float]:
-    """Mean distance of a fitted head's vertices from a scan's surface in millimetres at life size, by region."""
+    """Mean distance of a fitted head's vertices from a scan's surface in millimeters at life size, by region."""
     capture = read_capture(folder)
     assert capture.surface is not None, "a scan comes with its surface"
     views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
     views = with_faces(views, build(Kind.LANDMARK_DETECTOR, "dlib"))
     mesh = fit_head(model, views, shape_components=components)
     truth = Surface.of(capture.surface)
-    distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_metre * 1000)
+    distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_meter * 1000)
     hidden = [*NOT_SKIN, "nostrils"]
     skin = ~torch.stack([model.regions[name] for name in hidden if name in model.regions]).any(0)
     wanted = {"face": ("face",), "head": ("face", "scalp", "ears")}
@@ -156,7 +156,7 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
 
 
 def _coverage(vertices: torch.Tensor, model: HeadModel, camera: Cameras) -> torch.Tensor:
-    drawn = rasterise(
+    drawn = rasterize(
         vertices.numpy(),
         model.faces.numpy(),
         camera.viewmats[0].numpy(),

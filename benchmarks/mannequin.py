@@ -106,11 +106,11 @@ def print_eyeballs(model: MannequinModel) -> None:
     def depth(vertices: Array) -> float:
         deepest = 0.0
         for ball in balls:
-            centre = vertices[ball].mean(0)
+            center = vertices[ball].mean(0)
             points = vertices[ball]
-            centre = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0][:3]
-            radius = np.linalg.norm(points - centre, axis=1).mean()
-            deepest = max(deepest, float(radius - np.linalg.norm(vertices[: model.skin_count] - centre, axis=1).min()))
+            center = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0][:3]
+            radius = np.linalg.norm(points - center, axis=1).mean()
+            deepest = max(deepest, float(radius - np.linalg.norm(vertices[: model.skin_count] - center, axis=1).min()))
         return 1000 * deepest
 
     found = {name: depth(posed(model, **{name: 1.0})) for name in model.expression_names}
@@ -125,14 +125,14 @@ def print_eyeballs(model: MannequinModel) -> None:
 def print_reference(model: MannequinModel, reference: Reference) -> None:
     """Distances to the neutral and to random identities of the model that the table was measured on."""
     faces, neutral = skin_faces(model), posed(model)
-    metres = EYE_DISTANCE / 100 / (2 * eyeball(reference).centre[0])
-    target = reference.skin * metres
-    millimetres = 1000 * HEAD / (target[:, 1].max() - target[CHIN, 1])
+    meters = EYE_DISTANCE / 100 / (2 * eyeball(reference).center[0])
+    target = reference.skin * meters
+    millimeters = 1000 * HEAD / (target[:, 1].max() - target[CHIN, 1])
     x, y, z = reference.skin.T
     face = (np.arange(len(target)) < FACE) & ~((np.abs(x) < 1.7) & (np.abs(y + 0.3) < 0.9) & (z > 9.5))
     inner = lining(reference)
-    distance = Surface(neutral[: model.skin_count], faces).closest(target)[1] * millimetres
-    back = Surface(target, reference.faces).closest(neutral[: model.skin_count])[1] * millimetres
+    distance = Surface(neutral[: model.skin_count], faces).closest(target)[1] * millimeters
+    back = Surface(target, reference.faces).closest(neutral[: model.skin_count])[1] * millimeters
     print(
         f"to the neutral: all {line(distance)}; face {line(distance[face])}; without linings {line(distance[~inner])}"
     )
@@ -141,9 +141,9 @@ def print_reference(model: MannequinModel, reference: Reference) -> None:
     found = []
     for _ in range(IDENTITIES):
         weights = rng.normal(size=len(reference.identities))
-        target = (reference.skin + np.tensordot(weights, reference.identities[:, : len(x)], 1)) * metres
+        target = (reference.skin + np.tensordot(weights, reference.identities[:, : len(x)], 1)) * meters
         shape = fitted(model, target, reference.faces, COMPONENTS)[0]
-        found.append(Surface(posed(model, shape)[: model.skin_count], faces).closest(target)[1] * millimetres)
+        found.append(Surface(posed(model, shape)[: model.skin_count], faces).closest(target)[1] * millimeters)
     distances = np.stack(found)
     print(
         f"to {IDENTITIES} identities, {COMPONENTS} components fitted: face {line(distances[:, face].ravel())}", end=""
@@ -172,14 +172,14 @@ def print_scan(model: MannequinModel, path: Path) -> None:
         blink = dict(zip(SCAN_EXPRESSIONS, shape[components:], strict=True))
         fit = posed(model, shape[:components], **blink)
         chin = model.landmarks(torch.tensor(posed(model, shape[:components]), dtype=torch.float32))[8, 1]
-        millimetres = 1000 * HEAD / (placed[:, 1].max() - float(chin))
+        millimeters = 1000 * HEAD / (placed[:, 1].max() - float(chin))
         above = placed[:, 1] > MID_NECK
         skin_surface = Surface(fit[: model.skin_count], skin_faces(model))
         distance, carrier = (found[above] for found in skin_surface.closest(placed)[1:])
-        distance *= millimetres
-        whole = Surface(fit, lined_faces(model)).closest(placed[above])[1] * millimetres
+        distance *= millimeters
+        whole = Surface(fit, lined_faces(model)).closest(placed[above])[1] * millimeters
         own = (fit[:, 1] > MID_NECK)[: model.skin_count] & ~model.regions["nostrils"].numpy()[: model.skin_count]
-        back = Surface(placed, faces).closest(fit[: model.skin_count][own])[1] * millimetres
+        back = Surface(placed, faces).closest(fit[: model.skin_count][own])[1] * millimeters
         print(f"to the scan above mid-neck, {components} components and closed eyes fitted: {line(distance)}")
         print(f"  to skin, lid rims and mouth bag: {line(whole)}; from the mannequin: {line(back)}")
         weights = shape[:components]
@@ -188,14 +188,14 @@ def print_scan(model: MannequinModel, path: Path) -> None:
             here = region.numpy()[skin_faces(model)[carrier]].any(1)
             if here.any():
                 print(f"; {name} {distance[here].mean():.2f}", end="")
-        mirrored = Surface(placed, faces).closest(placed[above] * MIRRORED)[1] * millimetres
+        mirrored = Surface(placed, faces).closest(placed[above] * MIRRORED)[1] * millimeters
         print(f"\n  the scan to its own mirror image: {line(mirrored)}")
 
 
 CHIN = 966
 """Vertex of the reference's chin: the ninth landmark."""
 MID_NECK = -0.093
-"""Metres."""
+"""Meters."""
 MIRRORED = np.array([-1.0, 1.0, 1.0])
 
 

@@ -33,7 +33,7 @@ UNET: dict[str, Any] = {
     "down_block_types": ["DownBlockSpatioTemporal"] * 2,
     "up_block_types": ["UpBlockSpatioTemporal"] * 2,
 }
-"""SV3D_p's layout, told its cameras, of two levels and with attention in the middle alone. Group normalisation has 32
+"""SV3D_p's layout, told its cameras, of two levels and with attention in the middle alone. Group normalization has 32
 groups: narrower levels would leave it single channels, and smaller ones single numbers."""
 CLIP: dict[str, Any] = {
     "hidden_size": 32,

@@ -4,7 +4,7 @@
     python benchmarks/photo_variants.py me.jpg --variants mirrored "15 degrees" --sheets /tmp/sheets
     python benchmarks/photo_variants.py me.jpg --views                          # also the template's views: slow
 
-Each version is written to a file, read through the gate and analysed as the `template` generator does. What is found is
+Each version is written to a file, read through the gate and analyzed as the `template` generator does. What is found is
 carried back into the photo by the known map between the two and compared with what the photo itself gave, so a figure
 tells how steady a part is, not how right. Versions on another background know their true matte: the photo's own, which
 was laid over it. A version fails where the gate refuses it, or where a figure passes its limit.
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from instax3d_plugins.template.generator import Person, analyse
+from instax3d_plugins.template.generator import Person, analyze
 from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
@@ -34,7 +34,7 @@ from instax3d.fitting.landmarks import INNER, face_size
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector
-from instax3d.matting.closed_form import foreground_colours
+from instax3d.matting.closed_form import foreground_colors
 from instax3d.plugin import Kind
 from instax3d.types import Photo
 
@@ -57,7 +57,7 @@ class Version:
 
     pixels: Pixels
     to_version: Map
-    """From the photo's points to those of the version; pixel centres at +0.5."""
+    """From the photo's points to those of the version; pixel centers at +0.5."""
     quality: int | None = None
     """Of the JPEG file it is written to; None for PNG."""
     mirrored: bool = False
@@ -75,7 +75,7 @@ class Known:
 
     @classmethod
     def of(cls, photo: Photo, model: HeadModel) -> "Known":
-        person = analyse(photo, model)
+        person = analyze(photo, model)
         pixels = photo.image.permute(1, 2, 0).numpy()
         return cls(photo, person, pixels, carried(person, pixels.shape[:2], np.eye(2, 3)))
 
@@ -137,7 +137,7 @@ def cropped(known: Known, margins: tuple[float, float, float]) -> Version:
 
 
 def same_place(change: Callable[[Pixels], Pixels], quality: int | None = None) -> Callable[[Known], Version]:
-    """A change of colours alone."""
+    """A change of colors alone."""
     return lambda known: Version(change(known.pixels).clip(0, 1), np.eye(2, 3), quality)
 
 
@@ -153,7 +153,7 @@ def on_ground(known: Known, ground: Pixels) -> Version:
     size = (int(np.ceil(scale * ground.shape[1])), int(np.ceil(scale * ground.shape[0])))
     ground = cv2.resize(ground, size, interpolation=cv2.INTER_CUBIC)[:height, :width].clip(0, 1)
     alpha = known.alpha[..., None]
-    front = foreground_colours(known.pixels, known.alpha)
+    front = foreground_colors(known.pixels, known.alpha)
     return Version(alpha * front + (1 - alpha) * ground, np.eye(2, 3))
 
 
@@ -209,7 +209,7 @@ VARIANTS: Mapping[str, Callable[[Known], Version]] = {
     "glasses": lambda known: with_glasses(known, 0.05),
     "sunglasses": lambda known: with_glasses(known, 0.8),
     "on white": lambda known: on_ground(known, _plain(1.0)),
-    "on grey": lambda known: on_ground(known, _plain(0.55)),
+    "on gray": lambda known: on_ground(known, _plain(0.55)),
     "on black": lambda known: on_ground(known, _plain(0.02)),
     "before coffee": lambda known: on_ground(known, skimage.data.coffee().astype(np.float32) / 255),
     "before grass": lambda known: on_ground(
@@ -219,7 +219,7 @@ VARIANTS: Mapping[str, Callable[[Known], Version]] = {
 
 
 def carried(person: Person, shape: tuple[int, int], from_photo: Map) -> Float[ndarray, "h w"]:
-    """A person's matte in the pixels of a photo of which ``from_photo`` leads to the analysed one."""
+    """A person's matte in the pixels of a photo of which ``from_photo`` leads to the analyzed one."""
     crop = person.square.crop
     matrix = np.vstack([from_photo, [0, 0, 1]])
     matrix = np.array([[crop.scale, 0, crop.offset[0]], [0, crop.scale, crop.offset[1]], [0, 0, 1]]) @ matrix
@@ -287,7 +287,7 @@ class Bench:
                 Image.fromarray((version.pixels * 255).round().astype(np.uint8)).save(file, **options)
                 try:
                     photo = read_photo(file, self.detector)
-                    person = analyse(photo, self.model)
+                    person = analyze(photo, self.model)
                 except Instax3DError as error:
                     results.append(Result(path.stem, name, refused=str(error).replace(str(file), "it")))
                     continue
@@ -307,7 +307,7 @@ class Bench:
 
 def save_cut_out(path: Path, person: Person) -> None:
     """The working square, and the person on magenta and on white."""
-    alpha, front = person.alpha[..., None], foreground_colours(person.square.rgb, person.alpha)
+    alpha, front = person.alpha[..., None], foreground_colors(person.square.rgb, person.alpha)
     on = [alpha * front + (1 - alpha) * np.array(ground) for ground in ((1, 0, 1), (1, 1, 1))]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((np.hstack([person.square.rgb, *on]) * 255).round().astype(np.uint8)).save(path)

@@ -1,4 +1,4 @@
-"""Times the CPU rasteriser: inference, forward, backward and whole steps, by Gaussians, size, threads and SH degree.
+"""Times the CPU rasterizer: inference, forward, backward and whole steps, by Gaussians, size, threads and SH degree.
 
     python benchmarks/rasterizer.py                 # all cases, some minutes; tables, JSON and plot into docs/
     python benchmarks/rasterizer.py --repeat 3      # the same on a shared machine: of each case the least disturbed run
@@ -8,7 +8,7 @@
 Every case runs in a process of its own, so that its peak memory is its own. Times are medians over a few seconds;
 "forward" and "backward" are those of one training step through torch's autograd, from means, quaternions, logarithmic
 scales, logits and coefficients to their gradients; "inference" is the same without autograd. Where they are installed,
-other rasterisers run on the same scene: plain torch (instax3d_plugins.cpu.reference), and gsplat on a GPU.
+other rasterizers run on the same scene: plain torch (instax3d_plugins.cpu.reference), and gsplat on a GPU.
 
 matplotlib, if installed, draws the plot.
 """
@@ -116,11 +116,11 @@ def drawer(case: Case) -> tuple[Callable[[dict[str, Any]], Any], str]:
     view, K = head_camera(case.width, case.height)
     white = torch.ones(1, 3)
     if case.renderer == "torch":
-        from instax3d_plugins.cpu.reference import rasterise
+        from instax3d_plugins.cpu.reference import rasterize
 
         def draw_torch(p: dict[str, Any]) -> Any:
             args = (p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"], view[0], K[0])
-            return rasterise(*args, case.width, case.height, background=white[0], sh_degree=case.degree).image[None]
+            return rasterize(*args, case.width, case.height, background=white[0], sh_degree=case.degree).image[None]
 
         return draw_torch, "cpu"
     if case.renderer == "gsplat":
@@ -303,7 +303,7 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     out = compositing.Image(np.zeros(3 * size * size, np.float32), np.zeros(size * size, np.float32))
     out_grad = compositing.Image(weights.reshape(-1), np.zeros(0, np.float32))
     ones = np.ones(3, np.float32)
-    sums = torch.zeros(len(bins.ids) * compositing.COLOUR_PLACE).numpy()
+    sums = torch.zeros(len(bins.ids) * compositing.COLOR_PLACE).numpy()
 
     def tickets() -> tuple[int, Any]:
         return numba.get_num_threads(), np.zeros(1, np.int64)
@@ -378,7 +378,7 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
         for part in ("inference", "forward", "backward", "step"):
             axis.loglog(x, [row[part] for row in rows], "o-", label=part)
         first = rows[0]["step"]
-        axis.loglog(x, [first * a / x[0] for a in x], ":", color="grey", label="proportional")
+        axis.loglog(x, [first * a / x[0] for a in x], ":", color="gray", label="proportional")
         axis.set_xlabel(
             f"{key}, at {rows[0]['width']}x{rows[0]['height']}" if key == "gaussians" else "pixels, 40,000 Gaussians"
         )

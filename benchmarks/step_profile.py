@@ -1,4 +1,4 @@
-"""Where the time of an optimisation step goes."""
+"""Where the time of an optimization step goes."""
 
 import functools
 import time
@@ -10,10 +10,10 @@ import torch
 
 from instax3d.stages.training import PortraitModule
 
-PARTS = ("render", "loss", "optimiser", "placement", "densifier", "Lightning", "rest")
+PARTS = ("render", "loss", "optimizer", "placement", "densifier", "Lightning", "rest")
 """Forward and backward together. ``loss`` holds all losses, the geometry constraint included; ``placement`` is from
 the parameters to Gaussians in the world, activations included; ``rest`` is what the training step does besides."""
-WORK = ("render", "loss", "optimiser")
+WORK = ("render", "loss", "optimizer")
 """What a step is for; the others are its overhead."""
 
 
@@ -89,6 +89,6 @@ class StepProfile:
         first = optimizers[0]
         for each in optimizers:
             each.register_step_pre_hook(
-                lambda optimizer, *_: self._mark("Lightning" if optimizer is first else "optimiser")
+                lambda optimizer, *_: self._mark("Lightning" if optimizer is first else "optimizer")
             )
-            each.register_step_post_hook(lambda *_: self._mark("optimiser"))
+            each.register_step_post_hook(lambda *_: self._mark("optimizer"))

@@ -5,7 +5,7 @@
 
 **Truth.** One frame of a captured head goes in, with its focal length; the capture's other frames are what the views
 should look like. Their cameras are known relative to that frame's but for one number, the length of the capture's unit
-in metres (for a turntable: the depth of its axis, seen from the photo). It is taken twice: such that the axis passes
+in meters (for a turntable: the depth of its axis, seen from the photo). It is taken twice: such that the axis passes
 through the middle of our own result, as the capture's does through the middle of the real head, which needs no truth;
 and fitted to the true outlines, which shows the errors of shape alone.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_plugins.template.generator import Person, photo_orbit, reconstruct, turntable_centre
+from instax3d_plugins.template.generator import Person, photo_orbit, reconstruct, turntable_center
 from instax3d_plugins.template.scene import Scene
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -33,7 +33,7 @@ from scipy.optimize import minimize_scalar
 
 from instax3d import registry
 from instax3d.geometry.cameras import read_transforms
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import load_frames
 from instax3d.inputs.photo import read_photo
@@ -92,12 +92,12 @@ class Truth:
     @property
     def azimuths(self) -> Float[ndarray, "views"]:
         """Degrees from the first frame, in (-180, 180]."""
-        places = self.cameras.centres.numpy()
+        places = self.cameras.centers.numpy()
         angles = np.degrees(np.arctan2(places[:, 0], places[:, 2]))
         return np.asarray((angles - angles[0] + 180 - 1e-6) % 360 - 180 + 1e-6)
 
     def camera(self, index: int, unit: float) -> tuple[Float[ndarray, "4 4"], Float[ndarray, "3 3"]]:
-        """The frame's camera in our world, where the capture's unit is ``unit`` metres long."""
+        """The frame's camera in our world, where the capture's unit is ``unit`` meters long."""
         first, this = (self.cameras.viewmats[k].numpy().astype(np.float64) for k in (0, index))
         relative = this @ np.linalg.inv(first)
         relative[:3, 3] *= unit
@@ -106,7 +106,7 @@ class Truth:
     def own_unit(self) -> float:
         """Such that the middle of our own result is as far from the photo's camera as the capture's axis is."""
         depth = self.person.head.camera.project(self.scene.vertices)[:, 2]
-        return float((depth.min() + depth.max()) / 2 / self.cameras.centres[0].norm())
+        return float((depth.min() + depth.max()) / 2 / self.cameras.centers[0].norm())
 
     def fitted_unit(self) -> float:
         """Such that our outlines fit the true ones best."""
@@ -139,7 +139,7 @@ class Truth:
 
     def _mask(self, index: int, unit: float) -> Bool[ndarray, "s s"]:
         viewmat, K = self.camera(index, unit)
-        return rasterise(self.scene.vertices, self.scene.faces, viewmat, K, SIZE, SIZE).mask
+        return rasterize(self.scene.vertices, self.scene.faces, viewmat, K, SIZE, SIZE).mask
 
 
 def iou(first: Bool[ndarray, "h w"], second: Bool[ndarray, "h w"]) -> float:
@@ -153,9 +153,9 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
     person, scene, painter = reconstruct(photo, model, 0)
     seconds = time.process_time() - start
     given = detector.descriptor(to_uint8(photo.image), photo.face)
-    centre = turntable_centre(scene)
+    center = turntable_center(scene)
     distances: dict[str, float | None] = {}
-    cameras = photo_orbit(person.head, AZIMUTHS, centre, SIZE)
+    cameras = photo_orbit(person.head, AZIMUTHS, center, SIZE)
     for azimuth, viewmat, K in zip(AZIMUTHS, cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True):
         drawn = painter.draw(viewmat, K, SIZE)
         pixels = to_uint8(torch.from_numpy(drawn.image).permute(2, 0, 1))
@@ -168,7 +168,7 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
 def own_outline(person: Person, scene: Scene) -> float:
     """IoU of shape and cut-out above the chin in the photo's own view, inside the photo and where no hand hides it."""
     square = person.square
-    shape = person.head.camera.rasterise(scene.vertices, scene.faces).mask
+    shape = person.head.camera.rasterize(scene.vertices, scene.faces).mask
     above = square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1])
     return iou(shape & above, (person.alpha > 0.5) & above)
 

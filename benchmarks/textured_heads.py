@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_plugins.turntables.skin import brow_points, near, skin_colours, waves
+from instax3d_plugins.turntables.skin import brow_points, near, skin_colors, waves
 from numpy import ndarray
 from torch.nn import functional
 
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import subdivide, vertex_normals
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.inputs.capture import load_frames, read_capture
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
@@ -47,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Head:
-    """A mesh in metres, with the rest position (metres) that textures are evaluated at."""
+    """A mesh in meters, with the rest position (meters) that textures are evaluated at."""
 
     vertices: ndarray
     faces: ndarray
@@ -66,7 +66,7 @@ def synthetic(name: str, head: Head, *, size: int, seed: int, train: int = 24, t
         "radius": radius,
         "size": size,
         "focal": 0.46 * size * (radius - reach) / reach,
-        "centre": tuple(map(float, middle)),
+        "center": tuple(map(float, middle)),
     }
     spins = [(360.0 * i / train + 0.5) % 360 for i in range(train)]
     cameras = orbit(spins, [(0.0, 15.0, -15.0)[i % 3] for i in range(train)], **options)
@@ -86,7 +86,7 @@ def photographed(head: Head, cameras: Cameras, paint: Callable[[ndarray, ndarray
     for index in range(len(cameras)):
         camera = cameras[index]
         viewmat, K = camera.viewmats[0].numpy(), camera.Ks[0].numpy()
-        raster = rasterise(
+        raster = rasterize(
             head.vertices, head.faces, viewmat, K, cameras.width, cameras.height, supersample=SUPERSAMPLE
         )
         seen = raster.interpolate(attributes, head.faces)
@@ -106,7 +106,7 @@ def photographed(head: Head, cameras: Cameras, paint: Callable[[ndarray, ndarray
 
 
 def _face(head: Head, camera: Cameras) -> Face | None:
-    away = camera.centres[0].numpy() - head.landmarks.mean(0)
+    away = camera.centers[0].numpy() - head.landmarks.mean(0)
     if away[2] < np.cos(np.radians(LANDMARK_VIEWS_DEG)) * np.linalg.norm(away):
         return None
     pixels = camera.project(torch.from_numpy(head.landmarks).float())[0, :, :2]
@@ -115,7 +115,7 @@ def _face(head: Head, camera: Cameras) -> Face | None:
 
 
 def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndarray]:
-    """Colours of surface points, from position, normal and whether they lie on an eyeball."""
+    """Colors of surface points, from position, normal and whether they lie on an eyeball."""
     rng = np.random.default_rng(seed)
     tone = np.array([[0.86, 0.66, 0.55], [0.55, 0.37, 0.27], [0.74, 0.52, 0.40]], np.float32)[seed % 3]
     hair = np.array([[0.33, 0.22, 0.14], [0.16, 0.13, 0.12], [0.55, 0.42, 0.25]], np.float32)[seed % 3]
@@ -124,8 +124,8 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
     chin, ears = head.landmarks[8], head.landmarks[[0, 16]].mean(0)
     seeds = rng.integers(0, 2**31, 8)
 
-    def colours(points: ndarray, normals: ndarray, eyes: ndarray) -> ndarray:
-        skin = skin_colours(points, tone, seeds[:4])
+    def colors(points: ndarray, normals: ndarray, eyes: ndarray) -> ndarray:
+        skin = skin_colors(points, tone, seeds[:4])
         brow = near(points, brows, 0.004)
         strand = np.sin(2 * np.pi * (points[:, 0] + 0.004 * waves(points, 0.03, seeds[4])) / 0.005)
         hairy = hair * (1 + 0.45 * strand + 0.15 * waves(points, 0.005, seeds[5]))[:, None]
@@ -139,7 +139,7 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
         shade = 0.55 + 0.55 * np.clip(normals @ light, 0, 1)
         return np.asarray(np.clip(albedo * shade[:, None], 0, 1), np.float32)
 
-    return colours
+    return colors
 
 
 def mannequin_head(seed: int) -> Head:

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 # The OpenMP runtime that torch and numba share reads this when it is first loaded. By default its idle threads spin,
-# and where threads outnumber free processors every small torch operation then costs a time slice: one optimisation
+# and where threads outnumber free processors every small torch operation then costs a time slice: one optimization
 # step was measured at 930 ms instead of 82 ms on two busy cores. Import instax3d before torch to profit from it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -38,10 +38,10 @@ AUTOMATIC = "auto"
 
 
 class TrainingConfig(PluginConfig):
-    """How the Gaussians are optimised."""
+    """How the Gaussians are optimized."""
 
     iterations: PositiveInt = 1000
-    """Optimisation steps; each renders one view."""
+    """Optimization steps; each renders one view."""
     ssim_weight: float = Field(0.2, ge=0, le=1)
     """Share of 1 - SSIM in the photometric loss, the rest is L1 (3DGS: 0.2)."""
     alpha_weight: NonNegativeFloat = 0.1
@@ -249,8 +249,8 @@ def _extended(name: str, folder: Path) -> Path:
     """What ``extends: name`` means: that file or ``name.yaml`` in the same folder, else the preset of that name."""
     if Path(name).suffix:
         return folder / name
-    neighbour = folder / f"{name}.yaml"
-    return neighbour if neighbour.is_file() else preset_path(name)
+    neighbor = folder / f"{name}.yaml"
+    return neighbor if neighbor.is_file() else preset_path(name)
 
 
 def parse_overrides(items: Iterable[str]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ class HeadParameters:
 
 
 class HeadModel(abc.ABC):
-    """A parametric head in metres, y up, face towards +z, x to the subject's left, origin inside the head.
+    """A parametric head in meters, y up, face towards +z, x to the subject's left, origin inside the head.
 
     Read-only and free of randomness; tensors are float32 on the CPU.
     """

@@ -94,7 +94,7 @@ class Representation(nn.Module, Component[C]):
         self.splats = nn.ParameterDict()
 
     @abc.abstractmethod
-    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+    def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
         """Fill ``splats`` from the fitted head and the views."""
 
     @abc.abstractmethod
@@ -105,13 +105,13 @@ class Representation(nn.Module, Component[C]):
     def learning_rates(self) -> Mapping[str, float]:
         """Adam's start rate for each trainable entry of ``splats``, in that entry's own units."""
 
-    def regularisation(self) -> Mapping[str, Float[Tensor, ""]]:
+    def regularization(self) -> Mapping[str, Float[Tensor, ""]]:
         """Weighted extra losses by name; added to the photometric loss."""
         return {}
 
 
 class Densifier(Component[C]):
-    """Adds and removes Gaussians while they are optimised. It owns its counters and may edit `DensifyStep.splats` and
+    """Adds and removes Gaussians while they are optimized. It owns its counters and may edit `DensifyStep.splats` and
     its optimizers together (gsplat.strategy.ops does), never one without the other."""
 
     absgrad: bool = False
@@ -142,7 +142,7 @@ class Renderer(Component[C]):
     """
 
     device_type: str = "cpu"
-    """Where Gaussians, cameras and background must be, and where the optimisation runs: ``cpu`` or ``cuda``."""
+    """Where Gaussians, cameras and background must be, and where the optimization runs: ``cpu`` or ``cuda``."""
 
     @abc.abstractmethod
     def render(
@@ -201,7 +201,7 @@ class TurntableSource(Component[C]):
     index alone.
     """
 
-    licence: str = "none attached"
+    license: str = "none attached"
     """What a user of the clips is bound to; written into the data set."""
 
     def clips(self) -> int | None:

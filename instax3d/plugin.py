@@ -115,10 +115,10 @@ class Asset:
     """In lower case with hyphens; unique among all packages."""
     summary: str
     files: tuple[AssetFile, ...]
-    """Empty for what comes inside an installed distribution and still has a licence of its own."""
-    licence: str
+    """Empty for what comes inside an installed distribution and still has a license of its own."""
+    license: str
     """Its name, or "not known"."""
-    licence_url: str
+    license_url: str
     commercial: bool | None
     """Whether it may be used commercially; None where this is not known."""
     registration: bool

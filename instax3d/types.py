@@ -1,8 +1,8 @@
 """The frozen records that pass between the stages.
 
-World: y up, the face looks along +z, x to the subject's left; metres unless a capture brings its own units. Cameras:
-OpenCV axes (x right, y down, z forward), world-to-camera matrices, intrinsics in pixels with pixel centres at +0.5, as
-in gsplat. Quaternions are wxyz. Colours are sRGB in [0, 1].
+World: y up, the face looks along +z, x to the subject's left; meters unless a capture brings its own units. Cameras:
+OpenCV axes (x right, y down, z forward), world-to-camera matrices, intrinsics in pixels with pixel centers at +0.5, as
+in gsplat. Quaternions are wxyz. Colors are sRGB in [0, 1].
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
@@ -94,8 +94,8 @@ class Cameras:
         return replace(self, viewmats=self.viewmats[chosen], Ks=self.Ks[chosen], names=names)
 
     @property
-    def centres(self) -> Float[Tensor, "views 3"]:
-        """Camera centres in the world."""
+    def centers(self) -> Float[Tensor, "views 3"]:
+        """Camera centers in the world."""
         rotation, translation = self.viewmats[:, :3, :3], self.viewmats[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
 
@@ -196,7 +196,7 @@ class Rig:
     translation: Float[Tensor, "3"]
     """Where the head's origin is in the world."""
     scale: float
-    """World units per metre."""
+    """World units per meter."""
 
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
         """World-space vertices for changed parameters. Differentiable."""
@@ -215,8 +215,8 @@ class HeadMesh:
     rig: Rig | None = None
     axes: Float[Tensor, "3 3"] | None = None
     """Columns: where the head's left, up and front point in the world; None where they are the world's x, y and z."""
-    units_per_metre: float = 1.0
-    """Length of a metre in the world of the cameras (not 1 where a capture has its own units)."""
+    units_per_meter: float = 1.0
+    """Length of a meter in the world of the cameras (not 1 where a capture has its own units)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """How well it fits, for the run's manifest."""
 
@@ -227,13 +227,13 @@ class Gaussians:
 
     means: Float[Tensor, "n 3"]
     quats: Float[Tensor, "n 4"]
-    """wxyz; need not be normalised."""
+    """wxyz; need not be normalized."""
     scales: Float[Tensor, "n 3"]
     """Standard deviations along the axes, positive."""
     opacities: Float[Tensor, "n"]
     """In [0, 1]."""
     sh: Float[Tensor, "n bands 3"]
-    """Spherical harmonics in gsplat's order; colour = max(0.5 + sum, 0)."""
+    """Spherical harmonics in gsplat's order; color = max(0.5 + sum, 0)."""
 
     def __len__(self) -> int:
         return self.means.shape[0]

@@ -200,7 +200,7 @@ def _refusal(asset: Asset, file: AssetFile, target: Path, error: urllib.error.HT
             token = f", make an access token there and set {file.token} to it (it {state})"
         return (
             f"{urlsplit(str(file.url)).netloc} does not give {file.name} to everyone (HTTP {error.code}): accept the "
-            f"licence at {asset.homepage}{token}; or put your own copy at {target}"
+            f"license at {asset.homepage}{token}; or put your own copy at {target}"
         )
     return (
         f"cannot download {file.url} (HTTP {error.code} {error.reason}); look at {asset.homepage} for where the file "

@@ -139,6 +139,6 @@ def _missing(asset: Asset) -> str:
     consent = ", after registration" if asset.registration else ""
     return (
         f"{asset.name} is not here: {asset.summary} ({readable(total_size(asset))}) from {asset.homepage}{consent}; "
-        f"licence: {asset.licence} (commercial use: {commercial_word(asset.commercial)}); "
+        f"license: {asset.license} (commercial use: {commercial_word(asset.commercial)}); "
         f"run `instax3d assets get {asset.name}`, or give the path of your own copy"
     )

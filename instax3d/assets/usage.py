@@ -74,7 +74,7 @@ def contents(config: PluginConfig) -> list[str]:
 
 
 def asset_records(config: RunConfig) -> list[dict[str, Any]]:
-    """What ``run.json`` says about the files of others that a run used: by whom, which, where, under which licence.
+    """What ``run.json`` says about the files of others that a run used: by whom, which, where, under which license.
 
     Raises:
         AssetError: one is not here.
@@ -112,16 +112,16 @@ def _with_named(where: str, choice: Choice) -> Iterator[tuple[str, Entry, Plugin
 
 
 def _alike(mark: AssetRef) -> str:
-    """For the user's own copy of one of several assets: the first of them, if the licence is the same for all."""
-    licences = {registry().asset(name).licence for name in mark.names}
-    return mark.names[0] if len(licences) == 1 else ""
+    """For the user's own copy of one of several assets: the first of them, if the license is the same for all."""
+    licenses = {registry().asset(name).license for name in mark.names}
+    return mark.names[0] if len(licenses) == 1 else ""
 
 
 def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
     record: dict[str, Any] = {"used_by": used_by, "name": name or "not known"}
     asset = registry().asset(name) if name else None
-    record["licence"] = asset.licence if asset else "not known"
-    record["licence_url"] = asset.licence_url if asset else ""
+    record["license"] = asset.license if asset else "not known"
+    record["license_url"] = asset.license_url if asset else ""
     record["commercial"] = asset.commercial if asset else None
     if located is not None:
         ledger = Ledger(assets_folder())

@@ -1,6 +1,6 @@
 """A stage cache that machines share through an object store."""
 
-from instax3d.io.artifacts import Artefact
+from instax3d.io.artifacts import Artifact
 from instax3d.io.remote import download, upload
 from instax3d.stages.cache import StageCache
 
@@ -15,13 +15,13 @@ class RemoteStages(StageCache):
         super().__init__()
         self._url = url
 
-    def load(self, stage: str, key: str) -> Artefact | None:
+    def load(self, stage: str, key: str) -> Artifact | None:
         path = self.path(stage, key)
         if not path.is_file():
             download(f"{self._url}/{path.name}", path)
         return super().load(stage, key)
 
-    def store(self, stage: str, key: str, artefact: Artefact) -> None:
-        super().store(stage, key, artefact)
+    def store(self, stage: str, key: str, artifact: Artifact) -> None:
+        super().store(stage, key, artifact)
         path = self.path(stage, key)
         upload(path, f"{self._url}/{path.name}")

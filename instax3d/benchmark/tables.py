@@ -49,7 +49,7 @@ class Table:
 
 
 def make_table(results: "pd.DataFrame", axes: Sequence[str]) -> Table:
-    """Summarise tidy rows (`instax3d.benchmark.results.collect`).
+    """Summarize tidy rows (`instax3d.benchmark.results.collect`).
 
     Only subjects for which a figure was measured under every combination count for it, so that all rows of a column
     are means over the same subjects. Combinations that have no subject in common with others, such as view generators

@@ -21,7 +21,7 @@ _COMMANDS = {
     "warmup": ("create_commands", "Compile ahead what the first portrait would compile."),
     "dataset": ("dataset_commands", "Turntables to train view generators on: make, check."),
     "assets": ("asset_commands", "Files of others, such as weights and head models: list, get, check."),
-    "licences": ("asset_commands", "Whether a portrait may be used commercially."),
+    "licenses": ("asset_commands", "Whether a portrait may be used commercially."),
     "config": ("config_commands", "Look at a configuration before running it: show, check, schema."),
 }
 

@@ -1,4 +1,4 @@
-"""``instax3d assets list|get|check|convert-…`` and ``instax3d licences``."""
+"""``instax3d assets list|get|check|convert-…`` and ``instax3d licenses``."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def _direct(asset: Asset) -> bool:
 @assets.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_assets(as_json: bool) -> None:
-    """Every file of others that can be used: licence, size, and whether it is here."""
+    """Every file of others that can be used: license, size, and whether it is here."""
     known = sorted(registry().assets.values(), key=lambda asset: asset.name)
     if as_json:
         click.echo(json.dumps([_described(asset) for asset in known], indent=2))
@@ -59,7 +59,7 @@ def list_assets(as_json: bool) -> None:
     for asset in known:
         click.echo(f"{asset.name}: {asset.summary}")
         size = f", {readable(total_size(asset))}" if asset.files else ""
-        click.echo(f"  {_state(asset)}{size}; licence: {asset.licence} ({asset.licence_url or 'no address known'})")
+        click.echo(f"  {_state(asset)}{size}; license: {asset.license} ({asset.license_url or 'no address known'})")
         click.echo(f"  commercial use: {commercial_word(asset.commercial)}; {asset.homepage}")
         if asset.files:
             click.echo(f"  belongs in {asset_folder(asset.name)}: {', '.join(file.name for file in asset.files)}")
@@ -71,8 +71,8 @@ def _described(asset: Asset) -> dict[str, Any]:
         "summary": asset.summary,
         "state": _state(asset),
         "size": total_size(asset),
-        "licence": asset.licence,
-        "licence_url": asset.licence_url,
+        "license": asset.license,
+        "license_url": asset.license_url,
         "commercial": asset.commercial,
         "registration": asset.registration,
         "homepage": asset.homepage,
@@ -87,7 +87,7 @@ def _described(asset: Asset) -> dict[str, Any]:
 def get(name: str, quiet: bool) -> None:
     """Download an asset, or say in steps how to get it; a download that broke off goes on."""
     asset = registry().asset(name)
-    click.echo(f"{asset.summary}; licence: {asset.licence} ({asset.licence_url or 'no address known'})", err=True)
+    click.echo(f"{asset.summary}; license: {asset.license} ({asset.license_url or 'no address known'})", err=True)
     click.echo(f"commercial use: {commercial_word(asset.commercial)}", err=True)
     absent = [file for file in asset.files if not (asset_folder(name) / file.name).is_file()]
     by_hand = [file for file in absent if not _may_download(asset, file)]
@@ -116,13 +116,13 @@ def _may_download(asset: Asset, file: AssetFile) -> bool:
 
 def _steps(asset: Asset, files: list[AssetFile]) -> list[str]:
     steps = list(asset.steps) or [
-        f"open {asset.homepage}" + (", register and accept the licence" if asset.registration else ""),
+        f"open {asset.homepage}" + (", register and accept the license" if asset.registration else ""),
         f"download {', '.join(Path(file.name).name for file in files)}",
     ]
     tokens = sorted({file.token for file in files if file.token})
     if tokens and all(file.url for file in files):
         steps = [
-            f"open {asset.homepage}, log in and accept the licence",
+            f"open {asset.homepage}, log in and accept the license",
             f"make an access token there and set {', '.join(tokens)} to it",
             f"run `instax3d assets get {asset.name}` again",
             "or download the files by hand:",
@@ -201,18 +201,18 @@ def _conversion(converter: AssetConverter) -> click.Command:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def licences(folder: Path, as_json: bool) -> None:
-    """May the portrait in FOLDER be used commercially? The licences of all that it was made with."""
+def licenses(folder: Path, as_json: bool) -> None:
+    """May the portrait in FOLDER be used commercially? The licenses of all that it was made with."""
     found = list(parts(read_manifest(folder)))
     answer = verdict(found)
     if as_json:
-        rows = [{"what": p.what, "licence": p.licence, "commercial": p.commercial, "url": p.url} for p in found]
+        rows = [{"what": p.what, "license": p.license, "commercial": p.commercial, "url": p.url} for p in found]
         click.echo(json.dumps({"commercial": answer, "parts": rows}, indent=2))
         return
     for part in found:
         url = f" ({part.url})" if part.url else ""
-        click.echo(f"{commercial_word(part.commercial):9}  {part.what}: {part.licence}{url}")
-    said = {True: "yes, as far as these licences say", False: "no", None: "not known; ask where it says so above"}
+        click.echo(f"{commercial_word(part.commercial):9}  {part.what}: {part.license}{url}")
+    said = {True: "yes, as far as these licenses say", False: "no", None: "not known; ask where it says so above"}
     click.echo(
         f"commercial use: {said[answer]}. The rights in the picture, and those of the person, are yours to clear."
     )

@@ -2,7 +2,7 @@
 
 A data set is a folder::
 
-    dataset.json                      where the clips came from: source, options, seed, licence
+    dataset.json                      where the clips came from: source, options, seed, license
     shard-00000/index.json            the shard's clips, with the SHA-256 of each clip.json
     shard-00000/clip-000000/          a capture: `instax3d create` reads it
         transforms.json, 00.png … 20.png

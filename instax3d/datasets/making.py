@@ -77,7 +77,7 @@ def make_dataset(
         "options": source.config.model_dump(mode="json"),
         "seed": recipe.seed,
         "shard_size": recipe.shard_size,
-        "licence": source.licence,
+        "license": source.license,
     }
     with _locked(folder):
         _begin(folder, description)

@@ -14,7 +14,7 @@ from torch import Tensor
 from instax3d.types import Cameras
 
 from .gaze import GazeTerm
-from .solver import minimise
+from .solver import minimize
 from .terms import LandmarkTerm, OutlineTerm, Sightings
 from .unknowns import Unknowns
 
@@ -40,7 +40,7 @@ def solve(
             seen.append(outline.look_up(vertices, cameras))
         if gaze:
             seen.append(gaze.look_up(vertices, cameras))
-        vector = minimise(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
+        vector = minimize(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
     return vector
 
 
@@ -51,7 +51,7 @@ def _residuals(
     needed, triangles = torch.cat([s.triangles for s in seen]).unique(return_inverse=True)
     weights, view = torch.cat([s.weights for s in seen]), torch.cat([s.view for s in seen])
     counts = [len(s.view) for s in seen]
-    vertices = unknowns.linearised(vector, needed)
+    vertices = unknowns.linearized(vector, needed)
 
     def residuals(moved: Tensor) -> Tensor:
         points = (vertices(moved)[triangles] * weights[..., None]).sum(1)

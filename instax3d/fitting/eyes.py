@@ -154,7 +154,7 @@ def _likeness_of_one(
         total = (square - mean**2).sum(0)[:, None] + _NOISE
         parts = ((in_disc, of_disc), (in_white, of_white), (in_skin, of_skin))
         explained = sum((count * (level - mean[..., None]) ** 2).sum(0) for count, level in parts)
-        # whatever its colour, an iris is darker in red light than what surrounds it, on each of its sides alone: at the
+        # whatever its color, an iris is darker in red light than what surrounds it, on each of its sides alone: at the
         # rim of a dark lens, one of these is as dark
         contrast = of_white[0] - of_disc[0]
         dark = contrast > 0
@@ -174,7 +174,7 @@ def cut_patch(
     image: Float[ndarray, "h w *c"], rotation: Float[ndarray, "2 2"], shift: Float[ndarray, "2"], size: tuple[int, int]
 ) -> Float[ndarray, "ph pw *c"]:
     """The patch of ``size`` (width, height) whose points are ``rotation`` @ (points of the image) + ``shift``."""
-    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]  # pixel centres are at +0.5
+    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]  # pixel centers are at +0.5
     patch: ndarray = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return patch
 

@@ -22,7 +22,7 @@ from .solver import soft_l1
 from .terms import Sightings
 
 IRIS_SIGMA = 0.006
-"""Of an iris' centre beside the middle of its eye's corners, in face sizes; about a millimetre."""
+"""Of an iris' center beside the middle of its eye's corners, in face sizes; about a millimeter."""
 IRIS_THRESHOLD = 2.0
 """Standard deviations beyond which an iris counts linearly."""
 HIDDEN = torch.tensor([1.2, 1.0])
@@ -47,7 +47,7 @@ _LEAST_CONTRAST, _LEAST_SHARE = 0.01, 0.08
 """By which an iris must be darker than its surroundings, in [0, 1] and of the brightest between the lids."""
 _NEAR = 0.1
 """Eye widths up and down from the landmarks in which an eye must be seen for its iris to be believed."""
-_OFF_CENTRE = 0.35
+_OFF_CENTER = 0.35
 """Standard deviation of an iris' place about the eye's middle, in eye widths, against lashes in the corners."""
 
 
@@ -55,7 +55,7 @@ _OFF_CENTRE = 0.35
 class Iris:
     """An iris in a picture."""
 
-    centre: Float[Tensor, "2"]
+    center: Float[Tensor, "2"]
     """Pixels."""
     trust: float
     """From 0 to 1."""
@@ -77,11 +77,11 @@ def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
     seen = float(np.clip((alike.shared[best] - UNLIKE) / (ALIKE - UNLIKE), 0, 1))
     red, found = image[0].numpy(), {}
     for (side, points), expected in zip(lids.items(), alike.irises[best], strict=True):
-        if opened[side] * seen == 0 or (centre := _find_iris(red, points)) is None:
+        if opened[side] * seen == 0 or (center := _find_iris(red, points)) is None:
             continue
-        apart = float(np.linalg.norm(centre - expected) / np.linalg.norm(points[3] - points[0]))
+        apart = float(np.linalg.norm(center - expected) / np.linalg.norm(points[3] - points[0]))
         trust = opened[side] * seen * math.exp(-((max(apart - TOGETHER, 0) / APART) ** 2) / 2)
-        found[side] = Iris(torch.tensor(centre, dtype=torch.float32), trust)
+        found[side] = Iris(torch.tensor(center, dtype=torch.float32), trust)
     return found
 
 
@@ -102,7 +102,7 @@ def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float
     between = cv2.dilate(between, np.ones((5, 3))).astype(np.float32)
 
     y, x = np.mgrid[: size[1], : size[0]] + 0.5
-    expected = np.exp(-(((x - middle[0]) / (_OFF_CENTRE * _WIDTH)) ** 2) / 2)
+    expected = np.exp(-(((x - middle[0]) / (_OFF_CENTER * _WIDTH)) ** 2) / 2)
     best = np.zeros(size[::-1])
     for radius in _RADII:
         inner, inner_share = _mean_over(patch, between, 0, radius * _WIDTH)
@@ -160,7 +160,7 @@ class GazeTerm:
         points = cameras.project(self._model.landmarks(vertices))[..., :2]
         view = torch.tensor([view for view, _, _ in self._seen])
         moved = [
-            _middle(points[view], side) + HIDDEN * (iris.centre - _middle(self._landmarks[view], side))
+            _middle(points[view], side) + HIDDEN * (iris.center - _middle(self._landmarks[view], side))
             for view, side, iris in self._seen
         ]
         targets, weight = torch.stack(moved), self._weight[:, None]

@@ -44,14 +44,14 @@ def triangulate(cameras: Cameras, pixels: Float[Tensor, "views n 2"], rounds: in
 def similarity(source: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"], weights: Float[Tensor, "n"]) -> Placement:
     """The similarity that brings ``source`` closest to ``target`` in the weighted least squares (Umeyama, 1991)."""
     share = (weights / weights.sum())[:, None]
-    centre, goal = (share * source).sum(0), (share * target).sum(0)
-    a, b = source - centre, target - goal
+    center, goal = (share * source).sum(0), (share * target).sum(0)
+    a, b = source - center, target - goal
     u, s, vt = torch.linalg.svd((share * b).T @ a)
     sign = torch.ones(3)
     sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
     rotation = u @ torch.diag(sign) @ vt
     scale = float((s * sign).sum() / (share * a**2).sum())
-    return Placement(rotation, goal - scale * rotation @ centre, scale)
+    return Placement(rotation, goal - scale * rotation @ center, scale)
 
 
 def place_in_space(
@@ -62,7 +62,7 @@ def place_in_space(
 
 
 def place_in_view(
-    points: Float[Tensor, "n 3"], camera: Cameras, pixels: Float[Tensor, "n 2"], units_per_metre: float = 1.0
+    points: Float[Tensor, "n 3"], camera: Cameras, pixels: Float[Tensor, "n 2"], units_per_meter: float = 1.0
 ) -> Placement:
     """Where a head of known size must be for its points to be seen at these pixels of one camera.
 
@@ -71,15 +71,15 @@ def place_in_view(
     """
     K, viewmat = camera.Ks[0], camera.viewmats[0]
     rays = (pixels - K[:2, 2]) / K.diagonal()[:2]
-    centre, goal = points.mean(0), rays.mean(0)
-    affine = _least_squares((points - centre).double(), (rays - goal).double()).float().T
+    center, goal = points.mean(0), rays.mean(0)
+    affine = _least_squares((points - center).double(), (rays - goal).double()).float().T
     u, s, vt = torch.linalg.svd(affine, full_matrices=False)
     first_two = u @ vt
     rotation = torch.cat([first_two, torch.linalg.cross(first_two[0], first_two[1])[None]])
-    depth = units_per_metre / s.mean()
-    at_centre = torch.cat([goal, torch.ones(1)]) * depth
-    in_camera = at_centre - units_per_metre * rotation @ centre
-    return Placement(viewmat[:3, :3].T @ rotation, viewmat[:3, :3].T @ (in_camera - viewmat[:3, 3]), units_per_metre)
+    depth = units_per_meter / s.mean()
+    at_center = torch.cat([goal, torch.ones(1)]) * depth
+    in_camera = at_center - units_per_meter * rotation @ center
+    return Placement(viewmat[:3, :3].T @ rotation, viewmat[:3, :3].T @ (in_camera - viewmat[:3, 3]), units_per_meter)
 
 
 def widest_angle(cameras: Cameras, pixels: Float[Tensor, "views 2"]) -> float:

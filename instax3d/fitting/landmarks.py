@@ -27,13 +27,13 @@ GROUP_WEIGHTS = torch.cat(
 ALONG_JAW = 0.15
 """How much an error along the jaw's line counts: detectors space these landmarks as they like."""
 _BAND = 0.03
-"""Metres from the jaw's landmarks in which the outline is sought that hides them."""
+"""Meters from the jaw's landmarks in which the outline is sought that hides them."""
 _HIDDEN = 0.05
 """A jaw landmark whose normal meets the view at less than this cosine is taken to be on the outline."""
 _RIM = 0.2
 """Vertices whose normals meet the view at less than this cosine are near the outline."""
 _REACH = 0.04
-"""Metres that a hidden jaw landmark may slide over the skin."""
+"""Meters that a hidden jaw landmark may slide over the skin."""
 
 
 def face_size(landmarks: Float[Tensor, "68 2"]) -> float:
@@ -66,28 +66,28 @@ class JawContour:
         self,
         vertices: Float[Tensor, "vertices 3"],
         normals: Float[Tensor, "vertices 3"],
-        centre: Float[Tensor, "3"],
+        center: Float[Tensor, "3"],
         projected: Float[Tensor, "vertices 2"],
         seen: Float[Tensor, "68 2"],
-        units_per_metre: float,
+        units_per_meter: float,
     ) -> Carriers:
         """Where the landmarks are in the view of a camera.
 
         Args:
             vertices: the current head in the world.
             normals: its unit normals.
-            centre: of the camera.
+            center: of the camera.
             projected: the vertices' pixels.
             seen: the detected landmarks.
-            units_per_metre: of the world.
+            units_per_meter: of the world.
         """
         triangles, weights = self._model.landmark_faces.clone(), self._model.landmark_weights.clone()
         jaw = self._model.landmarks(vertices)[JAW]
-        facing = (normals * functional.normalize(centre - vertices, dim=1)).sum(1)
+        facing = (normals * functional.normalize(center - vertices, dim=1)).sum(1)
         hidden = (facing[triangles[JAW]] * weights[JAW]).sum(1) < _HIDDEN
         rim = self._candidates[facing[self._candidates].abs() < _RIM]
         for landmark in torch.nonzero(hidden)[:, 0].tolist():
-            within = rim[(vertices[rim] - jaw[landmark]).norm(dim=1) < _REACH * units_per_metre]
+            within = rim[(vertices[rim] - jaw[landmark]).norm(dim=1) < _REACH * units_per_meter]
             if len(within):
                 nearest = within[(projected[within] - seen[landmark]).norm(dim=1).argmin()]
                 triangles[landmark] = nearest

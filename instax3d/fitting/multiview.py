@@ -22,8 +22,8 @@ from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
 from .unknowns import Beliefs, LogNormal, Unknowns
 
-METRE_WORLD = LogNormal(1.0, 0.02)
-"""Units per metre of generated views: metres, but a generator may miss the head's size a little."""
+METER_WORLD = LogNormal(1.0, 0.02)
+"""Units per meter of generated views: meters, but a generator may miss the head's size a little."""
 UNKNOWN_UNITS = 1.0
 """Standard deviation of the logarithm of a capture's units, about what the landmarks tell."""
 WRONG_FACE = 0.15
@@ -51,9 +51,9 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
 
     The landmarks of each view in which a face was found count by the view's trust. The head must nowhere stick out of
     ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald. Shape and
-    expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in metres; a capture
+    expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in meters; a capture
     has its own units, which the result tells. From a single view with a face they cannot be told and are taken to be
-    metres as well.
+    meters as well.
 
     Args:
         model: any head model.
@@ -158,8 +158,8 @@ class _Scene:
         points = model.landmarks(model(head))[INNER]
         place, seen = _place(points, views, found, size)
         if rotation is not None:
-            centre = place.scale * points.mean(0)
-            place = Placement(rotation, place.translation + (place.rotation - rotation) @ centre, place.scale)
+            center = place.scale * points.mean(0)
+            place = Placement(rotation, place.translation + (place.rotation - rotation) @ center, place.scale)
         small = comparison_cameras(views.cameras)
         outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
         return cls(model, views, seen, len(found), place, size, outlines)
@@ -195,7 +195,7 @@ class _Scene:
             regions=model.regions,
             rig=rig,
             axes=rig.rotation,
-            units_per_metre=rig.scale,
+            units_per_meter=rig.scale,
             metrics=metrics,
         )
 
@@ -240,9 +240,9 @@ def _landmark_trust(views: Views) -> Float[Tensor, "views"]:
 
 
 def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
-    """What is believed of the units per metre; None where they are taken as they are."""
+    """What is believed of the units per meter; None where they are taken as they are."""
     if views.photo_index is not None:
-        return METRE_WORLD
+        return METER_WORLD
     return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.types import Cameras
 
 RASTER_SIDE = 256
@@ -102,7 +102,7 @@ def _rim(
     view: int,
 ) -> Rim:
     """The mesh's outline in one view of the comparison size, without the image's border."""
-    raster = rasterise(
+    raster = rasterize(
         vertices.numpy(),
         faces.numpy(),
         camera.viewmats[0].numpy(),
@@ -125,6 +125,6 @@ def _rim(
         torch.from_numpy(raster.weights[y, x]),
         torch.full((len(rows),), view),
         torch.stack([columns + 0.5, rows + 0.5], 1) * pixel,
-        (person.value[rows, columns] - 0.5) * pixel,  # a rim pixel's centre is about half a pixel inside the outline
+        (person.value[rows, columns] - 0.5) * pixel,  # a rim pixel's center is about half a pixel inside the outline
         person.gradient[rows, columns],
     )

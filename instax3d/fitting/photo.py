@@ -23,7 +23,7 @@ from .terms import LandmarkTerm, OutlineTerm
 from .unknowns import Beliefs, LogNormal, Unknowns
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
-"""Metres at which heads are photographed, where nothing tells the focal length."""
+"""Meters at which heads are photographed, where nothing tells the focal length."""
 
 STRAY_JAW = 0.02
 """Face sizes beside the person from which on a jaw's landmark is wrong (3 mm)."""
@@ -35,7 +35,7 @@ class PhotoFit:
 
     parameters: HeadParameters
     vertices: Float[Tensor, "vertices 3"]
-    """Metres."""
+    """Meters."""
     cameras: Cameras
     """The one camera of the photo."""
     focal: float
@@ -69,7 +69,7 @@ def fit_photo(
 
     Args:
         model: the head.
-        landmarks: iBUG 68, pixels with pixel centres at +0.5.
+        landmarks: iBUG 68, pixels with pixel centers at +0.5.
         width: of the photo, pixels.
         height: of the photo, pixels.
         focal: focal length in pixels, where known.
@@ -145,7 +145,7 @@ def _start(
     K = torch.eye(3)
     K[:2, 2] = torch.tensor(principal_point or (width / 2, height / 2))
     if focal is None:
-        # at a focal length of one, the face is as many metres away as a pixel is wide there
+        # at a focal length of one, the face is as many meters away as a pixel is wide there
         unit = Cameras(torch.eye(4)[None], K[None], width, height)
         place = place_in_view(points, unit, landmarks[INNER])
         focal = PORTRAIT_DISTANCE.mean / float((place.rotation @ points.mean(0) + place.translation)[2])

@@ -18,7 +18,7 @@ _ATTEMPTS = 6
 """Dampings tried, each ten times the one before, until a step lowers the cost."""
 
 
-def minimise(
+def minimize(
     residuals: Residuals, layout: Layout, start: Float[Tensor, "unknowns"], *, steps: int
 ) -> Float[Tensor, "unknowns"]:
     """The vector within the layout's bounds that makes the residuals' sum of squares smallest.

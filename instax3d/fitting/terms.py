@@ -30,7 +30,7 @@ OUTLINE_VIEWS = 8.0
 PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
 """Landmarks of chin, nose and lips."""
 PROFILE_REACH = 0.015
-"""Metres around them in which nothing covers the outline."""
+"""Meters around them in which nothing covers the outline."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class LandmarkTerm:
         self._seen = torch.stack([landmarks[view] for view in self._views.tolist()])
         self._trust = trust[self._views] * math.sqrt(worth / len(landmarks))
 
-    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_metre: float) -> Sightings:
+    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_meter: float) -> Sightings:
         """Find the landmarks on the current head."""
         normals = torch.from_numpy(vertex_normals(vertices.double().numpy(), self._faces)).float()
         chosen = cameras[self._views]
         carriers = [
-            self._jaw.carriers(vertices, normals, centre, projected[:, :2], seen, units_per_metre)
-            for centre, projected, seen in zip(chosen.centres, chosen.project(vertices), self._seen, strict=True)
+            self._jaw.carriers(vertices, normals, center, projected[:, :2], seen, units_per_meter)
+            for center, projected, seen in zip(chosen.centers, chosen.project(vertices), self._seen, strict=True)
         ]
         triangles = torch.cat([c.triangles for c in carriers])
         weights = torch.cat([c.weights for c in carriers])

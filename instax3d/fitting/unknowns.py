@@ -51,9 +51,9 @@ class Beliefs:
     shape_components: int
     """How many of the model's components are fitted."""
     scale: LogNormal | None = None
-    """World units per metre; None where the start is exact."""
+    """World units per meter; None where the start is exact."""
     distance: LogNormal | None = None
-    """Metres from the head to the only camera, whose focal length is unknown; None where it is known."""
+    """Meters from the head to the only camera, whose focal length is unknown; None where it is known."""
     gaze: bool = False
     """Whether irises were seen, by which the eyes are turned."""
     known: HeadParameters | None = None
@@ -112,7 +112,7 @@ class Unknowns:
         return HeadParameters(shape, self._spread @ parts["expression"], pose)
 
     def scale(self, vector: Vector) -> Float[Tensor, ""]:
-        """World units per metre."""
+        """World units per meter."""
         parts = self.layout.split(vector)
         return parts["scale"][0] if "scale" in parts else torch.tensor(self._start.scale)
 
@@ -134,7 +134,7 @@ class Unknowns:
         """The head in the world."""
         return self.place(vector, self.model(self.parameters(vector)))
 
-    def linearised(self, vector: Vector, chosen: Int[Tensor, "n"]) -> Callable[[Vector], Float[Tensor, "n 3"]]:
+    def linearized(self, vector: Vector, chosen: Int[Tensor, "n"]) -> Callable[[Vector], Float[Tensor, "n 3"]]:
         """Chosen vertices in the world, linear in the model's parameters about ``vector`` and exact in all else.
 
         Head models are linear in shape and expression but for the joints' small rotations, and evaluating them with
@@ -145,11 +145,11 @@ class Unknowns:
         def posed(of_model: Tensor) -> Tensor:
             return self.model.at(self.parameters(torch.cat([of_model, vector[count:]])), chosen)
 
-        centre, at_centre = vector[:count], posed(vector[:count])
+        center, at_center = vector[:count], posed(vector[:count])
         if count == 0:
-            return lambda moved: self.place(moved, at_centre)
-        slopes = torch.func.jacfwd(posed)(centre)
-        return lambda moved: self.place(moved, at_centre + slopes @ (moved[:count] - centre))
+            return lambda moved: self.place(moved, at_center)
+        slopes = torch.func.jacfwd(posed)(center)
+        return lambda moved: self.place(moved, at_center + slopes @ (moved[:count] - center))
 
     def cameras(self, vector: Vector) -> Cameras:
         """The given cameras, or that of the photo with the current focal length."""
@@ -157,8 +157,8 @@ class Unknowns:
         if "focal" not in parts:
             return self._cameras
         factors = torch.cat([parts["focal"], parts["focal"], torch.ones(1)])
-        axes, centres = self._cameras.Ks[..., :2], self._cameras.Ks[..., 2:]
-        return replace(self._cameras, Ks=torch.cat([axes * factors[:, None], centres], -1))
+        axes, centers = self._cameras.Ks[..., :2], self._cameras.Ks[..., 2:]
+        return replace(self._cameras, Ks=torch.cat([axes * factors[:, None], centers], -1))
 
     def prior(self, vector: Vector) -> Float[Tensor, "priors"]:
         """All beliefs as deviations in standard deviations."""

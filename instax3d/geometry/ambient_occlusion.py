@@ -5,15 +5,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .mesh_raster import project, rasterise
+from .mesh_raster import project, rasterize
 from .sample_image import sample
 
 _IMAGE = 200
 """Pixels of the depth images of `exposure`."""
 _FAR = 20.0
-"""Distance of lights, in radii of the mesh's world (metres): far enough for parallel rays."""
+"""Distance of lights, in radii of the mesh's world (meters): far enough for parallel rays."""
 _BIAS = 0.008
-"""What lies no deeper than this behind the nearest surface is lit, world units (metres)."""
+"""What lies no deeper than this behind the nearest surface is lit, world units (meters)."""
 
 
 def lit(
@@ -35,7 +35,7 @@ def lit(
     right /= np.linalg.norm(right)
     viewmat[:3, :3] = np.stack([right, np.cross(forward, right), forward])
     viewmat[:3, 3] = -viewmat[:3, :3] @ (middle + _FAR * direction)
-    depth = rasterise(vertices, faces, viewmat, K, image, image).depth
+    depth = rasterize(vertices, faces, viewmat, K, image, image).depth
     depth[~np.isfinite(depth)] = 2 * _FAR
     at = project(vertices, viewmat, K)
     return np.asarray(at[:, 2] < sample(depth, at) + bias)
@@ -60,7 +60,7 @@ def exposure(
 
 
 def smoothed(values: Float[ndarray, "n"], faces: Int[ndarray, "f 3"], rounds: int = 8) -> Float[ndarray, "n"]:
-    """Averaged over each vertex and its neighbours, several times."""
+    """Averaged over each vertex and its neighbors, several times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     count = 1 + np.bincount(edges[:, 0], minlength=len(values))
     for _ in range(rounds):

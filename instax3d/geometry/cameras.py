@@ -37,18 +37,18 @@ def orbit(
     size: int | tuple[int, int],
     focal: float | None = None,
     fov_deg: float | None = None,
-    centre: Sequence[float] = _ORIGIN,
+    center: Sequence[float] = _ORIGIN,
 ) -> Cameras:
-    """Cameras on a sphere that look at its centre, with y up in the image.
+    """Cameras on a sphere that look at its center, with y up in the image.
 
     Args:
         azimuths_deg: 0 is in front of the face (+z), 90 at the subject's left (+x).
         elevations_deg: one per azimuth, positive above; ±90 is allowed.
-        radius: distance from ``centre`` in world units.
+        radius: distance from ``center`` in world units.
         size: side of a square image, or (width, height), pixels.
         focal: focal length in pixels; give this or ``fov_deg``.
         fov_deg: horizontal angle of view, degrees.
-        centre: where they look, world units.
+        center: where they look, world units.
 
     Raises:
         ValueError: lengths differ, or not exactly one of ``focal`` and ``fov_deg`` is given.
@@ -68,7 +68,7 @@ def orbit(
     outward = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     right = torch.stack([azimuth.cos(), zero, -azimuth.sin()], dim=-1)
     rotation = torch.stack([right, torch.linalg.cross(right, outward), -outward], dim=1)
-    eyes = torch.tensor(centre, dtype=torch.float64) + radius * outward
+    eyes = torch.tensor(center, dtype=torch.float64) + radius * outward
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     return Cameras(_world_to_camera(rotation, eyes).float(), K.repeat(len(azimuth), 1, 1), width, height)
 

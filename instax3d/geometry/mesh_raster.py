@@ -1,6 +1,6 @@
-"""A z-buffer rasteriser for triangle meshes on the CPU: which triangle a pixel sees, how deep, and where in it.
+"""A z-buffer rasterizer for triangle meshes on the CPU: which triangle a pixel sees, how deep, and where in it.
 
-Cameras follow `instax3d.types`: OpenCV axes, world-to-camera matrices, pixel centres at +0.5. Both sides of a triangle
+Cameras follow `instax3d.types`: OpenCV axes, world-to-camera matrices, pixel centers at +0.5. Both sides of a triangle
 are drawn. Triangles that reach behind the camera are left out, not clipped.
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
@@ -61,7 +61,7 @@ def project(
     return seen
 
 
-def rasterise(
+def rasterize(
     vertices: Float[ndarray, "n 3"],
     faces: Int[ndarray, "f 3"],
     viewmat: Float[ndarray, "4 4"],
@@ -74,7 +74,7 @@ def rasterise(
     """Draw a mesh into ``height * supersample`` rows of ``width * supersample`` pixels (K is for the plain size)."""
     pixels = project(vertices, viewmat, K)
     pixels[:, :2] *= supersample
-    depth, face, weights = _rasterise(
+    depth, face, weights = _rasterize(
         pixels, np.ascontiguousarray(faces, np.int64), height * supersample, width * supersample
     )
     return MeshRaster(depth, face, weights)
@@ -98,7 +98,7 @@ def _project(vertices: Any, viewmat: Any, K: Any) -> Any:
 
 @njit(cache=True, parallel=True)
 @no_type_check
-def _rasterise(pixels: Any, faces: Any, height: int, width: int) -> Any:
+def _rasterize(pixels: Any, faces: Any, height: int, width: int) -> Any:
     depth = np.full((height, width), np.inf, np.float32)
     face = np.full((height, width), -1, np.int32)
     weights = np.zeros((height, width, 3), np.float32)
@@ -134,7 +134,7 @@ def _rasterise(pixels: Any, faces: Any, height: int, width: int) -> Any:
                     w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
                     w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
                     w0 = 1 - w1 - w2
-                    # a little beyond the edge, so that rounding leaves no pin holes between neighbours
+                    # a little beyond the edge, so that rounding leaves no pin holes between neighbors
                     if w0 < -1e-9 or w1 < -1e-9 or w2 < -1e-9:
                         continue
                     z = 1 / (w0 * near0 + w1 * near1 + w2 * near2)

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 SH_C0 = 0.28209479177387814
-"""The constant spherical harmonic; colour = 0.5 + SH_C0 * sh[0] + …"""
+"""The constant spherical harmonic; color = 0.5 + SH_C0 * sh[0] + …"""
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """The constant coefficient that gives a colour."""
+    """The constant coefficient that gives a color."""
     return (rgb - 0.5) / SH_C0
 
 
@@ -31,7 +31,7 @@ def quat_multiply(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) ->
 
 
 def quat_to_matrix(quats: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrices of wxyz quaternions, which are normalised first."""
+    """Rotation matrices of wxyz quaternions, which are normalized first."""
     w, x, y, z = functional.normalize(quats, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -67,7 +67,7 @@ def matrix_to_quat(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*ba
 def triangle_frames(
     vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> tuple[Float[Tensor, "faces 3"], Float[Tensor, "faces 3 3"], Float[Tensor, "faces"]]:
-    """Centre, rotation and scale of each triangle: mu_tri, R_tri and s_tri of the paper's Eq. 6.
+    """Center, rotation and scale of each triangle: mu_tri, R_tri and s_tri of the paper's Eq. 6.
 
     The columns of the rotation are the first edge, the normal, and their cross product (right-handed); the scale is
     the mean of the first edge's length and the height over it. Degenerate triangles get a finite frame.

@@ -17,7 +17,7 @@ from instax3d.io.obj import read_obj
 from instax3d.types import TrueSurface
 
 from .cameras import orbit
-from .mesh_raster import project, rasterise
+from .mesh_raster import project, rasterize
 
 FILES = ("mesh.npz", "mesh.obj", "mesh.ply")
 """Names under which a capture may bring the true surface, beside its transforms."""
@@ -43,16 +43,16 @@ class Surface:
             self._points = cKDTree(self.vertices)
             return
         self._corners = self.vertices[self.faces]
-        centres = self._corners.mean(1)
-        self._centres = cKDTree(centres)
-        radii = self._radii = np.linalg.norm(self._corners - centres[:, None], axis=2).max(1)
-        # A triangle is never nearer than its centre by more than its radius; alike sizes are searched together, so
+        centers = self._corners.mean(1)
+        self._centers = cKDTree(centers)
+        radii = self._radii = np.linalg.norm(self._corners - centers[:, None], axis=2).max(1)
+        # A triangle is never nearer than its center by more than its radius; alike sizes are searched together, so
         # that a few large triangles do not make all others candidates.
         sizes = np.floor(np.log2(np.maximum(radii, 1e-12)))
         self._classes = []
         for size in np.unique(sizes):
             chosen = np.flatnonzero(sizes == size)
-            self._classes.append((chosen, cKDTree(centres[chosen]), float(radii[chosen].max())))
+            self._classes.append((chosen, cKDTree(centers[chosen]), float(radii[chosen].max())))
 
     @classmethod
     def of(cls, given: TrueSurface) -> "Surface":
@@ -74,7 +74,7 @@ class Surface:
         return place, distance, face
 
     def _closest(self, points: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-        face = self._centres.query(points)[1]
+        face = self._centers.query(points)[1]
         place, best = _on_triangles(points, self._corners[face])
         for chosen, tree, largest in self._classes:
             rows, done, count = np.arange(len(points)), 0, min(_FIRST, len(chosen))
@@ -97,7 +97,7 @@ class Surface:
         best: ndarray,
         face: ndarray,
     ) -> None:
-        """Where one of a point's candidates [rows, k], whose centres are so far away, is closer, take it."""
+        """Where one of a point's candidates [rows, k], whose centers are so far away, is closer, take it."""
         of_row, slot = np.nonzero(away - self._radii[candidates] < best[rows][:, None])
         if not len(of_row):
             return
@@ -128,10 +128,10 @@ class Surface:
         azimuths = [30.0 * k for k in range(12)] * len(_ELEVATIONS)
         elevations = [each for each in _ELEVATIONS for _ in range(12)]
         cameras = orbit(
-            azimuths, elevations, radius=3 * reach, fov_deg=40.0, size=_PICTURE, centre=((low + high) / 2).tolist()
+            azimuths, elevations, radius=3 * reach, fov_deg=40.0, size=_PICTURE, center=((low + high) / 2).tolist()
         )
         for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy()):
-            depth = rasterise(vertices, self.faces, viewmat, K, _PICTURE, _PICTURE).depth
+            depth = rasterize(vertices, self.faces, viewmat, K, _PICTURE, _PICTURE).depth
             x, y, away = project(points, viewmat, K).T
             column, row = (part.astype(int).clip(0, _PICTURE - 1) for part in (x, y))
             found |= away < depth[row, column] + _SLACK * reach

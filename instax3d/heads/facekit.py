@@ -1,4 +1,4 @@
-"""Reads ICT-FaceKit, a linear head model (MIT licence, USC Institute for Creative Technologies).
+"""Reads ICT-FaceKit, a linear head model (MIT license, USC Institute for Creative Technologies).
 
 Li et al.: Learning Formation of Physically-Based Face Attributes. CVPR 2020. https://github.com/ICT-VGL/ICT-FaceKit
 """
@@ -41,7 +41,7 @@ _NEUTRAL = "generic_neutral_mesh.obj"
 
 @dataclass(frozen=True)
 class FaceKit:
-    """Skin and eyeballs of the model, in centimetres; vertex = neutral + sum of weights times displacements."""
+    """Skin and eyeballs of the model, in centimeters; vertex = neutral + sum of weights times displacements."""
 
     neutral: Float[ndarray, "n 3"]
     """The skin's vertices first."""

@@ -32,7 +32,7 @@ class FittedHead:
     rotation: Float[ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
     translation: Float[ndarray, "3"] = field(default_factory=lambda: np.zeros(3))
     scale: float = 1.0
-    """World units per metre."""
+    """World units per meter."""
     root: Float[ndarray, "3"] | None = None
     """The first joint of the shaped head, in the head's axes; None where it is not known."""
     expression_names: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ def read_capture(path: Path) -> Capture:
 
     Args:
         path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
-            neighbour `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
+            neighbor `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
             of points beside it (`instax3d.geometry.surface.FILES`) the true surface.
 
     Raises:
@@ -102,7 +102,7 @@ def _check_frame(transforms: Path, cameras: Cameras, file: Path) -> bool:
 
 
 def _pixels(file: Path, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
-    """RGBA with straight colours."""
+    """RGBA with straight colors."""
     try:
         with open_image(file) as image:
             opaque = not image.has_transparency_data

@@ -126,7 +126,7 @@ def _turned(
     rotation = np.array([[cos, -sin], [sin, cos]])  # clockwise, as y points down
     size = np.ceil(np.abs(rotation) @ [width, height]).astype(int)
     middle, goal = np.array([width, height]) / 2, size / 2
-    # OpenCV counts pixel centres at whole numbers, we at halves
+    # OpenCV counts pixel centers at whole numbers, we at halves
     shift = goal - rotation @ middle
     matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
     copy = cv2.warpAffine(

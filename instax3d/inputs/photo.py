@@ -30,10 +30,10 @@ PROFILE_DEG = 45.0
 _SMALLEST_SIDE = 64
 _FAINT = 0.3
 """Faces of less than this share of the best support are no people."""
-_FACE_METRES = 0.14
+_FACE_METERS = 0.14
 """Longer side of the box around the landmarks of an adult's face."""
 _NEAREST, _FARTHEST = 0.22, 8.0
-"""Metres from which faces are photographed; a crop that keeps its file's focal length looks nearer than it is."""
+"""Meters from which faces are photographed; a crop that keeps its file's focal length looks nearer than it is."""
 _FLAT = 16
 """Levels (of 255) by which a padding border may differ from pure black or white."""
 _BLENDED = 4
@@ -47,7 +47,7 @@ _RIGHT_EYE, _LEFT_EYE, _NOSE_TIP = 36, 45, 30
 def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
     """Read a photo and find the face of its person, or say why not.
 
-    EXIF rotation, colour profiles, alpha and every common pixel format are resolved; huge photos are reduced; black or
+    EXIF rotation, color profiles, alpha and every common pixel format are resolved; huge photos are reduced; black or
     white padding is trimmed; of several people the largest and most central one is taken. `Photo.notes` tells all this.
 
     Raises:
@@ -157,7 +157,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
 def _plausible(focal: float, face: Face) -> bool:
     """Whether a face of usual size is then at a distance from which faces are photographed."""
     size = float((face.marks.max(0).values - face.marks.min(0).values).max())
-    return _NEAREST < focal * _FACE_METRES / size < _FARTHEST
+    return _NEAREST < focal * _FACE_METERS / size < _FARTHEST
 
 
 def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
@@ -170,8 +170,8 @@ def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
     trimmed = True
     while trimmed:  # trimming the sides can show that the top is a bar, and the other way round
         trimmed = False
-        for colour in (0, 255):
-            away = np.abs(rgb[top:bottom, left:right].astype(np.int16) - colour).max(-1)
+        for color in (0, 255):
+            away = np.abs(rgb[top:bottom, left:right].astype(np.int16) - color).max(-1)
             above, below = _bar(away), _bar(away[::-1])
             before, after = _bar(away.T), _bar(away.T[::-1])
             # One direction at a time, since the other was measured with these bars.
@@ -183,7 +183,7 @@ def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
 
 
 def _bar(away: Int16[np.ndarray, "lines n"]) -> int:
-    """Lines of a bar at the start, by how far each pixel is from the bar's colour.
+    """Lines of a bar at the start, by how far each pixel is from the bar's color.
 
     They are flat up to the ripples of one JPEG block before the edge; the picture begins where most pixels differ, and
     after the few lines that resampling has blended with the bar.

@@ -17,7 +17,7 @@ from instax3d.types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
 
 from .files import atomic
 
-Artefact = tuple[dict[str, Tensor], dict[str, Any]]
+Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and plain values."""
 
 _FACE = "face"
@@ -25,24 +25,24 @@ _FACE = "face"
 _PIXELS = ("images", "alpha", "trust", "provenance")
 _VALUES = "values"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What `read_artefact` raises for files that are none."""
+"""What `read_artifact` raises for files that are none."""
 
 
-def write_artefact(path: Path, artefact: Artefact) -> None:
+def write_artifact(path: Path, artifact: Artifact) -> None:
     """Write an .npz file in one step; images are compressed, other numbers would not shrink.
 
     Raises:
         OSError: the file cannot be written.
     """
-    tensors, values = artefact
+    tensors, values = artifact
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
     save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
     with atomic(path) as temporary:
         save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
 
 
-def read_artefact(path: Path) -> Artefact:
-    """What `write_artefact` wrote.
+def read_artifact(path: Path) -> Artifact:
+    """What `write_artifact` wrote.
 
     Raises:
         OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: there is none (see `UNREADABLE`).
@@ -70,7 +70,7 @@ def _unpacked(values: Tensor) -> Tensor:
     return values.float() / 255
 
 
-def pack_views(views: Views) -> Artefact:
+def pack_views(views: Views) -> Artifact:
     """Of views that are `rounded`."""
     cameras = views.cameras
     found = [index for index, face in enumerate(views.faces) if face is not None]
@@ -90,8 +90,8 @@ def pack_views(views: Views) -> Artefact:
     return tensors, values
 
 
-def unpack_views(artefact: Artefact) -> Views:
-    tensors, values = artefact
+def unpack_views(artifact: Artifact) -> Views:
+    tensors, values = artifact
     width, height = values["size"]
     faces: list[Face | None] = [None] * values["face_slots"]
     for index, (*box, score) in values["faces"].items():
@@ -106,7 +106,7 @@ def unpack_views(artefact: Artefact) -> Views:
     )
 
 
-def pack_mesh(mesh: HeadMesh) -> Artefact:
+def pack_mesh(mesh: HeadMesh) -> Artifact:
     tensors = {"vertices": mesh.vertices, "faces": mesh.faces}
     tensors |= {f"region {name}": region for name, region in mesh.regions.items()}
     tensors |= {name: value for name in ("landmarks", "axes") if (value := getattr(mesh, name)) is not None}
@@ -115,12 +115,12 @@ def pack_mesh(mesh: HeadMesh) -> Artefact:
         tensors |= {f"rig {field.name}": getattr(rig.parameters, field.name) for field in fields(HeadParameters)}
         tensors |= {"rig rotation": rig.rotation, "rig translation": rig.translation}
         tensors["rig scale"] = torch.tensor(rig.scale, dtype=torch.float64)
-    return tensors, {"units_per_metre": mesh.units_per_metre, "metrics": dict(mesh.metrics)}
+    return tensors, {"units_per_meter": mesh.units_per_meter, "metrics": dict(mesh.metrics)}
 
 
-def unpack_mesh(artefact: Artefact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
+def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
     """``head_model`` gives the model of the rig, where there is one."""
-    tensors, values = artefact
+    tensors, values = artifact
     rig = None
     if head_model is not None and "rig scale" in tensors:
         parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
@@ -134,15 +134,15 @@ def unpack_mesh(artefact: Artefact, head_model: Callable[[], HeadModel] | None =
         regions={name.removeprefix("region "): region for name, region in tensors.items() if name[:7] == "region "},
         rig=rig,
         axes=tensors.get("axes"),
-        units_per_metre=values["units_per_metre"],
+        units_per_meter=values["units_per_meter"],
         metrics=values["metrics"],
     )
 
 
-def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artefact:
+def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artifact:
     return {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}, {"losses": dict(losses)}
 
 
-def unpack_gaussians(artefact: Artefact) -> tuple[Gaussians, dict[str, float]]:
-    tensors, values = artefact
+def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float]]:
+    tensors, values = artifact
     return Gaussians(**tensors), values["losses"]

@@ -40,27 +40,27 @@ def to_float(pixels: UInt8[Tensor, "h w channels"]) -> Float[Tensor, "channels h
 
 
 def over_white(
-    colour: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
+    color: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
 ) -> Float[Tensor, "*batch 3 h w"]:
-    """Straight (not premultiplied) colours seen before white."""
-    return colour * alpha + (1 - alpha)
+    """Straight (not premultiplied) colors seen before white."""
+    return color * alpha + (1 - alpha)
 
 
 def off_white(
     image: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
 ) -> Float[Tensor, "*batch 3 h w"]:
-    """Straight colours that `over_white` turns into ``image`` again; white where nothing covers."""
-    colour = (image - (1 - alpha)) / alpha.clamp(min=1e-6)
-    return torch.where(alpha > 0, colour, torch.ones_like(colour)).clamp(0, 1)
+    """Straight colors that `over_white` turns into ``image`` again; white where nothing covers."""
+    color = (image - (1 - alpha)) / alpha.clamp(min=1e-6)
+    return torch.where(alpha > 0, color, torch.ones_like(color)).clamp(0, 1)
 
 
 def png_bytes(image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"] | None = None) -> bytes:
     """An eight-bit PNG.
 
-    With ``alpha`` it is RGBA with straight colours, such that laid over white it is ``image`` again.
+    With ``alpha`` it is RGBA with straight colors, such that laid over white it is ``image`` again.
     """
     if alpha is not None:
-        # The alpha that the file will hold, so that rounding it does not shift the colours.
+        # The alpha that the file will hold, so that rounding it does not shift the colors.
         alpha = to_float(to_uint8(alpha))
         image = torch.cat([off_white(image.detach().cpu(), alpha), alpha])
     buffer = io.BytesIO()

@@ -39,7 +39,7 @@ _TAG_FOCAL, _TAG_FOCAL_35MM = 0x920A, 0xA405
 _TAG_WIDTH, _TAG_HEIGHT = 0xA002, 0xA003
 _TAG_PLANE_RESOLUTION, _TAG_PLANE_UNIT = 0xA20E, 0xA210
 _UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
-"""EXIF resolution units in millimetres: inch, centimetre, millimetre, micrometre."""
+"""EXIF resolution units in millimeters: inch, centimeter, millimeter, micrometer."""
 _FILM_DIAGONAL = math.hypot(36, 24)
 _SENSOR_RATIOS = (4 / 3, 3 / 2, 16 / 9)
 
@@ -49,7 +49,7 @@ class PhotoFile:
     """The pixels of a file, upright, in sRGB and of a sensible size."""
 
     rgb: UInt8[np.ndarray, "h w 3"]
-    """Straight colours, also where ``alpha`` is 0."""
+    """Straight colors, also where ``alpha`` is 0."""
     alpha: UInt8[np.ndarray, "h w"] | None
     """None where the whole image is opaque."""
     focal: float | None
@@ -166,25 +166,25 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode in ("1", "L", "LA") or image.mode.startswith(("I", "F")):
         notes.append("The photo is black and white, and so will the portrait be.")
     if image.mode.startswith(("I", "F")):
-        return _deep_grey(image)
+        return _deep_gray(image)
     if image.mode == "CMYK":
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey by its upper byte; 32-bit and floating-point grey, whose white is not known, by its range."""
+def _deep_gray(image: Image.Image) -> Image.Image:
+    """16-bit gray by its upper byte; 32-bit and floating-point gray, whose white is not known, by its range."""
     values = np.asarray(image).astype(np.float64)
     if image.mode.startswith("I;16"):
         low, high = 0.0, 65535.0
     else:
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    grey = np.nan_to_num((values - low) / max(high - low, 1e-9)).clip(0, 1)
-    return Image.fromarray((grey * 255).round().astype(np.uint8)).convert("RGB")
+    gray = np.nan_to_num((values - low) / max(high - low, 1e-9)).clip(0, 1)
+    return Image.fromarray((gray * 255).round().astype(np.uint8)).convert("RGB")
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
-    """RGB or RGBA, by the embedded colour profile where there is one (phones: Display P3)."""
+    """RGB or RGBA, by the embedded color profile where there is one (phones: Display P3)."""
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
     if profile:
         try:
@@ -193,9 +193,9 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
             assert converted is not None  # only None when converting in place
             return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # damaged, or of another colour space than the pixels, such as that of a grey photo
+            pass  # damaged, or of another color space than the pixels, such as that of a gray photo
     if image.mode == "CMYK":
-        notes.append("The photo is CMYK without a usable colour profile; its colours may be off.")
+        notes.append("The photo is CMYK without a usable color profile; its colors may be off.")
     return image.convert(mode)
 
 
@@ -222,7 +222,7 @@ def _focal_in_diagonals(exif: Image.Exif, size: tuple[int, int]) -> float | None
     diagonals = number(_TAG_FOCAL_35MM) / _FILM_DIAGONAL
     if not diagonals:
         unit = _UNIT_MM.get(details.get(_TAG_PLANE_UNIT, 2), 25.4)
-        # Pixels per millimetre, of the size at which the camera wrote the file.
+        # Pixels per millimeter, of the size at which the camera wrote the file.
         pixels = number(_TAG_FOCAL) * number(_TAG_PLANE_RESOLUTION) / unit
         diagonals = pixels / math.hypot(written[0] or size[0], written[1] or size[1])
     # Outside a fisheye's and a telescope's it is a mistake.

@@ -83,14 +83,14 @@ def read_ply(path: Path) -> Gaussians:
         except (TypeError, ValueError) as error:
             raise PortraitError(f"{path} holds lists where numbers should be; export it again") from error
 
-    colours = columns(*_colour_properties(bands))
-    higher = colours[:, 3:].unflatten(1, (3, bands - 1))
+    colors = columns(*_color_properties(bands))
+    higher = colors[:, 3:].unflatten(1, (3, bands - 1))
     found = Gaussians(
         means=columns("x", "y", "z"),
         quats=columns("rot_0", "rot_1", "rot_2", "rot_3"),
         scales=columns("scale_0", "scale_1", "scale_2").exp(),
         opacities=columns("opacity")[:, 0].sigmoid(),
-        sh=torch.cat([colours[:, None, :3], higher.transpose(1, 2)], 1),
+        sh=torch.cat([colors[:, None, :3], higher.transpose(1, 2)], 1),
     )
     whole = torch.cat([found.means, found.quats, found.scales, found.opacities[:, None], found.sh.flatten(1)], 1)
     broken = int((~whole.isfinite().all(1) | (found.quats.norm(dim=1) < 1e-8)).sum())
@@ -99,7 +99,7 @@ def read_ply(path: Path) -> Gaussians:
     return found
 
 
-def _colour_properties(bands: int) -> list[str]:
+def _color_properties(bands: int) -> list[str]:
     return ["f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{index}" for index in range(3 * (bands - 1)))]
 
 
@@ -107,4 +107,4 @@ def _properties(bands: int) -> list[str]:
     """Property names in the order of the reference implementation."""
     geometry = ["x", "y", "z", "nx", "ny", "nz"]
     shape = ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    return [*geometry, *_colour_properties(bands), *shape]
+    return [*geometry, *_color_properties(bands), *shape]

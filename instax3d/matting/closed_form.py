@@ -1,6 +1,6 @@
-"""Soft mattes at hair's fineness, and the person's own colours at soft pixels.
+"""Soft mattes at hair's fineness, and the person's own colors at soft pixels.
 
-Closed-form matting: Levin, Lischinski and Weiss, PAMI 2008, eq. 12. Foreground colours: Germer et al., "Fast
+Closed-form matting: Levin, Lischinski and Weiss, PAMI 2008, eq. 12. Foreground colors: Germer et al., "Fast
 Multi-Level Foreground Estimation", ICPR 2020, eq. 4. (pymatting has both, but compiles for most of a minute at its
 first import; a band along the outline needs no compiled code.)
 """
@@ -15,11 +15,11 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 _EPSILON = 1e-6
-"""Regularises the colours' covariance in a window of 3x3 pixels; sRGB in [0, 1] squared."""
+"""Regularizes the colors' covariance in a window of 3x3 pixels; sRGB in [0, 1] squared."""
 _TOLERANCE, _STEPS = 1e-3, 300
 """Of the conjugate gradients."""
 _SMOOTHNESS = 1e-5
-"""Weight of equal colours of neighbours where the matte is flat (Germer et al.)."""
+"""Weight of equal colors of neighbors where the matte is flat (Germer et al.)."""
 
 
 def matte(
@@ -28,7 +28,7 @@ def matte(
     unknown: Bool[ndarray, "h w"],
     held: float,
 ) -> Float[ndarray, "h w"]:
-    """Opacity that varies with the colours alone within any small window, where it is unknown.
+    """Opacity that varies with the colors alone within any small window, where it is unknown.
 
     Args:
         rgb: the picture.
@@ -38,12 +38,12 @@ def matte(
     """
     number = np.full(unknown.shape, -1)
     number[unknown] = np.arange(unknown.sum())
-    centres = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3)))[1:-1, 1:-1] > 0
-    colours = sliding_window_view(rgb, (3, 3), (0, 1))[centres].reshape(-1, 3, 9).transpose(0, 2, 1).astype(np.float64)
-    index = sliding_window_view(number, (3, 3))[centres].reshape(-1, 9)
-    values = sliding_window_view(guess, (3, 3))[centres].reshape(-1, 9).astype(np.float64)
+    centers = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3)))[1:-1, 1:-1] > 0
+    colors = sliding_window_view(rgb, (3, 3), (0, 1))[centers].reshape(-1, 3, 9).transpose(0, 2, 1).astype(np.float64)
+    index = sliding_window_view(number, (3, 3))[centers].reshape(-1, 9)
+    values = sliding_window_view(guess, (3, 3))[centers].reshape(-1, 9).astype(np.float64)
 
-    offset = colours - colours.mean(1, keepdims=True)
+    offset = colors - colors.mean(1, keepdims=True)
     covariance = offset.transpose(0, 2, 1) @ offset / 9 + _EPSILON / 9 * np.eye(3)
     affinity = (1 + offset @ np.linalg.solve(covariance, offset.transpose(0, 2, 1))) / 9
     laplacian = np.eye(9) - affinity
@@ -68,8 +68,8 @@ def matte(
     return result
 
 
-def foreground_colours(rgb: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
-    """The person's colours without the background that soft pixels hold; beyond the matte they are continued."""
+def foreground_colors(rgb: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
+    """The person's colors without the background that soft pixels hold; beyond the matte they are continued."""
     height, width = alpha.shape
     levels = int(np.ceil(np.log2(max(height, width))))
     front, back = (np.tile(_mean(rgb, weight), (1, 1, 1)) for weight in (alpha > 0.9, alpha < 0.1))
@@ -95,7 +95,7 @@ def _balanced(
     front: Float[ndarray, "h w 3"],
     back: Float[ndarray, "h w 3"],
 ) -> tuple[Float[ndarray, "h w 3"], Float[ndarray, "h w 3"]]:
-    """One Jacobi step: each pixel's two colours in the least squares for its neighbours' present ones."""
+    """One Jacobi step: each pixel's two colors in the least squares for its neighbors' present ones."""
     total = np.zeros_like(share)
     near_front, near_back = np.zeros_like(front), np.zeros_like(back)
     padded = [np.pad(a, ((1, 1), (1, 1), (0, 0)), mode="edge") for a in (share, front, back)]
@@ -106,7 +106,7 @@ def _balanced(
         total += weight
         near_front += weight * f
         near_back += weight * b
-    # the two colours of a pixel solve [[a a + t, a b], [a b, b b + t]] (F, B) = (a I + sum F, b I + sum B), b = 1 - a
+    # the two colors of a pixel solve [[a a + t, a b], [a b, b b + t]] (F, B) = (a I + sum F, b I + sum B), b = 1 - a
     a, b = share, 1 - share
     right_front, right_back = a * image + near_front, b * image + near_back
     determinant = total * (a * a + b * b + total)

@@ -1,4 +1,4 @@
-"""Colours that stand for many."""
+"""Colors that stand for many."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
@@ -8,9 +8,9 @@ from numpy import ndarray
 
 
 def k_means(
-    colours: Float[ndarray, "n c"], count: int, *, rounds: int, change: float, attempts: int
+    colors: Float[ndarray, "n c"], count: int, *, rounds: int, change: float, attempts: int
 ) -> tuple[Float[ndarray, "k c"], Int[ndarray, "n"]]:
-    """``count`` means and the number of each colour's own, the same for the same colours (k-means++ starts).
+    """``count`` means and the number of each color's own, the same for the same colors (k-means++ starts).
 
     Args:
         rounds: at most.
@@ -19,5 +19,5 @@ def k_means(
     """
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, rounds, change)
-    _, own, means = cv2.kmeans(colours.astype(np.float32), count, None, stop, attempts, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, own, means = cv2.kmeans(colors.astype(np.float32), count, None, stop, attempts, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
     return means, own[:, 0]

@@ -1,6 +1,6 @@
 """Cutting the person out: GrabCut seeded by the fitted head, refined to a soft matte in closed form.
 
-GrabCut: Rother et al., SIGGRAPH 2004. Guided filter: He et al., PAMI 2013, eq. 14-16 (colour guide).
+GrabCut: Rother et al., SIGGRAPH 2004. Guided filter: He et al., PAMI 2013, eq. 14-16 (color guide).
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
@@ -20,12 +20,12 @@ from .seeds import (
     PROBABLY_BACKGROUND,
     PROBABLY_FOREGROUND,
     above_chin,
-    by_colours,
+    by_colors,
     from_places,
     plain_seeds,
     upper_edge,
     white_seeds,
-    with_colours,
+    with_colors,
 )
 from .square import WorkingSquare
 
@@ -46,7 +46,7 @@ _DARKEST = 0.008
 _OUTWARDS, _INWARDS = 10, 5
 """Pixels about the outline in which the matte is soft: loose hair stands out further than skin shines through."""
 _HELD = 0.02
-"""Weight of the outline found by GrabCut where the colours tell nothing."""
+"""Weight of the outline found by GrabCut where the colors tell nothing."""
 _CERTAIN = 0.06
 """A matte this near to 0 or 1 is taken to be that."""
 
@@ -61,11 +61,11 @@ def cut_out(square: WorkingSquare, head: Bool[ndarray, "s s"]) -> Float[ndarray,
     if _on_white(square):
         return _soften(square, _segment(square, white_seeds(square)))
     places = [from_places(square, head, ellipse) for ellipse in HAIR_ELLIPSES]
-    told = by_colours(square, head, places[-1])
+    told = by_colors(square, head, places[-1])
     if (seeds := plain_seeds(square, places[0], places[-1], told)) is not None:
         return _soften(square, _segment(square, seeds))
     foreign = foreign_tint(square, head)
-    least, *others = (_segment(square, with_colours(seeds, told)) for seeds in places)
+    least, *others = (_segment(square, with_colors(seeds, told)) for seeds in places)
     candidates = [least, *(without_foreign(square, foreign, least, person) for person in others)]
     qualities = [_quality(square, head, foreign, person) for person in candidates]
     # of about equal ones the one with more hair: what it has more is not foreign
@@ -177,17 +177,17 @@ def _soften(square: WorkingSquare, person: Bool[ndarray, "s s"]) -> Float[ndarra
 def guided_filter(
     guide: Float[ndarray, "h w 3"], values: Float[ndarray, "h w"], radius: int, epsilon: float
 ) -> Float[ndarray, "h w"]:
-    """Smooth ``values`` along the edges of a colour image (He et al. 2013)."""
+    """Smooth ``values`` along the edges of a color image (He et al. 2013)."""
 
     def mean(image: ndarray) -> ndarray:
         return np.asarray(cv2.blur(image, (2 * radius + 1, 2 * radius + 1)))
 
-    centre, average = mean(guide), mean(values)
+    center, average = mean(guide), mean(values)
     products = (guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)
-    spread = mean(products).reshape(*guide.shape[:2], 3, 3) - centre[..., :, None] * centre[..., None, :]
-    along = mean(guide * values[..., None]) - centre * average[..., None]
+    spread = mean(products).reshape(*guide.shape[:2], 3, 3) - center[..., :, None] * center[..., None, :]
+    along = mean(guide * values[..., None]) - center * average[..., None]
     slope = np.linalg.solve(spread + epsilon * np.eye(3, dtype=np.float32), along[..., None])[..., 0]
-    level = average - (slope * centre).sum(2)
+    level = average - (slope * center).sum(2)
     return np.asarray(((mean(slope) * guide).sum(2) + mean(level)).astype(np.float32))
 
 

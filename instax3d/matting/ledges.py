@@ -18,11 +18,11 @@ widths of the face."""
 _THICK, _FALLS_OFF = 0.2, 0.1
 """Likely thickness of hair beside the head, and what outweighs one unit of log-odds, in half widths of the face."""
 _MOST = 3.0
-"""Log-odds of colours count for so much at most."""
+"""Log-odds of colors count for so much at most."""
 _OTHER = 30.0
 """What differs by so much in L*a*b* from both hair and ground is neither."""
 _NOISE = 2.0
-"""Standard deviation that colours of hair have at least, L*a*b*."""
+"""Standard deviation that colors of hair have at least, L*a*b*."""
 
 
 def outline_steps(
@@ -51,7 +51,7 @@ def without_ledges(
     square: WorkingSquare, head: Bool[ndarray, "s s"], person: Bool[ndarray, "s s"]
 ) -> Bool[ndarray, "s s"]:
     """Where the person reaches the photo's side and ends there without contrast beside the face, hair is told anew: by
-    how far it is from the head, and by its colours as far as they differ from those at the photo's side.
+    how far it is from the head, and by its colors as far as they differ from those at the photo's side.
 
     Long hair ends lower than that, and what begins at the side is a hand or a shoulder.
     """

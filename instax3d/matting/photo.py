@@ -9,7 +9,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from instax3d.fitting import PhotoFit, fit_photo
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.types import Photo
 
@@ -53,12 +53,12 @@ def person_alpha(photo: Photo, model: HeadModel) -> Float[Tensor, "1 h w"]:
     square = working_square(source)
     fit, size = fit_in_square(model, photo, square), square.crop.size
     viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
-    head = rasterise(fit.vertices.numpy().astype(np.float64), model.faces.numpy(), viewmat, K, size, size).mask
+    head = rasterize(fit.vertices.numpy().astype(np.float64), model.faces.numpy(), viewmat, K, size, size).mask
     alpha: ndarray = cut_out(square, head).astype(np.float32)
     scale, (x, y) = square.crop.scale, square.crop.offset
     if scale > 1.33:
         alpha = cv2.GaussianBlur(alpha, (0, 0), 0.4 * scale)
-    # OpenCV counts pixel centres at whole numbers, we at halves
+    # OpenCV counts pixel centers at whole numbers, we at halves
     to_square = np.array([[scale, 0, x + 0.5 * scale - 0.5], [0, scale, y + 0.5 * scale - 0.5]])
     height, width = source.rgb.shape[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -24,26 +24,26 @@ PROBABLY_BACKGROUND, PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
 _PLAIN = 1.2
-"""A ground is plain if three quarters of what is known of it are so near in L*a*b* to a smooth change of colour."""
+"""A ground is plain if three quarters of what is known of it are so near in L*a*b* to a smooth change of color."""
 _SHARE_OFF, _OFF = 0.3, (0.6, 3.0)
 """What differs from a plain ground beyond noise by this share of what hair does, within bounds, is the person."""
-_COLOURS, _ALIKE, _FARTHER = 8, 16.0, 1.4
-"""What has one of so many colours of the ground above, within so much in L*a*b*, and so many times farther from
+_COLORS, _ALIKE, _FARTHER = 8, 16.0, 1.4
+"""What has one of so many colors of the ground above, within so much in L*a*b*, and so many times farther from
 those of the person, is more likely ground beside the shoulders: they may lean."""
 _DIM = 25.0
-"""Lightness below which colours are too alike for that."""
+"""Lightness below which colors are too alike for that."""
 _UNLIKE, _RAISED = 30.0, 0.4
-"""What differs by so much in L*a*b* from all colours above and hangs together down to the photo's lower edge is more
+"""What differs by so much in L*a*b* from all colors above and hangs together down to the photo's lower edge is more
 likely body, from so far above the chin (half face widths) on: shoulders may be raised, a chin lowered."""
 _GRAIN = 2.0
-"""Standard deviation, pixels, of the blur against noise in dark colours."""
+"""Standard deviation, pixels, of the blur against noise in dark colors."""
 _WITHIN = 0.15
 """So far within the fitted head, in half widths of the face, there is no ground."""
 
 
 @dataclass(frozen=True)
-class ByColours:
-    """What colours tell about the surroundings of head, neck and shoulders, whatever the hair is like."""
+class ByColors:
+    """What colors tell about the surroundings of head, neck and shoulders, whatever the hair is like."""
 
     ground: Bool[ndarray, "s s"]
     """Like the ground above, and less like the person..."""
@@ -83,9 +83,9 @@ def _white_ground(square: WorkingSquare) -> Bool[ndarray, "s s"]:
 
 
 def plain_seeds(
-    square: WorkingSquare, least: UInt8[ndarray, "s s"], most: UInt8[ndarray, "s s"], told: ByColours
+    square: WorkingSquare, least: UInt8[ndarray, "s s"], most: UInt8[ndarray, "s s"], told: ByColors
 ) -> UInt8[ndarray, "s s"] | None:
-    """Before a plain ground whose colour changes smoothly at most, all above the chin that differs from it is the
+    """Before a plain ground whose color changes smoothly at most, all above the chin that differs from it is the
     person; None where the ground is not known to be plain. ``least`` and ``most`` are seeds from places, by hair.
     """
     known = (most == BACKGROUND) & above_chin(square)
@@ -105,15 +105,15 @@ def plain_seeds(
     limit = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(grain)
     like = (cv2.GaussianBlur(off, (0, 0), 1) < limit) & square.valid
     ground = dilate(touching(erode(like, 2), known), 2) & like & (most != FOREGROUND)
-    seeds = with_colours(least, told)
+    seeds = with_colors(least, told)
     rest = above_chin(square) & ~ground
     seeds[rest] = np.where(dilate(ground, 3)[rest], PROBABLY_FOREGROUND, FOREGROUND)
     seeds[ground] = BACKGROUND
     return seeds
 
 
-def with_colours(places: UInt8[ndarray, "s s"], told: ByColours) -> UInt8[ndarray, "s s"]:
-    """Seeds from places, and from the colours beside the neck."""
+def with_colors(places: UInt8[ndarray, "s s"], told: ByColors) -> UInt8[ndarray, "s s"]:
+    """Seeds from places, and from the colors beside the neck."""
     seeds = places.copy()
     seeds[(seeds == PROBABLY_FOREGROUND) & told.ground] = PROBABLY_BACKGROUND
     seeds[(seeds == PROBABLY_BACKGROUND) & told.body] = PROBABLY_FOREGROUND
@@ -167,8 +167,8 @@ def _shoulders(square: WorkingSquare) -> Bool[ndarray, "s s"]:
     return np.asarray(np.abs(x - marks[27, 0]) < np.minimum(1.5 * half + 1.6 * widening, 3.0 * half))
 
 
-def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"], most: UInt8[ndarray, "s s"]) -> ByColours:
-    """Compare the surroundings' colours with those of what is known, by a few that stand for them.
+def by_colors(square: WorkingSquare, head: Bool[ndarray, "s s"], most: UInt8[ndarray, "s s"]) -> ByColors:
+    """Compare the surroundings' colors with those of what is known, by a few that stand for them.
 
     ``most`` are seeds from places, for the most hair.
     """
@@ -180,13 +180,13 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"], most: UInt8[nd
     place = square.valid & ~person & _shoulders(square) & (below > -_RAISED * half)
     ground, body = np.zeros_like(head), np.zeros_like(head)
     if min(known.sum(), person.sum()) > FEW:
-        from_ground, from_person = (_from_colours(lab[kind], lab[place]) for kind in (known, person))
+        from_ground, from_person = (_from_colors(lab[kind], lab[place]) for kind in (known, person))
         ground[place] = (from_ground < _ALIKE) & (_FARTHER * from_ground < from_person) & (lab[place][:, 0] > _DIM)
         ground &= below > 0
 
     above = above_chin(square) & (below < -_RAISED * half) & ~dilate(head | polygon_mask(marks, len(head)), 4)
     if above.sum() > FEW:
-        body[place] = _from_colours(lab[above], lab[place]) > _UNLIKE
+        body[place] = _from_colors(lab[above], lab[place]) > _UNLIKE
         last = np.flatnonzero(square.valid.any(1))[-1]
         body = touching(body, body & (y > last - 4))
 
@@ -195,13 +195,13 @@ def by_colours(square: WorkingSquare, head: Bool[ndarray, "s s"], most: UInt8[nd
     upper &= ~over_landmarks(marks, EYES.values(), len(head), 4)
     if upper.sum() > FEW:
         smooth = cv2.GaussianBlur(lab, (0, 0), _GRAIN)
-        side[side] = _from_colours(smooth[upper], smooth[side]) > _ALIKE
-    return ByColours(ground, body, side)
+        side[side] = _from_colors(smooth[upper], smooth[side]) > _ALIKE
+    return ByColors(ground, body, side)
 
 
-def _from_colours(known: Float[ndarray, "n 3"], colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
-    """Distance in L*a*b* of colours to the nearest of a few that stand for the known ones."""
-    centres, _ = k_means(known[:: max(1, len(known) // 2000)], _COLOURS, rounds=10, change=1.0, attempts=1)
+def _from_colors(known: Float[ndarray, "n 3"], colors: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
+    """Distance in L*a*b* of colors to the nearest of a few that stand for the known ones."""
+    centers, _ = k_means(known[:: max(1, len(known) // 2000)], _COLORS, rounds=10, change=1.0, attempts=1)
     # |a - b|^2 = |a|^2 - 2 a b + |b|^2
-    squared = (colours**2).sum(1) + np.min((centres**2).sum(1)[:, None] - 2 * centres @ colours.T, axis=0)
+    squared = (colors**2).sum(1) + np.min((centers**2).sum(1)[:, None] - 2 * centers @ colors.T, axis=0)
     return np.asarray(np.sqrt(np.maximum(squared, 0)))

@@ -15,7 +15,7 @@ WORKING_SIZE = 704
 _FACE_WIDTH = 190.0
 """Width of the face in the working square, pixels: a little finer than in the views."""
 _FACE_HEIGHT_SHARE = 0.44
-"""Height of the face's centre in the working square, as a share of its side: room for the bust."""
+"""Height of the face's center in the working square, as a share of its side: room for the bust."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Crop:
         """Resample an image once, with a blur against aliasing where it gets smaller; edges are continued outwards."""
         if self.scale < 0.75:
             image = cv2.GaussianBlur(image, (0, 0), 0.4 / self.scale)
-        # OpenCV counts pixel centres at whole numbers, we at halves
+        # OpenCV counts pixel centers at whole numbers, we at halves
         shift = np.array(self.offset) + 0.5 * self.scale - 0.5
         matrix = np.array([[self.scale, 0, shift[0]], [0, self.scale, shift[1]]])
         kernel = cv2.INTER_LINEAR if self.scale < 1 else cv2.INTER_CUBIC
@@ -94,8 +94,8 @@ def cut_valid(source: Picture, crop: Crop) -> Bool[ndarray, "s s"]:
     """Where the photo reaches in a crop of it."""
     corners = np.array([[0.0, 0.0], source.rgb.shape[1::-1]])
     (left, top), (right, bottom) = crop.points(corners)
-    centres = np.arange(crop.size) + 0.5
-    inside: ndarray = np.outer((centres > top) & (centres < bottom), (centres > left) & (centres < right))
+    centers = np.arange(crop.size) + 0.5
+    inside: ndarray = np.outer((centers > top) & (centers < bottom), (centers > left) & (centers < right))
     return inside
 
 
@@ -103,8 +103,8 @@ def working_square(source: Picture) -> WorkingSquare:
     """Cut the working square around the face."""
     spread = np.ptp(source.landmarks, axis=0)
     scale = float(_FACE_WIDTH / max(spread[0], 0.8 * spread[1]))
-    centre = source.landmarks[17:].mean(0) * scale
-    offset = (0.5 * WORKING_SIZE - centre[0], _FACE_HEIGHT_SHARE * WORKING_SIZE - centre[1])
+    center = source.landmarks[17:].mean(0) * scale
+    offset = (0.5 * WORKING_SIZE - center[0], _FACE_HEIGHT_SHARE * WORKING_SIZE - center[1])
     crop = Crop(scale, (float(offset[0]), float(offset[1])), WORKING_SIZE)
     return WorkingSquare(
         rgb=crop.cut(source.rgb),

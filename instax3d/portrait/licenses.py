@@ -9,24 +9,24 @@ _PERMISSIVE = {
     *("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0", "Zlib", "CC0-1.0", "CC-BY-4.0"),
     *("MPL-2.0", "Unlicense", "0BSD", "PSF-2.0"),
 }
-"""SPDX names of licences that allow commercial use and ask for no more than a notice."""
+"""SPDX names of licenses that allow commercial use and ask for no more than a notice."""
 
 NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that went into a portrait, and its licence."""
+    """Something that went into a portrait, and its license."""
 
     what: str
-    licence: str
+    license: str
     commercial: bool | None
     """None where it is not known."""
     url: str = ""
 
 
-def licence_of(distribution: str) -> str:
-    """The licence that an installed distribution states, or `NOT_KNOWN`."""
+def license_of(distribution: str) -> str:
+    """The license that an installed distribution states, or `NOT_KNOWN`."""
     try:
         stated = metadata(distribution)
     except PackageNotFoundError:
@@ -39,11 +39,11 @@ def licence_of(distribution: str) -> str:
     return ", ".join(classifiers) or NOT_KNOWN
 
 
-def allows_commercial(licence: str) -> bool | None:
-    """Whether a licence named by SPDX is known to allow commercial use, or to forbid it."""
-    if licence in _PERMISSIVE:
+def allows_commercial(license: str) -> bool | None:
+    """Whether a license named by SPDX is known to allow commercial use, or to forbid it."""
+    if license in _PERMISSIVE:
         return True
-    words = licence.lower().replace("_", "-")
+    words = license.lower().replace("_", "-")
     forbids = "-nc" in words or "noncommercial" in words or "non-commercial" in words
     return False if forbids else None
 
@@ -51,12 +51,12 @@ def allows_commercial(licence: str) -> bool | None:
 def parts(manifest: Mapping[str, Any]) -> Iterator[Part]:
     """Plugins and assets of a run by its manifest; those of older manifests as far as they are still known."""
     for slot, plugin in manifest.get("plugins", {}).items():
-        licence = plugin.get("licence") or licence_of(plugin["distribution"])
+        license = plugin.get("license") or license_of(plugin["distribution"])
         name = f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})"
-        yield Part(name, licence, allows_commercial(licence))
+        yield Part(name, license, allows_commercial(license))
     for asset in manifest.get("assets", []):
         yield Part(
-            f"{asset['name']} (used by {asset['used_by']})", asset["licence"], asset["commercial"], asset["licence_url"]
+            f"{asset['name']} (used by {asset['used_by']})", asset["license"], asset["commercial"], asset["license_url"]
         )
     if "assets" not in manifest:
         yield Part("files of others (this run did not write them down)", NOT_KNOWN, None)

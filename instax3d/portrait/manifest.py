@@ -15,7 +15,7 @@ from instax3d.config import RunConfig, references
 from instax3d.errors import PortraitError
 from instax3d.registry import Entry, registry
 
-from .licenses import licence_of
+from .licenses import license_of
 
 if TYPE_CHECKING:
     from instax3d.types import HeadMesh
@@ -30,12 +30,12 @@ _RECORDED = ("torch", "numpy", "numba", "gsplat", "lightning")
 
 
 def plugin_record(entry: Entry) -> dict[str, str]:
-    """Name, distribution, version and licence of a plugin."""
+    """Name, distribution, version and license of a plugin."""
     return {
         "name": entry.spec.name,
         "distribution": entry.provider.distribution,
         "version": entry.provider.version,
-        "licence": licence_of(entry.provider.distribution),
+        "license": license_of(entry.provider.distribution),
     }
 
 

@@ -16,7 +16,7 @@ from instax3d.config import RunConfig, load_config
 from instax3d.errors import PortraitError
 from instax3d.geometry.cameras import orbit, read_transforms, write_transforms
 from instax3d.interfaces import Renderer
-from instax3d.io.artifacts import UNREADABLE, pack_mesh, read_artefact, unpack_mesh, write_artefact
+from instax3d.io.artifacts import UNREADABLE, pack_mesh, read_artifact, unpack_mesh, write_artifact
 from instax3d.io.files import atomic_folder
 from instax3d.io.images import write_png
 from instax3d.io.obj import read_obj, write_obj
@@ -35,7 +35,7 @@ HEAD = "head.npz"
 class Orbit:
     """The turntable on which a portrait is shown: a circle about the head's up axis."""
 
-    centre: Float[Tensor, "3"]
+    center: Float[Tensor, "3"]
     axes: Float[Tensor, "3 3"]
     """Columns: the head's left, up and front in the world."""
     radius: float
@@ -53,7 +53,7 @@ class Orbit:
         )
         to_head = torch.eye(4)
         to_head[:3, :3] = self.axes.T
-        to_head[:3, 3] = -self.axes.T @ self.centre
+        to_head[:3, 3] = -self.axes.T @ self.center
         return Cameras(about_origin.viewmats @ to_head, about_origin.Ks, self.size, self.size)
 
     def turn(self, frames: int) -> Cameras:
@@ -62,7 +62,7 @@ class Orbit:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "centre": self.centre.tolist(),
+            "center": self.center.tolist(),
             "axes": self.axes.tolist(),
             "radius": self.radius,
             "focal": self.focal,
@@ -73,7 +73,7 @@ class Orbit:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Orbit":
         return cls(
-            torch.tensor(values["centre"], dtype=torch.float32),
+            torch.tensor(values["center"], dtype=torch.float32),
             torch.tensor(values["axes"], dtype=torch.float32),
             float(values["radius"]),
             float(values["focal"]),
@@ -86,13 +86,13 @@ class Orbit:
         """The orbit that frames the head as the views do."""
         middle = (mesh.vertices.amin(0) + mesh.vertices.amax(0)) / 2
         axes = _upright(torch.eye(3) if mesh.axes is None else mesh.axes, cameras)
-        centre = _nearest_to_optical_axes(cameras, middle)
-        outward = cameras.centres - centre
+        center = _nearest_to_optical_axes(cameras, middle)
+        outward = cameras.centers - center
         radius = float(outward.norm(dim=1).median())
         height = float((outward @ axes[:, 1] / outward.norm(dim=1)).clamp(-1, 1).asin().rad2deg().median())
         size = max(cameras.width, cameras.height)
         size -= size % 2  # video codecs want even sizes
-        return cls(centre, axes, radius, float(cameras.Ks[:, 0, 0].median()), size, height)
+        return cls(center, axes, radius, float(cameras.Ks[:, 0, 0].median()), size, height)
 
 
 def _upright(head: Float[Tensor, "3 3"], cameras: Cameras) -> Float[Tensor, "3 3"]:
@@ -112,7 +112,7 @@ def _nearest_to_optical_axes(cameras: Cameras, start: Float[Tensor, "3"]) -> Flo
     across = torch.eye(3) - forward[:, :, None] * forward[:, None, :]
     hold = 1e-2 * len(cameras)
     left = across.sum(0) + hold * torch.eye(3)
-    right = (across @ cameras.centres[..., None]).sum(0)[:, 0] + hold * start
+    right = (across @ cameras.centers[..., None]).sum(0)[:, 0] + hold * start
     found: Tensor = torch.linalg.solve(left, right)
     return found
 
@@ -179,7 +179,7 @@ class Portrait:
         write_ply(folder / "portrait.ply", self.gaussians)
         write_obj(folder / "mesh.obj", self.mesh.vertices, self.mesh.faces)
         # without the rig: its parameters mean nothing where the head model's files are not
-        write_artefact(folder / HEAD, pack_mesh(replace(self.mesh, rig=None)))
+        write_artifact(folder / HEAD, pack_mesh(replace(self.mesh, rig=None)))
         (folder / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
         output = self.config.output
         turn, _ = self.render(self.orbit.turn(output.turntable_frames))
@@ -239,7 +239,7 @@ def _load_mesh(folder: Path, orbit: Orbit) -> HeadMesh:
         vertices, faces = read_obj(folder / "mesh.obj")
         return HeadMesh(vertices, faces, axes=orbit.axes)
     try:
-        return unpack_mesh(read_artefact(path))
+        return unpack_mesh(read_artifact(path))
     except UNREADABLE as error:
         raise PortraitError(f"{path} cannot be read ({error}); make the portrait again") from error
 

@@ -18,7 +18,7 @@ _SHEET_SIDE = 2048
 """Longest side of a contact sheet, pixels."""
 _GAP = 4
 """White between the pictures of a contact sheet, pixels."""
-# Tagged as BT.709, so that every player shows the same colours; +faststart lets browsers play while loading.
+# Tagged as BT.709, so that every player shows the same colors; +faststart lets browsers play while loading.
 _ENCODING = [
     *("-crf", "18", "-preset", "medium", "-movflags", "+faststart"),
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),

@@ -36,7 +36,7 @@ def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapp
         "head_model": head_record(mesh),
         "metrics": {name: round(value, 5) for name, value in mesh.metrics.items()},
         "reprojection": reprojection(mesh, views),
-        "units_per_metre": mesh.units_per_metre,
+        "units_per_meter": mesh.units_per_meter,
         "plugins": plugin_records(config),
         "assets": asset_records(config),
     }

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from instax3d.geometry.mesh_raster import project, rasterise
+from instax3d.geometry.mesh_raster import project, rasterize
 from instax3d.io.images import to_uint8
 from instax3d.types import HeadMesh, Views
 
@@ -24,7 +24,7 @@ _INNER = slice(17, 68)
 _OUTER_CORNERS = (36, 45)
 """Of the eyes."""
 _DEPTH_SLACK = 0.004
-"""Metres that a vertex may lie behind what is seen there and still be drawn."""
+"""Meters that a vertex may lie behind what is seen there and still be drawn."""
 
 
 def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
@@ -38,7 +38,7 @@ def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
     person = cv2.resize(views.alpha[index, 0].numpy(), size, interpolation=cv2.INTER_LINEAR) > 0.5
     vertices, faces = mesh.vertices.detach().double().numpy(), mesh.faces.numpy()
     viewmat, K = camera.viewmats[0].numpy(), camera.Ks[0].numpy()
-    raster = rasterise(vertices, faces, viewmat, K, camera.width, camera.height)
+    raster = rasterize(vertices, faces, viewmat, K, camera.width, camera.height)
     pixels = project(vertices, viewmat, K)
 
     left, right = picture.copy(), picture.copy()
@@ -55,15 +55,15 @@ def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
         for point in shown:
             _dot(left, point, PROJECTED)
     wires = right.copy()
-    slack = _DEPTH_SLACK * mesh.units_per_metre
+    slack = _DEPTH_SLACK * mesh.units_per_meter
     visible = _visible(pixels, raster.depth, slack)
     chosen = faces[visible[faces].all(1)]
     corners = _drawn(pixels[:, :2][chosen]).round().astype(np.int32)
     cv2.polylines(wires, list(corners), True, WIRES, 1, cv2.LINE_AA, shift=4)
     right = cv2.addWeighted(wires, _WIRE_SHARE, right, 1 - _WIRE_SHARE, 0)
-    for mask, colour in ((person, PERSON), (raster.mask, MESH)):
+    for mask, color in ((person, PERSON), (raster.mask, MESH)):
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(right, contours, -1, colour, 2, cv2.LINE_AA)
+        cv2.drawContours(right, contours, -1, color, 2, cv2.LINE_AA)
     return torch.from_numpy(np.hstack([left, right])).permute(2, 0, 1).float() / 255
 
 
@@ -78,22 +78,22 @@ def _visible(pixels: Float[ndarray, "n 3"], depth: Float[ndarray, "h w"], slack:
 
 
 def _drawn(pixels: Float[ndarray, "*n 2"]) -> Float[ndarray, "*n 2"]:
-    """Where OpenCV draws them: pixel centres at whole numbers, in sixteenths."""
+    """Where OpenCV draws them: pixel centers at whole numbers, in sixteenths."""
     return np.asarray((pixels - 0.5) * 16)
 
 
-def _dot(picture: UInt8[ndarray, "h w 3"], at: Float[ndarray, "2"], colour: tuple[int, int, int]) -> None:
+def _dot(picture: UInt8[ndarray, "h w 3"], at: Float[ndarray, "2"], color: tuple[int, int, int]) -> None:
     if np.abs(at).max() < 1e5:
         x, y = _drawn(at).round().astype(int).tolist()
-        cv2.circle(picture, (x, y), 40, colour, -1, cv2.LINE_AA, shift=4)
+        cv2.circle(picture, (x, y), 40, color, -1, cv2.LINE_AA, shift=4)
 
 
 def _line(
-    picture: UInt8[ndarray, "h w 3"], a: Float[ndarray, "2"], b: Float[ndarray, "2"], colour: tuple[int, int, int]
+    picture: UInt8[ndarray, "h w 3"], a: Float[ndarray, "2"], b: Float[ndarray, "2"], color: tuple[int, int, int]
 ) -> None:
     if max(np.abs(a).max(), np.abs(b).max()) < 1e5:
         (x0, y0), (x1, y1) = _drawn(np.asarray([a, b])).round().astype(int).tolist()
-        cv2.line(picture, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA, shift=4)
+        cv2.line(picture, (x0, y0), (x1, y1), color, 1, cv2.LINE_AA, shift=4)
 
 
 def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
 
 def _iou(mesh: HeadMesh, views: Views, index: int) -> float:
     camera = views.cameras[index]
-    raster = rasterise(
+    raster = rasterize(
         mesh.vertices.detach().double().numpy(),
         mesh.faces.numpy(),
         camera.viewmats[0].numpy(),

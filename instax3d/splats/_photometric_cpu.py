@@ -1,12 +1,12 @@
 """CPU kernels of the fused L1 + SSIM loss, of the plain L1 loss, and of their gradients.
 
-All are written so that LLVM vectorises their loops over pixels.
+All are written so that LLVM vectorizes their loops over pixels.
 
 The 11x11 Gaussian window is separable: for each row of pixels, the eleven rows around it are summed vertically into
 buffers padded with zeros, which are then summed horizontally. Derivative maps with respect to the three blurred images
 that hold the rendered one are kept and blurred once more for the gradient (the window is symmetric).
 
-What keeps LLVM from vectorising is avoided: indices are unsigned, since a signed one could mean "from the end"; the
+What keeps LLVM from vectorizing is avoided: indices are unsigned, since a signed one could mean "from the end"; the
 buffers are one array at constant distances, so that no two pointers could overlap. Images are worked through in blocks
 of fixed size, so the result is the same for any number of threads.
 """
@@ -42,7 +42,7 @@ _B0, _B1, _B2, _B3, _B4, _B5, _B6 = (_u8(_PITCH * k) for k in range(7))
 @njit(fastmath=True, error_model="numpy", cache=True, inline="always")
 @no_type_check
 def _across(buffer, x):
-    """A padded row blurred at the pixel whose eleven neighbours begin at buffer[x]."""
+    """A padded row blurred at the pixel whose eleven neighbors begin at buffer[x]."""
     return (
         _W0 * (buffer[x] + buffer[x + _u8(10)])
         + _W1 * (buffer[x + _u8(1)] + buffer[x + _u8(9)])

@@ -130,13 +130,13 @@ def coverage_loss(
 
 
 def psnr(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views"]:
-    """Peak signal-to-noise ratio of each view in dB, at most 100, for colours in [0, 1] (the image is clamped)."""
+    """Peak signal-to-noise ratio of each view in dB, at most 100, for colors in [0, 1] (the image is clamped)."""
     error = (image.detach().clamp(0, 1) - target.detach()).square().mean((1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10()
 
 
 def ssim(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views"]:
-    """Structural similarity of each view, at most 1, for colours in [0, 1] (the image is clamped)."""
+    """Structural similarity of each view, at most 1, for colors in [0, 1] (the image is clamped)."""
     image, target = image.detach().clamp(0, 1), target.detach()
     if image.device.type == "cpu":
         return torch.tensor([_cpu_ssim(*pair) for pair in zip(image.float(), target.float(), strict=True)])

@@ -1,4 +1,4 @@
-"""Start points for Gaussians: on the visual hull of the views, with spacing and colours read from the views."""
+"""Start points for Gaussians: on the visual hull of the views, with spacing and colors read from the views."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ class SurfacePoints:
         return SurfacePoints(torch.cat([self.positions, other.positions]), torch.cat([self.normals, other.normals]))
 
 
-def nearest_spacing(positions: Float[Tensor, "n 3"], neighbours: int = 3) -> Float[Tensor, "n"]:
-    """Root mean square distance to the nearest neighbours (3DGS's start size)."""
+def nearest_spacing(positions: Float[Tensor, "n 3"], neighbors: int = 3) -> Float[Tensor, "n"]:
+    """Root mean square distance to the nearest neighbors (3DGS's start size)."""
     tree = cKDTree(positions.numpy())
-    distances = tree.query(positions.numpy(), neighbours + 1, workers=-1)[0][:, 1:]
+    distances = tree.query(positions.numpy(), neighbors + 1, workers=-1)[0][:, 1:]
     return torch.from_numpy(np.sqrt((distances**2).mean(1)).astype(np.float32)).clamp_min(1e-7)
 
 
 def sample_images(
     images: Float[Tensor, "views channels h w"], pixels: Float[Tensor, "views n 2"]
 ) -> Float[Tensor, "views channels n"]:
-    """Bilinear samples at pixel positions (centres at +0.5); border pixels are continued outwards."""
+    """Bilinear samples at pixel positions (centers at +0.5); border pixels are continued outwards."""
     size = torch.tensor([images.shape[3], images.shape[2]], dtype=pixels.dtype)
     grid = pixels / size * 2 - 1
     return functional.grid_sample(images, grid[:, None], align_corners=False, padding_mode="border")[:, :, 0]
@@ -49,10 +49,10 @@ def _inside(pixels: Float[Tensor, "views n 3"], cameras: Cameras) -> Tensor:
     return (depth > 0) & (x >= 0) & (x < cameras.width) & (y >= 0) & (y < cameras.height)
 
 
-def visual_hull(views: Views, centre: Float[Tensor, "3"], half: float, resolution: int = 96) -> Float[Tensor, "x y z"]:
+def visual_hull(views: Views, center: Float[Tensor, "3"], half: float, resolution: int = 96) -> Float[Tensor, "x y z"]:
     """Least coverage over the views that see each cell of a cube, in [0, 1]; 0 where no view sees it."""
     axis = torch.linspace(-half, half, resolution)
-    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + centre
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + center
     hull = torch.ones(len(grid))
     seen = torch.zeros(len(grid), dtype=torch.bool)
     for index in range(len(views)):
@@ -77,19 +77,19 @@ def hull_surface(
 
     At most ``limit`` of them, drawn evenly over the surface. Space that no view sees holds none.
     """
-    centre = (mesh_vertices.amin(0) + mesh_vertices.amax(0)) / 2
-    distance = (views.cameras.centres - centre).norm(dim=1)
+    center = (mesh_vertices.amin(0) + mesh_vertices.amax(0)) / 2
+    distance = (views.cameras.centers - center).norm(dim=1)
     focal = views.cameras.Ks[:, [0, 1], [0, 1]].amin(1)
     half = float((distance * max(views.cameras.width, views.cameras.height) / 2 / focal).max())
-    hull = gaussian_filter(np.pad(visual_hull(views, centre, half, resolution).numpy(), 1), 0.7)
+    hull = gaussian_filter(np.pad(visual_hull(views, center, half, resolution).numpy(), 1), 0.7)
     cell = 2 * half / (resolution - 1)
-    hull = _parts_at(hull, ((mesh_vertices - centre + half) / cell + 1).round().long().numpy())
+    hull = _parts_at(hull, ((mesh_vertices - center + half) / cell + 1).round().long().numpy())
     empty = SurfacePoints(torch.zeros(0, 3), torch.zeros(0, 3))
     if hull.max() <= 0.5:
         return empty
     corners, faces, _, _ = marching_cubes(hull, 0.5, gradient_direction="ascent")
     triangles = torch.from_numpy(corners[faces].astype(np.float32))
-    triangles = (triangles - 1) * cell - half + centre
+    triangles = (triangles - 1) * cell - half + center
     cross = torch.linalg.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     area = cross.norm(dim=1)
     to_mesh = torch.from_numpy(cKDTree(mesh_vertices.numpy()).query(triangles.mean(1).numpy(), workers=-1)[0]).float()
@@ -104,7 +104,7 @@ def hull_surface(
     weights = barycentric_samples(count, 1, generator)
     positions = (triangles[chosen] * weights[..., None]).sum(1)
     normals = functional.normalize(cross[chosen], dim=-1)
-    return SurfacePoints(positions, _outwards(normals, positions, hull, centre, half, cell))
+    return SurfacePoints(positions, _outwards(normals, positions, hull, center, half, cell))
 
 
 def _parts_at(hull: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -119,35 +119,35 @@ def _outwards(
     normals: Float[Tensor, "n 3"],
     positions: Float[Tensor, "n 3"],
     hull: np.ndarray,
-    centre: Float[Tensor, "3"],
+    center: Float[Tensor, "3"],
     half: float,
     cell: float,
 ) -> Float[Tensor, "n 3"]:
     """Turns normals to where the hull is emptier."""
 
     def value(points: Tensor) -> Tensor:
-        index = ((points - centre + half) / cell + 1).round().long().clamp(0, hull.shape[0] - 1)
+        index = ((points - center + half) / cell + 1).round().long().clamp(0, hull.shape[0] - 1)
         return torch.from_numpy(hull)[index[:, 0], index[:, 1], index[:, 2]]
 
     inward = value(positions + 2 * cell * normals) > value(positions - 2 * cell * normals)
     return torch.where(inward[:, None], -normals, normals)
 
 
-def colours_from_views(points: SurfacePoints, views: Views, fallback: float = 0.6) -> Float[Tensor, "n 3"]:
-    """A start colour for each point: the mean over the views that face it, sharply weighted by the cosine and by trust.
+def colors_from_views(points: SurfacePoints, views: Views, fallback: float = 0.6) -> Float[Tensor, "n 3"]:
+    """A start color for each point: the mean over the views that face it, sharply weighted by the cosine and by trust.
 
-    Occlusion is ignored: a start, not a result. Points that no view faces become grey.
+    Occlusion is ignored: a start, not a result. Points that no view faces become gray.
     """
     total = torch.zeros(len(points.positions), 3)
     weight_sum = torch.zeros(len(points.positions), 1)
     for index in range(len(views)):
         camera = views.cameras[index]
         pixels = camera.project(points.positions)
-        towards = functional.normalize(camera.centres - points.positions, dim=-1)
+        towards = functional.normalize(camera.centers - points.positions, dim=-1)
         cosine = (points.normals * towards).sum(-1).clamp_min(0)
         samples = torch.cat([views.images[index], views.alpha[index], views.trust[index]])[None]
-        colour = sample_images(samples, pixels[..., :2])[0].T
-        weight = (cosine**4 * colour[:, 3] ** 2 * _inside(pixels, camera)[0] * colour[:, 4])[:, None]
-        total += weight * colour[:, :3]
+        color = sample_images(samples, pixels[..., :2])[0].T
+        weight = (cosine**4 * color[:, 3] ** 2 * _inside(pixels, camera)[0] * color[:, 4])[:, None]
+        total += weight * color[:, :3]
         weight_sum += weight
     return torch.where(weight_sum > 1e-4, total / weight_sum.clamp_min(1e-4), fallback).clamp(0, 1)

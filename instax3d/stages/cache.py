@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from instax3d.errors import PortraitError
-from instax3d.io.artifacts import UNREADABLE, Artefact, read_artefact, write_artefact
+from instax3d.io.artifacts import UNREADABLE, Artifact, read_artifact, write_artifact
 from instax3d.io.paths import CACHE_VARIABLE, cache_folder
 
 _LIMIT = 4 * 2**30
@@ -20,11 +20,11 @@ class StageCache:
     def path(self, stage: str, key: str, suffix: str = ".npz") -> Path:
         return self.folder / f"{stage}-{key}{suffix}"
 
-    def load(self, stage: str, key: str) -> Artefact | None:
+    def load(self, stage: str, key: str) -> Artifact | None:
         """What is stored, or None. A file that cannot be read counts as absent and is removed."""
         path = self.path(stage, key)
         try:
-            found = read_artefact(path)
+            found = read_artifact(path)
             path.touch()
         except FileNotFoundError:
             return None
@@ -33,7 +33,7 @@ class StageCache:
             return None
         return found
 
-    def store(self, stage: str, key: str, artefact: Artefact) -> None:
+    def store(self, stage: str, key: str, artifact: Artifact) -> None:
         """Keep a result.
 
         Raises:
@@ -41,7 +41,7 @@ class StageCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_artefact(self.path(stage, key), artefact)
+            write_artifact(self.path(stage, key), artifact)
             self._forget_oldest()
         except OSError as error:
             raise PortraitError(

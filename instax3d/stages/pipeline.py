@@ -16,7 +16,7 @@ from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, ViewGenerator
 from instax3d.io.artifacts import (
-    Artefact,
+    Artifact,
     pack_gaussians,
     pack_mesh,
     pack_views,
@@ -146,8 +146,8 @@ class _Run:
         self,
         name: str,
         make: Callable[[], T],
-        pack: Callable[[T], Artefact],
-        unpack: Callable[[Artefact], T],
+        pack: Callable[[T], Artifact],
+        unpack: Callable[[Artifact], T],
         *,
         steps: int | None = None,
     ) -> T:

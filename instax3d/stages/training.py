@@ -32,7 +32,7 @@ _POSITION = "means"
 _PSNR_EVERY = 10
 _CHECKPOINT_SECONDS = 10.0
 _BATCH = 10
-"""Optimisation steps that Lightning calls for at a time: what it does around each call takes 0.6 ms."""
+"""Optimization steps that Lightning calls for at a time: what it does around each call takes 0.6 ms."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def scene_extent(cameras: Cameras, target: Float[Tensor, "3"]) -> float:
 
     Where the cameras (nearly) coincide, their distance to ``target`` serves instead.
     """
-    centres = cameras.centres
-    spread = float((centres - centres.mean(0)).norm(dim=1).max())
-    reach = float((centres - target).norm(dim=1).max())
+    centers = cameras.centers
+    spread = float((centers - centers.mean(0)).norm(dim=1).max())
+    reach = float((centers - target).norm(dim=1).max())
     return 1.1 * (spread if spread > 0.05 * reach else reach)
 
 
@@ -104,11 +104,11 @@ class StepReport:
 
 
 class PortraitModule(lightning.LightningModule):
-    """Optimises the Gaussians of a head; knows its parts only by their contracts.
+    """Optimizes the Gaussians of a head; knows its parts only by their contracts.
 
-    Optimisation is manual: one Adam (0.9, 0.999) per parameter, whose rates decay exponentially, the means' to
+    Optimization is manual: one Adam (0.9, 0.999) per parameter, whose rates decay exponentially, the means' to
     ``position_decay`` and the others' to ``rate_decay`` of their start. Each step renders one view:
-    loss = mean over pixels of trust * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularisation.
+    loss = mean over pixels of trust * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularization.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class PortraitModule(lightning.LightningModule):
         return {name: each.optimizer for name, each in zip(self._start_rates, self._wrapped_optimizers())}
 
     def training_step(self, batch: list[int]) -> None:
-        """One optimisation step for each view that the batch names."""
+        """One optimization step for each view that the batch names."""
         for index in batch:
             self._step(index)
 
@@ -188,7 +188,7 @@ class PortraitModule(lightning.LightningModule):
         if config.alpha_weight:
             wrong = coverage_loss(render.alpha, view.alpha, weight=view.trust)
             losses["alpha"] = config.alpha_weight * wrong
-        losses |= self.representation.regularisation()
+        losses |= self.representation.regularization()
         total = torch.stack(list(losses.values())).sum()
         step = DensifyStep(
             step=self.step_count,
@@ -225,7 +225,7 @@ class PortraitModule(lightning.LightningModule):
             optimizer.param_groups[0]["lr"] = self._start_rates[name] * decay**progress
 
     def checkpoint(self) -> dict[str, Any]:
-        """All that an interrupted optimisation needs to go on as if nothing had happened; tensors and plain values."""
+        """All that an interrupted optimization needs to go on as if nothing had happened; tensors and plain values."""
         state = {
             "step_count": self.step_count,
             "representation": self.representation.state_dict(),
@@ -236,7 +236,7 @@ class PortraitModule(lightning.LightningModule):
         return state | ({"random_cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
-        """Go on from a `checkpoint`; to be called before `train`, after the representation was initialised as then."""
+        """Go on from a `checkpoint`; to be called before `train`, after the representation was initialized as then."""
         splats = self.representation.splats
         for name in splats:
             value = checkpoint["representation"][f"splats.{name}"]  # there may be more or fewer Gaussians by now
@@ -261,7 +261,7 @@ def assemble(
         BrokenPluginError: a part cannot be imported or does not implement its kind.
     """
     representation: Representation[Any] = config.build(Kind.REPRESENTATION)
-    representation.initialise(mesh, views, seed=config.seed)
+    representation.initialize(mesh, views, seed=config.seed)
     module = PortraitModule(
         representation,
         config.build(Kind.DENSIFIER),
@@ -327,7 +327,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: Path | None = None) -> None:
-    """Run the optimisation: one step for each view named in ``order``, without those that a resumed module has done.
+    """Run the optimization: one step for each view named in ``order``, without those that a resumed module has done.
 
     Args:
         checkpoint: where to leave checkpoints.

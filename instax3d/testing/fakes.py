@@ -22,7 +22,7 @@ class _Nothing(PluginConfig):
 
 
 class SphereViews(ViewGenerator[PluginConfig]):
-    """Views of a coloured ball, whatever the photo."""
+    """Views of a colored ball, whatever the photo."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
         super().__init__(config or _Nothing())
@@ -37,7 +37,7 @@ class BlobGaussians(Representation[PluginConfig]):
     def __init__(self, config: PluginConfig | None = None) -> None:
         super().__init__(config or _Nothing())
 
-    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+    def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
         count = len(mesh.vertices)
         values = {
             "means": mesh.vertices.clone(),
@@ -138,9 +138,9 @@ class DenseRenderer(Renderer[PluginConfig]):
         alpha = torch.where(after > _T_MIN, alpha, 0.0)
         before = torch.cat([torch.ones_like(after[:, :1]), torch.cumprod(1 - alpha, 1)[:, :-1]], 1)
         weights = alpha * before
-        colours = (0.5 + SH_C0 * g.sh[:, 0]).clamp_min(0)[order]
+        colors = (0.5 + SH_C0 * g.sh[:, 0]).clamp_min(0)[order]
         coverage = weights.sum(1)
-        image = weights @ colours + (1 - coverage)[:, None] * background
+        image = weights @ colors + (1 - coverage)[:, None] * background
         depth = (weights @ z[order][:, None])[:, 0] / coverage.clamp_min(1e-10)
         size = (cameras.height, cameras.width)
         radius = (3.33 * covariance.diagonal(dim1=1, dim2=2).sqrt()).ceil().int() * shown[:, None]

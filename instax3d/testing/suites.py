@@ -166,7 +166,7 @@ class RepresentationSuite(_Suite):
 
     @pytest.fixture
     def ready(self, plugin: Representation[Any]) -> Representation[Any]:
-        plugin.initialise(toy_mesh(), toy_views(), seed=3)
+        plugin.initialize(toy_mesh(), toy_views(), seed=3)
         return plugin
 
     def test_one_row_per_gaussian_in_every_parameter(self, ready: Representation[Any]) -> None:
@@ -191,8 +191,8 @@ class RepresentationSuite(_Suite):
             assert gradient is not None, name
             assert gradient.isfinite().all(), name
 
-    def test_regularisation_is_scalar_and_finite(self, ready: Representation[Any]) -> None:
-        for name, loss in ready.regularisation().items():
+    def test_regularization_is_scalar_and_finite(self, ready: Representation[Any]) -> None:
+        for name, loss in ready.regularization().items():
             assert loss.shape == (), name
             assert loss.isfinite(), name
 
@@ -212,11 +212,11 @@ class RepresentationSuite(_Suite):
         gaussians = ready.gaussians()
         assert len(gaussians) == count + 1
         assert gaussians.means.isfinite().all()
-        ready.regularisation()
+        ready.regularization()
 
     def test_same_seed_same_gaussians(self, ready: Representation[Any]) -> None:
         first = ready.gaussians().detach()
-        ready.initialise(toy_mesh(), toy_views(), seed=3)
+        ready.initialize(toy_mesh(), toy_views(), seed=3)
         assert torch.equal(ready.gaussians().means, first.means)
 
 
@@ -250,7 +250,7 @@ class DensifierSuite(_Suite):
     ) -> tuple[Representation[Any], dict[str, torch.optim.Optimizer], list[int]]:
         torch.manual_seed(0)
         representation = BlobGaussians()
-        representation.initialise(toy_mesh(), toy_views(), seed=0)
+        representation.initialize(toy_mesh(), toy_views(), seed=0)
         optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam([representation.splats[name]], lr=1e-4) for name in representation.learning_rates()
         }

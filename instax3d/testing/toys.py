@@ -28,7 +28,7 @@ def toy_cameras(count: int = 4, size: int = 32, distance: float = 0.6) -> Camera
     return Cameras(torch.stack(viewmats), K.repeat(count, 1, 1), size, size)
 
 
-def _ball_colours(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+def _ball_colors(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     return 0.5 + 0.4 * directions
 
 
@@ -70,20 +70,20 @@ def toy_mesh(rings: int = 8, spokes: int = 12) -> HeadMesh:
 
 
 def toy_views(count: int = 4, size: int = 32) -> Views:
-    """Exact images of a coloured ball of 10 cm about the origin, on white."""
+    """Exact images of a colored ball of 10 cm about the origin, on white."""
     cameras = toy_cameras(count, size)
     axis = torch.arange(size) + 0.5
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
     images, alphas = [], []
-    for viewmat, K, centre in zip(cameras.viewmats, cameras.Ks, cameras.centres):
+    for viewmat, K, center in zip(cameras.viewmats, cameras.Ks, cameras.centers):
         rays = functional.normalize(pixels @ torch.linalg.inv(K).T @ viewmat[:3, :3], dim=-1)
-        along = rays @ centre
-        under_root = along**2 - (centre @ centre - _RADIUS**2)
+        along = rays @ center
+        under_root = along**2 - (center @ center - _RADIUS**2)
         hit = under_root > 0
-        points = centre + (-along - under_root.clamp_min(0).sqrt())[:, None] * rays
-        colours = torch.where(hit[:, None], _ball_colours(points / _RADIUS), 1.0)
-        images.append(colours.T.reshape(3, size, size).clamp(0, 1))
+        points = center + (-along - under_root.clamp_min(0).sqrt())[:, None] * rays
+        colors = torch.where(hit[:, None], _ball_colors(points / _RADIUS), 1.0)
+        images.append(colors.T.reshape(3, size, size).clamp(0, 1))
         alphas.append(hit.float().reshape(1, size, size))
     alpha = torch.stack(alphas)
     return Views(torch.stack(images), alpha, cameras, torch.ones_like(alpha), photo_index=0)

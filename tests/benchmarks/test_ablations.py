@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -45,7 +45,7 @@ def surface(ablations, subject):
 def depths(subject, vertices):
     cameras = subject.test.cameras
     for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy()):
-        raster = rasterise(vertices, subject.faces, viewmat, K, cameras.width, cameras.height)
+        raster = rasterize(vertices, subject.faces, viewmat, K, cameras.width, cameras.height)
         yield np.where(raster.mask, raster.depth, 0)
 
 

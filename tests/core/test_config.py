@@ -69,7 +69,7 @@ def test_a_resolved_config_reads_back_the_same(tmp_path: Path):
     assert again.to_dict() == first.to_dict()
 
 
-def test_a_file_extends_a_neighbour_or_a_preset(tmp_path: Path):
+def test_a_file_extends_a_neighbor_or_a_preset(tmp_path: Path):
     (tmp_path / "mine.yaml").write_text("extends: draft\nseed: 3\n")
     (tmp_path / "deeper.yaml").write_text("extends: mine\ntraining: {iterations: 11}\n")
     config = load_config(path=tmp_path / "deeper.yaml", source="photo")

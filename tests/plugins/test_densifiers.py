@@ -40,7 +40,7 @@ def adams(representation) -> dict[str, torch.optim.Optimizer]:
 def blobs() -> BlobGaussians:
     torch.manual_seed(0)
     found = BlobGaussians()
-    found.initialise(toy_mesh(), toy_views(), seed=0)
+    found.initialize(toy_mesh(), toy_views(), seed=0)
     return found
 
 
@@ -116,7 +116,7 @@ def test_by_budget_the_last_refinement_reaches_it_evenly(name):
 def test_the_binding_follows(name):
     """Every Gaussian has the triangle, anchor and reach of one that was there before, whatever became of it."""
     representation = build(Kind.REPRESENTATION, "triangles")
-    representation.initialise(toy_mesh(), toy_views(), seed=0)
+    representation.initialize(toy_mesh(), toy_views(), seed=0)
     with torch.no_grad():
         representation.splats["opacities"][::5] = -9.0
 
@@ -141,7 +141,7 @@ def test_bound_and_free_gaussians_are_judged_alike(name):
     found = []
     for kind in ("triangles", "free"):
         representation = build(Kind.REPRESENTATION, kind)
-        representation.initialise(toy_mesh(), toy_views(), seed=0)
+        representation.initialize(toy_mesh(), toy_views(), seed=0)
         sizes = representation.gaussians().scales.detach().amax(1)
         middle = float(sizes.median()) / 0.6
         options = {"grow_scale3d": middle, "prune_scale3d": 99.0, "max_gaussians": 10**6}
@@ -256,7 +256,7 @@ def test_relocation_leaves_the_picture_as_it_was():
 
 def test_noise_has_the_same_size_in_the_world_for_bound_gaussians():
     representation = build(Kind.REPRESENTATION, "triangles")
-    representation.initialise(toy_mesh(), toy_views(), seed=0)
+    representation.initialize(toy_mesh(), toy_views(), seed=0)
     with torch.no_grad():
         representation.splats["opacities"][:] = -9.0
     optimizers = adams(representation)
@@ -287,7 +287,7 @@ def test_training_works_with_every_pair(name, representation):
     torch.manual_seed(0)
     views = toy_views(4, 48)
     gaussians = build(Kind.REPRESENTATION, representation)
-    gaussians.initialise(toy_mesh(), views, seed=0)
+    gaussians.initialize(toy_mesh(), views, seed=0)
     losses = []
     options = {"grow_by": "budget", "max_gaussians": len(gaussians.splats["means"]) + 100} | EAGER
     module = PortraitModule(

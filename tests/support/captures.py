@@ -11,7 +11,7 @@ SIZE = (24, 16)
 
 
 def frame_image(index: int, mode: str = "RGBA") -> Image.Image:
-    """A coloured block on a transparent or, without alpha, white ground."""
+    """A colored block on a transparent or, without alpha, white ground."""
     pixels = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
     pixels[4:12, 6:18] = (20 * index, 100, 200, 255)
     image = Image.fromarray(pixels)

@@ -40,7 +40,7 @@ def __getattr__(name: str) -> type:
     from instax3d.types import Turntable, Views
 
     class Cheap(TurntableSource[CheapConfig]):
-        licence = "test"
+        license = "test"
 
         def clips(self) -> int | None:
             return self.config.amount

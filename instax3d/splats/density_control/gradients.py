@@ -16,7 +16,7 @@ class ScreenGradients:
 
     They are gradients of the mean loss in coordinates that run from -1 to 1 over the image and for one camera, as 3DGS
     and gsplat count, so that thresholds do not depend on the resolution. A Gaussian of s pixels in an image of w under
-    errors of e has about e * s / w: small Gaussians fall below any threshold, however wrong their colour.
+    errors of e has about e * s / w: small Gaussians fall below any threshold, however wrong their color.
 
     A step counts where it gave the Gaussian a gradient. 3DGS and gsplat count all steps with the Gaussian in the frame,
     which halves the mean of everything on a head seen from all around, whose far side is hidden.

@@ -13,16 +13,16 @@ from torch.nn import functional
 
 from instax3d.geometry.rotations import barycentric_samples, rgb_to_sh, triangle_frames
 from instax3d.interfaces import Representation
-from instax3d.splats.sampling import SurfacePoints, colours_from_views, hull_surface, nearest_spacing
+from instax3d.splats.sampling import SurfacePoints, colors_from_views, hull_surface, nearest_spacing
 from instax3d.types import HeadMesh, Views
 
 from .options import StartOptions
 
 C = TypeVar("C", bound=StartOptions)
 
-# A start Gaussian reaches about to its neighbours and is thin along the normal, so that it lies on the surface.
+# A start Gaussian reaches about to its neighbors and is thin along the normal, so that it lies on the surface.
 _SPREAD, _THICKNESS = 0.75, 0.25
-_GREY = 0.5
+_GRAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,18 @@ def from_y_axis(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
 class SurfaceRepresentation(Representation[C]):
     """A representation that starts on the surface and has gsplat's parameters, in units of its own."""
 
-    def initialise(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+    def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
         config = self.config
         generator = torch.Generator().manual_seed(seed)
         start = surface_start(
             mesh, views, points_per_face=config.points_per_face, hull_points=config.hull_points, generator=generator
         )
         count, bands = len(start.scales), (config.sh_degree + 1) ** 2
-        grey = torch.full((count, 3), _GREY)
-        colours = colours_from_views(start.points, views) if config.colours_from_views else grey
+        gray = torch.full((count, 3), _GRAY)
+        colors = colors_from_views(start.points, views) if config.colors_from_views else gray
         appearance = {
             "opacities": torch.full((count,), config.initial_opacity).logit(),
-            "sh0": rgb_to_sh(colours)[:, None],
+            "sh0": rgb_to_sh(colors)[:, None],
             "shN": torch.zeros(count, bands - 1, 3),
         }
         for name, value in (self.placed(start, mesh) | appearance).items():

@@ -13,8 +13,8 @@ class StartOptions(PluginConfig):
     hull_points: NonNegativeInt = 20_000
     """Gaussians at most that start on the views' visual hull where the mesh does not reach: hair, clothes, shoulders;
     0 leaves them out, as in the paper."""
-    colours_from_views: bool = True
-    """Whether start colours are read from the views; otherwise all start grey."""
+    colors_from_views: bool = True
+    """Whether start colors are read from the views; otherwise all start gray."""
     sh_degree: int = Field(0, ge=0, le=3)
     """Degree of the spherical harmonics."""
     initial_opacity: float = Field(0.8, gt=0, lt=1)
@@ -26,4 +26,4 @@ class StartOptions(PluginConfig):
     opacities_rate: PositiveFloat = 0.05
     """Rate of the opacity logits."""
     sh_rate: PositiveFloat = 0.02
-    """Rate of the constant colour; the higher harmonics get a twentieth (3DGS)."""
+    """Rate of the constant color; the higher harmonics get a twentieth (3DGS)."""

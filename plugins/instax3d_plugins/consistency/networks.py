@@ -56,13 +56,13 @@ class Encoder(abc.ABC):
 
     @torch.no_grad()
     def directions(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-        """Unit vectors of images in [0, 1], one after the other, so that none depends on its neighbours."""
+        """Unit vectors of images in [0, 1], one after the other, so that none depends on its neighbors."""
         found = [self.features(self.prepared(image)[None])[0] for image in images]
         return functional.normalize(torch.stack(found).double(), dim=1)
 
     def prepared(self, image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 size size"]:
         """As the network wants it: the shorter side brought to its size by Pillow's bicubic filter, the middle cut out,
-        normalised."""
+        normalized."""
         picture = Image.fromarray(to_uint8(image).numpy())
         short = min(picture.size)
         width, height = (int(self.size * side / short) for side in picture.size)

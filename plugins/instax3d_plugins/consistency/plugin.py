@@ -77,9 +77,9 @@ def instax3d_assets() -> Iterator[Asset]:
                 also=("pytorch_model.bin",),
             ),
         ),
-        licence="MIT for OpenAI's code; the weights' page names no licence, and its model card deems deployed use out "
+        license="MIT for OpenAI's code; the weights' page names no license, and its model card deems deployed use out "
         "of scope",
-        licence_url="https://github.com/openai/CLIP/blob/main/LICENSE",
+        license_url="https://github.com/openai/CLIP/blob/main/LICENSE",
         commercial=None,
         registration=False,
         homepage=_CLIP,
@@ -96,8 +96,8 @@ def instax3d_assets() -> Iterator[Asset]:
                 also=("model.safetensors",),
             ),
         ),
-        licence="Apache-2.0",
-        licence_url="https://github.com/facebookresearch/dino/blob/main/LICENSE",
+        license="Apache-2.0",
+        license_url="https://github.com/facebookresearch/dino/blob/main/LICENSE",
         commercial=True,
         registration=False,
         homepage=_DINO,

@@ -10,7 +10,7 @@ from instax3d.errors import RenderError
 
 from .autograd import DepthMode, Projected, Settings, composite, composite_features, project
 from .binning import TILE
-from .projection import CONIC, DEPTH, MAX_DEGREE, NO_COLOURS, OPACITY, PLAIN_COLOURS
+from .projection import CONIC, DEPTH, MAX_DEGREE, NO_COLORS, OPACITY, PLAIN_COLORS
 
 _MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 
@@ -100,7 +100,7 @@ def rasterization(
     are not drawn and get zero gradients. Work and results are float32; gradients come in the inputs' dtypes.
 
     Args:
-        means: Centres [N, 3].
+        means: Centers [N, 3].
         quats: Rotations, wxyz, of any length [N, 4].
         scales: Standard deviations along the axes [N, 3].
         opacities: In [0, 1] [N].
@@ -117,7 +117,7 @@ def rasterization(
         packed: Only False.
         tile_size: Only 16.
         backgrounds: [C, D], black if None; without depth.
-        render_mode: Colours (RGB), accumulated depth (D), expected depth (ED), or colours and depth, depth last.
+        render_mode: Colors (RGB), accumulated depth (D), expected depth (ED), or colors and depth, depth last.
         sparse_grad: Only False.
         absgrad: No effect: ``meta["means2d"].absgrad`` is always there after backward, as it costs next to nothing.
         rasterize_mode: "antialiased" dims Gaussians by what ``eps2d`` added to them (Mip-Splatting).
@@ -184,14 +184,14 @@ def rasterization(
                 f"sh_degree={sh_degree} needs {(sh_degree + 1) ** 2} coefficients, but colors has {colors.shape[-2]}"
             )
         channels = 3
-    with_colours, with_depth = "RGB" in render_mode, "D" in render_mode
+    with_colors, with_depth = "RGB" in render_mode, "D" in render_mode
     expected = render_mode.endswith("ED")
-    if backgrounds is None or not with_colours:
-        backgrounds = means.new_zeros(cameras, channels if with_colours else 0)
+    if backgrounds is None or not with_colors:
+        backgrounds = means.new_zeros(cameras, channels if with_colors else 0)
     else:
         _expect("backgrounds", backgrounds, (cameras, channels))
 
-    three = with_colours and channels == 3
+    three = with_colors and channels == 3
     settings = Settings(
         width,
         height,
@@ -200,19 +200,19 @@ def rasterization(
         radius_clip=radius_clip,
         eps2d=eps2d,
         antialiased=rasterize_mode == "antialiased",
-        degree=NO_COLOURS if not three else PLAIN_COLOURS if sh_degree is None else sh_degree,
+        degree=NO_COLORS if not three else PLAIN_COLORS if sh_degree is None else sh_degree,
     )
-    colours = colors if three else means.new_empty(n, 0, 3)
-    if settings.degree == PLAIN_COLOURS:
-        colours = colours[..., None, :]
-    scene = project(means, quats, scales, opacities, colours, viewmats, Ks, settings)
+    colors = colors if three else means.new_empty(n, 0, 3)
+    if settings.degree == PLAIN_COLORS:
+        colors = colors[..., None, :]
+    scene = project(means, quats, scales, opacities, colors, viewmats, Ks, settings)
     if three:
         mode = DepthMode.NONE if not with_depth else DepthMode.EXPECTED if expected else DepthMode.ACCUMULATED
         drawn = composite(scene, backgrounds, depth=mode, planar=False)
         image = drawn.image if drawn.depth is None else torch.cat([drawn.image, drawn.depth[..., None]], -1)
         return image, drawn.alpha[..., None], describe(scene)
 
-    features = [colors.expand(cameras, n, channels)] if with_colours else []
+    features = [colors.expand(cameras, n, channels)] if with_colors else []
     if with_depth:
         features.append(scene.records[..., DEPTH, None])
         backgrounds = torch.cat([backgrounds, backgrounds.new_zeros(cameras, 1)], -1)

@@ -1,6 +1,6 @@
 """The torch side of the kernels: what is allocated, what is kept for backward, and where gradients go.
 
-There is an autograd node for the projection and one for the compositing, so that the projected centres between them can
+There is an autograd node for the projection and one for the compositing, so that the projected centers between them can
 be asked for their gradient, as gsplat's densification strategies do.
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
@@ -33,12 +33,12 @@ start_numba_threads()
 _MAX_SLOTS = 2**31 - 1
 _FORWARD_BYTES = 8
 """Memory per slot: its Gaussian and its set of blocks."""
-_BACKWARD_BYTES = _FORWARD_BYTES + 4 + 4 * compositing.COLOUR_PLACE
+_BACKWARD_BYTES = _FORWARD_BYTES + 4 + 4 * compositing.COLOR_PLACE
 """Also its place and its sums."""
 
 
 class DepthMode(IntEnum):
-    """What is drawn of the depth along with three colour channels."""
+    """What is drawn of the depth along with three color channels."""
 
     NONE = 0
     ACCUMULATED = 1
@@ -57,7 +57,7 @@ class Settings:
     eps2d: float = 0.3
     antialiased: bool = False
     degree: int = 0
-    """Of the spherical harmonics, or one of projection.PLAIN_COLOURS and NO_COLOURS."""
+    """Of the spherical harmonics, or one of projection.PLAIN_COLORS and NO_COLORS."""
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class Bins:
     ids: NDArray[np.int32]
     """[slots] The Gaussian of each slot."""
     places: NDArray[np.int32]
-    """[slots] A numbering in which a Gaussian's slots are neighbours; empty where no gradient will be asked for."""
+    """[slots] A numbering in which a Gaussian's slots are neighbors; empty where no gradient will be asked for."""
     first_places: NDArray[np.int64]
     """[N + 1] The first place of each Gaussian."""
 
@@ -93,7 +93,7 @@ class Projected:
     records: Float[Tensor, "views n 16"]
     """See `projection`."""
     means2d: Float[Tensor, "views n 2"]
-    """Centres in pixels. Non-leaf: call ``retain_grad`` for ``.grad``; backward always leaves ``.absgrad``."""
+    """Centers in pixels. Non-leaf: call ``retain_grad`` for ``.grad``; backward always leaves ``.absgrad``."""
     radii: Int32[Tensor, "views n 2"]
     bins: list[Bins]
     """One per camera."""
@@ -101,7 +101,7 @@ class Projected:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Images of three colour channels."""
+    """Images of three color channels."""
 
     image: Float[Tensor, "views _ _ _"]
     """[views, 3, h, w], or [views, h, w, 3]."""
@@ -152,15 +152,15 @@ def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Setti
 
 
 def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
-    """Kernel arguments from means, quats, scales, opacities and colours, which may differ from camera to camera."""
-    means, quats, scales, opacities, colours = tensors
-    colours = colours[camera] if colours.ndim == 4 else colours
-    return projection.Splats(_array(means), _array(quats), _array(scales), _array(opacities), _array(colours))
+    """Kernel arguments from means, quats, scales, opacities and colors, which may differ from camera to camera."""
+    means, quats, scales, opacities, colors = tensors
+    colors = colors[camera] if colors.ndim == 4 else colors
+    return projection.Splats(_array(means), _array(quats), _array(scales), _array(opacities), _array(colors))
 
 
-def _camera(viewmats: Tensor, centres: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
+def _camera(viewmats: Tensor, centers: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
     return projection.Camera(
-        _array(viewmats[camera]), _array(centres[camera]), _array(Ks[camera]), settings.width, settings.height
+        _array(viewmats[camera]), _array(centers[camera]), _array(Ks[camera]), settings.width, settings.height
     )
 
 
@@ -174,26 +174,26 @@ class _Project(torch.autograd.Function):
         quats: Tensor,
         scales: Tensor,
         opacities: Tensor,
-        colours: Tensor,
+        colors: Tensor,
         viewmats: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         Ks: Tensor,
         settings: Settings,
     ) -> Any:
         cameras, n = len(viewmats), len(means)
-        splats = (means, quats, scales, opacities, colours)
+        splats = (means, quats, scales, opacities, colors)
         records = torch.empty(cameras, n, projection.RECORD)
         means2d = torch.empty(cameras, n, 2)
         radii = torch.empty(cameras, n, 2, dtype=torch.int32)
         for c in range(cameras):
             projection.project(
                 _splats(splats, c),
-                _camera(viewmats, centres, Ks, c, settings),
+                _camera(viewmats, centers, Ks, c, settings),
                 settings.rules,
                 *(_array(t[c]) for t in (records, means2d, radii)),
             )
         ctx.settings = settings
-        ctx.save_for_backward(*splats, viewmats, centres, Ks, records, radii)
+        ctx.save_for_backward(*splats, viewmats, centers, Ks, records, radii)
         ctx.mark_non_differentiable(radii)
         ctx.set_materialize_grads(False)
         return records, means2d, radii
@@ -201,7 +201,7 @@ class _Project(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_records: Tensor | None, grad_means2d: Tensor | None, _: Tensor | None) -> Any:
-        *splats, viewmats, centres, Ks, records, radii = ctx.saved_tensors
+        *splats, viewmats, centers, Ks, records, radii = ctx.saved_tensors
         settings: Settings = ctx.settings
         cameras, n = len(viewmats), len(splats[0])
         grad_records = torch.zeros_like(records) if grad_records is None else grad_records.contiguous()
@@ -211,7 +211,7 @@ class _Project(torch.autograd.Function):
         for c in range(cameras):
             projection.project_backward(
                 _splats(splats, c),
-                _camera(viewmats, centres, Ks, c, settings),
+                _camera(viewmats, centers, Ks, c, settings),
                 settings.rules,
                 *(_array(t[c]) for t in (records, radii, grad_records, grad_means2d)),
                 c > 0,
@@ -229,9 +229,9 @@ def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: Se
     return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, bins.places, settings.tiles[0])
 
 
-def _image(camera: int, colour: Tensor, alpha: Tensor | None) -> compositing.Image:
+def _image(camera: int, color: Tensor, alpha: Tensor | None) -> compositing.Image:
     """Kernel arguments: image and alpha, or their gradients, of one camera."""
-    return compositing.Image(_flat(colour[camera]), np.empty(0, np.float32) if alpha is None else _flat(alpha[camera]))
+    return compositing.Image(_flat(color[camera]), np.empty(0, np.float32) if alpha is None else _flat(alpha[camera]))
 
 
 def _plane(camera: int, depth: Tensor | None) -> NDArray[Any] | None:
@@ -243,21 +243,21 @@ def _contiguous(grad: Tensor | None) -> Tensor | None:
 
 
 class _Backward:
-    """What the two compositing nodes share: from sums per slot to gradients of records and centres."""
+    """What the two compositing nodes share: from sums per slot to gradients of records and centers."""
 
     def __init__(self, records: Tensor, means2d: Tensor) -> None:
         self.records = records
         self.grad_records = torch.empty_like(records)
         self.grad_means2d, self.absgrad = torch.empty_like(means2d), torch.empty_like(means2d)
 
-    def gather(self, camera: int, bins: Bins, sums: Tensor, channels: int, grad_colours: Tensor, column: int) -> None:
+    def gather(self, camera: int, bins: Bins, sums: Tensor, channels: int, grad_colors: Tensor, column: int) -> None:
         compositing.gather_gradients(
             _flat(sums),
             sums.shape[1],
             channels,
             bins.first_places,
             *(_array(t[camera]) for t in (self.records, self.grad_records, self.grad_means2d, self.absgrad)),
-            _array(grad_colours[camera]),
+            _array(grad_colors[camera]),
             column,
         )
 
@@ -301,7 +301,7 @@ class _Composite(torch.autograd.Function):
         grad_alpha, grad_depth = _contiguous(grad_alpha), _contiguous(grad_depth)
         result = _Backward(records, means2d)
         for c, (tiles, bins) in enumerate(zip(ctx.tiles, ctx.bins)):
-            sums = torch.empty(len(bins.ids), compositing.COLOUR_PLACE)
+            sums = torch.empty(len(bins.ids), compositing.COLOR_PLACE)
             compositing.composite_backward(
                 numba.get_num_threads(),
                 np.zeros(1, np.int64),
@@ -314,7 +314,7 @@ class _Composite(torch.autograd.Function):
                 ctx.mode is DepthMode.EXPECTED,
                 _flat(sums),
             )
-            # red, green, blue and depth are neighbours in a record
+            # red, green, blue and depth are neighbors in a record
             result.gather(c, bins, sums, 4, result.grad_records, projection.RED)
         means2d.absgrad = result.absgrad
         grad_backgrounds = None
@@ -400,13 +400,13 @@ def _check_shapes(tensors: Sequence[Tensor], degree: int) -> None:
     """
     n, views = len(tensors[0]), len(tensors[5])
     wanted = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
-    colours = tensors[4]
-    bands = 1 if degree == projection.PLAIN_COLOURS else 0 if degree == projection.NO_COLOURS else (degree + 1) ** 2
+    colors = tensors[4]
+    bands = 1 if degree == projection.PLAIN_COLORS else 0 if degree == projection.NO_COLORS else (degree + 1) ** 2
     fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, wanted))
-    fits &= tuple(colours.shape[:-2]) in ((n,), (views, n)) and colours.shape[-2] >= bands and colours.shape[-1] == 3
+    fits &= tuple(colors.shape[:-2]) in ((n,), (views, n)) and colors.shape[-2] >= bands and colors.shape[-1] == 3
     if not fits or degree > projection.MAX_DEGREE:
         raise RenderError(
-            f"The cpu renderer draws means [N, 3], quats [N, 4], scales [N, 3], opacities [N] and colours [N, K, 3] of "
+            f"The cpu renderer draws means [N, 3], quats [N, 4], scales [N, 3], opacities [N] and colors [N, K, 3] of "
             f"degree at most {projection.MAX_DEGREE} into viewmats [C, 4, 4] and Ks [C, 3, 3], but was given "
             f"{', '.join(str(list(t.shape)) for t in tensors)}"
         )
@@ -417,32 +417,32 @@ def project(
     quats: Float[Tensor, "n 4"],
     scales: Float[Tensor, "n 3"],
     opacities: Float[Tensor, "n"],
-    colours: Float[Tensor, "n k 3"] | Float[Tensor, "views n k 3"],
+    colors: Float[Tensor, "n k 3"] | Float[Tensor, "views n k 3"],
     viewmats: Float[Tensor, "views 4 4"],
     Ks: Float[Tensor, "views 3 3"],
     settings: Settings,
 ) -> Projected:
     """Project Gaussians into cameras and deal them out to tiles; differentiable but for ``Ks``.
 
-    ``colours`` are coefficients of spherical harmonics, or colours (k = 1) with PLAIN_COLOURS, or unread with
-    NO_COLOURS. Any floating dtype and memory layout is taken.
+    ``colors`` are coefficients of spherical harmonics, or colors (k = 1) with PLAIN_COLORS, or unread with
+    NO_COLORS. Any floating dtype and memory layout is taken.
 
     Raises:
         RenderError: a tensor is not on the CPU, shapes do not fit, or the Gaussians touch too many tiles.
     """
-    _check_shapes((means, quats, scales, opacities, colours, viewmats, Ks), settings.degree)
-    inputs = [_float32(t) for t in (means, quats, scales, opacities, colours, viewmats)]
+    _check_shapes((means, quats, scales, opacities, colors, viewmats, Ks), settings.degree)
+    inputs = [_float32(t) for t in (means, quats, scales, opacities, colors, viewmats)]
     view = inputs[5]
-    # only spherical harmonics above degree 0 look at the camera's centre
-    centres = torch.linalg.inv_ex(view)[0][:, :3, 3].contiguous() if settings.degree > 0 else view[:, 0, :3]
-    records, means2d, radii = _Project.apply(*inputs, centres, _float32(Ks), settings)
+    # only spherical harmonics above degree 0 look at the camera's center
+    centers = torch.linalg.inv_ex(view)[0][:, :3, 3].contiguous() if settings.degree > 0 else view[:, 0, :3]
+    records, means2d, radii = _Project.apply(*inputs, centers, _float32(Ks), settings)
     for_backward = torch.is_grad_enabled()
     bins = [_bin(_array(r), _array(s), settings, for_backward=for_backward) for r, s in zip(records, radii)]
     return Projected(settings, records, means2d, radii, bins)
 
 
 def composite(scene: Projected, backgrounds: Float[Tensor, "views 3"], *, depth: DepthMode, planar: bool) -> Drawn:
-    """Draw the records' colours, ``planar`` [views, 3, h, w] or [views, h, w, 3], and their depth if asked for."""
+    """Draw the records' colors, ``planar`` [views, 3, h, w] or [views, h, w, 3], and their depth if asked for."""
     return Drawn(*_Composite.apply(scene.records, scene.means2d, _float32(backgrounds), scene, depth, planar))
 
 

@@ -70,12 +70,12 @@ def sort_by_depth(records, radii):
 
 @njit(error_model="numpy", cache=True)
 @no_type_check
-def _tile_span(centre, extent, tiles):
-    """First tile with a pixel centre within ``extent`` of ``centre``, and the first one after it without."""
+def _tile_span(center, extent, tiles):
+    """First tile with a pixel center within ``extent`` of ``center``, and the first one after it without."""
     # clamped as floats: a float beyond int64 has no integer
     limit = _f4(tiles)
-    first = min(limit, max(_f4(0), np.floor((centre - extent - _HALF) * _INVERSE_TILE)))
-    end = min(limit, max(_f4(-1), np.floor((centre + extent - _HALF) * _INVERSE_TILE)) + _f4(1))
+    first = min(limit, max(_f4(0), np.floor((center - extent - _HALF) * _INVERSE_TILE)))
+    end = min(limit, max(_f4(-1), np.floor((center + extent - _HALF) * _INVERSE_TILE)) + _f4(1))
     return np.int32(first), np.int32(max(first, end))
 
 
@@ -149,7 +149,7 @@ def fill_tiles(order, spans, counts, first_places, tiles_x, ids, places):
     """Second pass: each tile's Gaussians, nearest first.
 
     Outputs: ids int32 [slots], the Gaussian of each slot; places int32 [slots], a numbering in which the slots of a
-    Gaussian are neighbours (left alone if empty: only the backward pass needs it).
+    Gaussian are neighbors (left alone if empty: only the backward pass needs it).
     """
     runs = counts.shape[0]
     m = order.shape[0]

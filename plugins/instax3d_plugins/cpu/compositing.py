@@ -7,7 +7,7 @@ A tile of 16x16 pixels is 32 blocks of 4x2 pixels, the eight lanes of one vector
 b. For each Gaussian of a tile the blocks that its box touches are one integer, cut down to the blocks where a pixel
 still lets light through; the loop runs over the set bits and has no branch inside. What forward finds to be of no
 effect it clears from the set and stores, so backward visits exactly the blocks that count. The state of a block (its
-transmittance and colour sums) lies together; the sign bit of the transmittance marks a pixel as finished. Falloff and
+transmittance and color sums) lies together; the sign bit of the transmittance marks a pixel as finished. Falloff and
 opacity are one exponent in base 2, which is what the threshold is compared with.
 
 Backward goes front to back too: with P = what the pixel's gradient makes of everything behind (known for the whole
@@ -16,7 +16,7 @@ recurrence as forward, hence the same pixels. Gradients are summed per slot (Gau
 offsets, left beside those of the Gaussian's other slots and gathered afterwards: no atomics, and the same sums for any
 number of threads.
 
-Three colour channels, with or without depth, have kernels of their own; any other number goes through
+Three color channels, with or without depth, have kernels of their own; any other number goes through
 `composite_features`, whose loops over the channels cost more.
 """
 
@@ -65,10 +65,10 @@ from .simd import (
 
 MOMENTS = 8
 """Floats per place for the geometry: sums of g, g u, g dy, g u u, g u dy, g dy dy and of the absolute gradients of the
-centre's x and y, where g = minus the gradient of half the squared distance."""
-COLOUR_PLACE = 16
+center's x and y, where g = minus the gradient of half the squared distance."""
+COLOR_PLACE = 16
 """Floats per place that `composite_backward` writes: the moments, the gradients of red, green, blue and depth, and four
-zeros, so that a place is a cache line: threads that write neighbouring places do not take it from each other."""
+zeros, so that a place is a cache line: threads that write neighboring places do not take it from each other."""
 
 
 class Tiles(NamedTuple):
@@ -83,7 +83,7 @@ class Tiles(NamedTuple):
     blocks: NDArray[np.uint32]
     """[slots] The set of blocks where the Gaussian counts: written by forward, read by backward."""
     places: NDArray[np.int32]
-    """[slots] Where backward leaves the sums of each slot; those of a Gaussian are neighbours."""
+    """[slots] Where backward leaves the sums of each slot; those of a Gaussian are neighbors."""
     tiles_x: int
     """Tiles in a row."""
 
@@ -100,7 +100,7 @@ class Frame(NamedTuple):
 class Image(NamedTuple):
     """What is drawn, or its gradient; both flat."""
 
-    colour: NDArray[np.float32]
+    color: NDArray[np.float32]
     """[channels H W]"""
     alpha: NDArray[np.float32]
     """[H W]; empty for a gradient that is zero."""
@@ -124,7 +124,7 @@ _lane = np.arange(256)
 _PIXELS = _HALF + np.concatenate([((_lane >> 3) & 3) * 4 + (_lane & 3), (_lane >> 5) * 2 + ((_lane >> 2) & 1)]).astype(
     _f4
 )
-"""Pixel centres in the tile, block by block: 256 x coordinates, then 256 y coordinates."""
+"""Pixel centers in the tile, block by block: 256 x coordinates, then 256 y coordinates."""
 
 
 @njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
@@ -145,7 +145,7 @@ def _tile_box(tile, tiles_x, frame):
 @njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _touched_blocks(records, at, left, top):
-    """Set of the tile's blocks with a pixel centre in the Gaussian's box."""
+    """Set of the tile's blocks with a pixel center in the Gaussian's box."""
     x, y, extent_x, extent_y = (
         records[at + X] - left,
         records[at + Y] - top,
@@ -167,7 +167,7 @@ def _touched_blocks(records, at, left, top):
 @njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _shape(records, at, left, top):
-    """A Gaussian's centre relative to the tile, falloff and opacity, each in all lanes."""
+    """A Gaussian's center relative to the tile, falloff and opacity, each in all lanes."""
     return (
         splat(records[at + X] - left),
         splat(records[at + Y] - top),
@@ -181,7 +181,7 @@ def _shape(records, at, left, top):
 @njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
 def _offsets(block, shape):
-    """Offsets u and dy of a block's pixels from a Gaussian's centre, and log2 of opacity times falloff there."""
+    """Offsets u and dy of a block's pixels from a Gaussian's center, and log2 of opacity times falloff there."""
     x, y, falloff_u, shear, falloff_y, log2_opacity = shape
     dy = load(_PIXELS, block * 8 + 256) - y
     u = fma(shear, dy, load(_PIXELS, block * 8) - x)
@@ -201,7 +201,7 @@ def _composite_tile(tile, tiles, frame, background, out, depth, expected, state)
                 at = corner + y * frame.width + x
                 out.alpha[at] = _ZERO
                 for c in range(3):
-                    out.colour[c * frame.channel + at * frame.pixel] = background[c]
+                    out.color[c * frame.channel + at * frame.pixel] = background[c]
                 if depth is not None:
                     depth[at] = _ZERO
         return
@@ -258,7 +258,7 @@ def _composite_tile(tile, tiles, frame, background, out, depth, expected, state)
             opaque = _ONE - through
             out.alpha[at] = opaque
             for c in range(3):
-                out.colour[c * frame.channel + at * frame.pixel] = state[s + 8 + c * 8] + through * background[c]
+                out.color[c * frame.channel + at * frame.pixel] = state[s + 8 + c * 8] + through * background[c]
             if depth is not None:
                 depth[at] = state[s + 32] / max(opaque, _TINY) if expected else state[s + 32]
 
@@ -266,7 +266,7 @@ def _composite_tile(tile, tiles, frame, background, out, depth, expected, state)
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def composite(workers, tickets, tiles, frame, background, out, depth, expected):
-    """Draw one camera's colours over ``background`` [3] and alpha into ``out``, and depth into ``depth``.
+    """Draw one camera's colors over ``background`` [3] and alpha into ``out``, and depth into ``depth``.
 
     ``depth`` [H W], or None where it is not wanted, is divided by alpha if ``expected``.
     ``workers`` threads take tiles by ``tickets`` (int64 [1], zero at the start).
@@ -306,9 +306,9 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
             at = corner + y * frame.width + x
             behind = _ZERO
             for c in range(3):
-                g = grad.colour[c * frame.channel + at * frame.pixel]
+                g = grad.color[c * frame.channel + at * frame.pixel]
                 state[s + 16 + c * 8] = g
-                behind += g * out.colour[c * frame.channel + at * frame.pixel]
+                behind += g * out.color[c * frame.channel + at * frame.pixel]
             opaque = out.alpha[at]
             grad_alpha = grad.alpha[at] if with_alpha else _ZERO
             if grad_depth is not None:
@@ -329,14 +329,14 @@ def _composite_tile_backward(tile, tiles, frame, out, grad, depth, grad_depth, e
     origin_x, origin_y = _f4(left), _f4(top)
     for slot in range(first, last):
         todo = _i8(tiles.blocks[slot])
-        to = _i8(tiles.places[slot]) * COLOUR_PLACE
+        to = _i8(tiles.places[slot]) * COLOR_PLACE
         if todo == 0:
             store(sums, to, zero)
             store(sums, to + 8, zero)
             continue
         if slot + _AHEAD < last:
             prefetch(records, _i8(ids[slot + _AHEAD]) * RECORD)
-            prefetch(sums, _i8(tiles.places[slot + _AHEAD]) * COLOUR_PLACE)
+            prefetch(sums, _i8(tiles.places[slot + _AHEAD]) * COLOR_PLACE)
         at = _i8(ids[slot]) * RECORD
         shape = _shape(records, at, origin_x, origin_y)
         red, green, blue = splat(records[at + RED]), splat(records[at + RED + 1]), splat(records[at + RED + 2])
@@ -390,7 +390,7 @@ def composite_backward(workers, tickets, tiles, frame, out, grad, depth, grad_de
     """Gradients per place from those of what `composite` drew.
 
     ``depth`` and ``grad_depth`` are None where there is no gradient of depth.
-    Output: sums [places * COLOUR_PLACE].
+    Output: sums [places * COLOR_PLACE].
     """
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
@@ -452,13 +452,13 @@ def _composite_features_tile(tile, tiles, frame, features, background, out):
             out.alpha[at] = _ONE - through
             for c in range(channels):
                 s += 8
-                out.colour[c * frame.channel + at * frame.pixel] = state[s] + through * background[c]
+                out.color[c * frame.channel + at * frame.pixel] = state[s] + through * background[c]
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def composite_features(workers, tickets, tiles, frame, features, background, out):
-    """`composite` for ``features`` [N * channels] instead of colours, over ``background`` [channels], without depth."""
+    """`composite` for ``features`` [N * channels] instead of colors, over ``background`` [channels], without depth."""
     count = tiles.offsets.shape[0] - 1
     for _ in prange(workers):
         tile = take_ticket(tickets)
@@ -487,9 +487,9 @@ def _composite_features_tile_backward(tile, tiles, frame, features, channels, ou
             at = corner + y * frame.width + x
             behind = _ZERO
             for c in range(channels):
-                g = grad.colour[c * frame.channel + at * frame.pixel]
+                g = grad.color[c * frame.channel + at * frame.pixel]
                 state[s + 16 + c * 8] = g
-                behind += g * out.colour[c * frame.channel + at * frame.pixel]
+                behind += g * out.color[c * frame.channel + at * frame.pixel]
             grad_alpha = grad.alpha[at] if with_alpha else _ZERO
             state[s + 8] = behind - grad_alpha * (_ONE - out.alpha[at])
             state[s] = _ONE
@@ -557,23 +557,23 @@ def composite_features_backward(workers, tickets, tiles, frame, features, channe
 @njit(fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def _gather_chunk(
-    begin, end, sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
+    begin, end, sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colors, column
 ):
     """Gaussians ``begin`` to ``end`` of `gather_gradients`."""
     one_vector = width == MOMENTS + 8
     total = np.empty(MOMENTS + max(channels, 8), np.float32)
     for i in range(begin, end):
-        moments, colours = splat(_ZERO), splat(_ZERO)
+        moments, colors = splat(_ZERO), splat(_ZERO)
         total[:] = _ZERO
         for at in range(first_places[i] * width, first_places[i + 1] * width, width):
             moments = moments + load(sums, at)
             if one_vector:
-                colours = colours + load(sums, at + MOMENTS)
+                colors = colors + load(sums, at + MOMENTS)
             else:
                 for k in range(MOMENTS, width):
                     total[k] += sums[at + k]
         if one_vector:
-            store(total, MOMENTS, colours)
+            store(total, MOMENTS, colors)
         store(total, 0, moments)
         for k in range(RECORD):
             grad_records[i, k] = _ZERO
@@ -590,23 +590,23 @@ def _gather_chunk(
             grad_records[i, FALLOFF_Y] = -_HALF * total[5]
             grad_records[i, OPACITY] = total[0] / records[i, OPACITY]
         for k in range(channels):
-            grad_colours[i, column + k] = total[MOMENTS + k]
+            grad_colors[i, column + k] = total[MOMENTS + k]
 
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 @no_type_check
 def gather_gradients(
-    sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colours, column
+    sums, width, channels, first_places, records, grad_records, grad_means2d, absgrad, grad_colors, column
 ):
     """Sum what the backward kernels left for each Gaussian and turn moments into gradients of its record.
 
     Inputs: sums [places * width], the moments and at least ``channels`` more; first_places [N + 1] of `binning`,
     records [N, 16]. Outputs: grad_records [N, 16], grad_means2d [N, 2], absgrad [N, 2], and the channels into
-    grad_colours [N, any] from ``column`` on, which may be grad_records; zero for Gaussians that touch no tile.
+    grad_colors [N, any] from ``column`` on, which may be grad_records; zero for Gaussians that touch no tile.
     """
     n = records.shape[0]
     for chunk in prange((n + 1023) // 1024):
         _gather_chunk(
             chunk * 1024, min(n, (chunk + 1) * 1024), sums, width, channels, first_places, records, grad_records,
-            grad_means2d, absgrad, grad_colours, column,
+            grad_means2d, absgrad, grad_colors, column,
         )  # fmt: skip

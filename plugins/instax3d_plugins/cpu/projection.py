@@ -1,8 +1,8 @@
 """Kernels that project 3D Gaussians into a camera, and the backward of that projection.
 
 EWA splatting as in 3D Gaussian Splatting (Kerbl et al. 2023, section 4) with gsplat's conventions: pinhole, the
-Jacobian taken at a centre clamped to 1.3 times the half field of view, ``eps2d`` added to the 2D covariance, extents
-that know the opacity (StopThePop, arXiv 2402.00525, section B.2). Colour is evaluated from spherical harmonics here.
+Jacobian taken at a center clamped to 1.3 times the half field of view, ``eps2d`` added to the 2D covariance, extents
+that know the opacity (StopThePop, arXiv 2402.00525, section B.2). Color is evaluated from spherical harmonics here.
 
 Each projected Gaussian is one record of 16 float32, one cache line; the slots are named below. Its falloff is kept as
 
@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 RECORD = 16
 X, Y = 0, 1
-"""Centre in pixels. (The gradient of a centre is not in its record but in that of ``means2d``.)"""
+"""Center in pixels. (The gradient of a center is not in its record but in that of ``means2d``.)"""
 FALLOFF_U, SHEAR, FALLOFF_Y = 2, 3, 4
 """log2(e) / 2 over var_u, shear, log2(e) / 2 over var_y. Gradients here are those of 1 / var_u, shear, 1 / var_y."""
 LOG2_OPACITY = 5
 RED = 6
-"""First of three colour channels."""
+"""First of three color channels."""
 DEPTH = 9
 EXTENT_X, EXTENT_Y = 10, 11
 """Half sizes of the box outside which alpha < 1/255, pixels."""
@@ -40,7 +40,7 @@ OPACITY = 15
 
 MAX_DEGREE = 3
 """Of the spherical harmonics."""
-PLAIN_COLOURS, NO_COLOURS = -1, -2
+PLAIN_COLORS, NO_COLORS = -1, -2
 """Values of ``degree`` besides the degree of the spherical harmonics."""
 
 CHUNK = 1024
@@ -58,8 +58,8 @@ class Splats(NamedTuple):
     """[N, 3]"""
     opacities: NDArray[np.float32]
     """[N]"""
-    colours: NDArray[np.float32]
-    """[N, K, 3] Coefficients of spherical harmonics; colours [N, 1, 3] with PLAIN_COLOURS; unread with NO_COLOURS."""
+    colors: NDArray[np.float32]
+    """[N, K, 3] Coefficients of spherical harmonics; colors [N, 1, 3] with PLAIN_COLORS; unread with NO_COLORS."""
 
 
 class Camera(NamedTuple):
@@ -67,7 +67,7 @@ class Camera(NamedTuple):
 
     viewmat: NDArray[np.float32]
     """[4, 4] World to camera."""
-    centre: NDArray[np.float32]
+    center: NDArray[np.float32]
     """[3] Where it stands in the world."""
     K: NDArray[np.float32]
     """[3, 3]"""
@@ -79,7 +79,7 @@ class Rules(NamedTuple):
     """How to project; floats are np.float32."""
 
     degree: int
-    """Of the spherical harmonics, or one of PLAIN_COLOURS and NO_COLOURS."""
+    """Of the spherical harmonics, or one of PLAIN_COLORS and NO_COLORS."""
     near: Any
     far: Any
     radius_clip: Any
@@ -146,9 +146,9 @@ def _times(row, matrix):
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
-def _direction(point, centre):
-    """Unit vector from ``centre`` to ``point``, and one over their distance."""
-    x, y, z = point[0] - centre[0], point[1] - centre[1], point[2] - centre[2]
+def _direction(point, center):
+    """Unit vector from ``center`` to ``point``, and one over their distance."""
+    x, y, z = point[0] - center[0], point[1] - center[1], point[2] - center[2]
     inverse = _ONE / math.sqrt(x * x + y * y + z * z)
     return (x * inverse, y * inverse, z * inverse), inverse
 
@@ -316,20 +316,20 @@ def _determinants(bx, by, eps2d):
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
-def _colour(colours, i, degree, mean, centre, basis):
-    """Colour of Gaussian i as seen from ``centre``."""
-    if degree == NO_COLOURS:
+def _color(colors, i, degree, mean, center, basis):
+    """Color of Gaussian i as seen from ``center``."""
+    if degree == NO_COLORS:
         return _ZERO, _ZERO, _ZERO
-    if degree == PLAIN_COLOURS:
-        return colours[i, 0, 0], colours[i, 0, 1], colours[i, 0, 2]
+    if degree == PLAIN_COLORS:
+        return colors[i, 0, 0], colors[i, 0, 1], colors[i, 0, 2]
     if degree > 0:
-        direction, _ = _direction(mean, centre)
+        direction, _ = _direction(mean, center)
         _sh_basis(degree, direction, basis)
     red, green, blue = _HALF, _HALF, _HALF
     for k in range((degree + 1) * (degree + 1)):
-        red += basis[0, k] * colours[i, k, 0]
-        green += basis[0, k] * colours[i, k, 1]
-        blue += basis[0, k] * colours[i, k, 2]
+        red += basis[0, k] * colors[i, k, 0]
+        green += basis[0, k] * colors[i, k, 1]
+        blue += basis[0, k] * colors[i, k, 2]
     # comparisons, not max(), so that NaN is kept and seen later
     return _ZERO if red < _ZERO else red, _ZERO if green < _ZERO else green, _ZERO if blue < _ZERO else blue
 
@@ -338,12 +338,12 @@ def _colour(colours, i, degree, mean, centre, basis):
 @no_type_check
 def _project_chunk(first, last, splats, camera, rules, records, means2d, radii):
     """Gaussians ``first`` to ``last`` of `project`."""
-    means, quats, scales, opacities, colours = splats
+    means, quats, scales, opacities, colors = splats
     degree, near, far, radius_clip, eps2d, antialiased = rules
     width, height = _f4(camera.width), _f4(camera.height)
     view, translation, intrinsics, bounds = _lens(camera)
     fx, fy, cx, cy = intrinsics
-    centre = (camera.centre[0], camera.centre[1], camera.centre[2])
+    center = (camera.center[0], camera.center[1], camera.center[2])
     basis = np.full((1, 16), _SH0, np.float32)
     for i in range(first, last):
         radii[i, 0] = 0
@@ -378,7 +378,7 @@ def _project_chunk(first, last, splats, camera, rules, records, means2d, radii):
         x, y = fx * point[0] / z + cx, fy * point[1] / z + cy
         if not ((x + radius_x > _ZERO) & (x - radius_x < width) & (y + radius_y > _ZERO) & (y - radius_y < height)):
             continue
-        red, green, blue = _colour(colours, i, degree, mean, centre, basis)
+        red, green, blue = _color(colors, i, degree, mean, center, basis)
         a, b, c = var_y / det, -cov / det, var_x / det
         size, light = abs(x) + abs(y) + extent_x + extent_y, abs(red) + abs(green) + abs(blue)
         if not ((size < _HUGE) & (light < _HUGE) & (opacity < _HUGE) & (a + abs(b) + c < _HUGE)):
@@ -421,13 +421,13 @@ def project(splats, camera, rules, records, means2d, radii):
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True, forceinline=True)
 @no_type_check
-def _colour_backward(colours, i, degree, mean, centre, records, grad_records, basis, grad_colours):
+def _color_backward(colors, i, degree, mean, center, records, grad_records, basis, grad_colors):
     """Add the gradient of Gaussian i's coefficients; returns that of its mean through the direction of view."""
-    if degree == NO_COLOURS:
+    if degree == NO_COLORS:
         return _ZERO, _ZERO, _ZERO
-    if degree == PLAIN_COLOURS:
+    if degree == PLAIN_COLORS:
         for c in range(3):
-            grad_colours[i, 0, c] += grad_records[i, RED + c]
+            grad_colors[i, 0, c] += grad_records[i, RED + c]
         return _ZERO, _ZERO, _ZERO
     # no gradient through a channel clamped at 0
     red = grad_records[i, RED] if records[i, RED] > _ZERO else _ZERO
@@ -435,35 +435,35 @@ def _colour_backward(colours, i, degree, mean, centre, records, grad_records, ba
     blue = grad_records[i, RED + 2] if records[i, RED + 2] > _ZERO else _ZERO
     gx, gy, gz = _ZERO, _ZERO, _ZERO
     if degree > 0:
-        direction, inverse = _direction(mean, centre)
+        direction, inverse = _direction(mean, center)
         _sh_basis(degree, direction, basis)
         _sh_slopes(degree, direction, basis)
         for k in range(1, (degree + 1) * (degree + 1)):
-            g = red * colours[i, k, 0] + green * colours[i, k, 1] + blue * colours[i, k, 2]
+            g = red * colors[i, k, 0] + green * colors[i, k, 1] + blue * colors[i, k, 2]
             gx += g * basis[1, k]
             gy += g * basis[2, k]
             gz += g * basis[3, k]
-        # through the normalisation of the direction
+        # through the normalization of the direction
         along = _dot((gx, gy, gz), direction)
         gx, gy, gz = _sum(inverse, (gx, gy, gz), -inverse * along, direction)
     for k in range((degree + 1) * (degree + 1)):
-        grad_colours[i, k, 0] += basis[0, k] * red
-        grad_colours[i, k, 1] += basis[0, k] * green
-        grad_colours[i, k, 2] += basis[0, k] * blue
+        grad_colors[i, k, 0] += basis[0, k] * red
+        grad_colors[i, k, 1] += basis[0, k] * green
+        grad_colors[i, k, 2] += basis[0, k] * blue
     return gx, gy, gz
 
 
 @njit(fastmath=_FLAGS, error_model="numpy", cache=True)
 @no_type_check
 def _project_chunk_backward(
-    first, last, splats, camera, rules, records, radii, grad_records, grad_means2d, add, add_colours, grads, grad_view
+    first, last, splats, camera, rules, records, radii, grad_records, grad_means2d, add, add_colors, grads, grad_view
 ):
     """Gaussians ``first`` to ``last`` of `project_backward`."""
-    means, quats, scales, opacities, colours = splats
-    grad_means, grad_quats, grad_scales, grad_opacities, grad_colours = grads
+    means, quats, scales, opacities, colors = splats
+    grad_means, grad_quats, grad_scales, grad_opacities, grad_colors = grads
     degree, _, _, _, eps2d, antialiased = rules
     view, translation, intrinsics, bounds = _lens(camera)
-    centre = (camera.centre[0], camera.centre[1], camera.centre[2])
+    center = (camera.center[0], camera.center[1], camera.center[2])
     basis = np.full((4, 16), _SH0, np.float32)
     for k in range(15):
         grad_view[k] = _ZERO
@@ -475,14 +475,14 @@ def _project_chunk_backward(
                 grad_scales[i, k] = _ZERO
             for k in range(4):
                 grad_quats[i, k] = _ZERO
-        if not add_colours:
-            for k in range(grad_colours.shape[1]):
+        if not add_colors:
+            for k in range(grad_colors.shape[1]):
                 for c in range(3):
-                    grad_colours[i, k, c] = _ZERO
+                    grad_colors[i, k, c] = _ZERO
         if radii[i, 0] == 0:
             continue
         mean = _row(means, i)
-        through_colour = _colour_backward(colours, i, degree, mean, centre, records, grad_records, basis, grad_colours)
+        through_color = _color_backward(colors, i, degree, mean, center, records, grad_records, basis, grad_colors)
 
         # the forward once more
         point = _camera_point(view, translation, mean)
@@ -529,7 +529,7 @@ def _project_chunk_backward(
         for k in range(4):
             grad_quats[i, k] += grad_quat[k]
 
-        # centre and Jacobian -> camera point; the Jacobian's last column is -f (x/z) / z, and x/z may be clamped
+        # center and Jacobian -> camera point; the Jacobian's last column is -f (x/z) / z, and x/z may be clamped
         z_inverse = _ONE / point[2]
         grad_x, grad_y = grad_means2d[i, 0], grad_means2d[i, 1]
         j00, j02 = _dot(grad_axis_x, view[0]), _dot(grad_axis_x, view[2])
@@ -541,11 +541,11 @@ def _project_chunk_backward(
             + fy_z * (point[1] * grad_y + j11 - (_ONE + free_v) * v * j12)
         )
         for k in range(3):
-            grad_means[i, k] += through_colour[k] + view[0][k] * gx + view[1][k] * gy + view[2][k] * gz
+            grad_means[i, k] += through_color[k] + view[0][k] * gx + view[1][k] * gy + view[2][k] * gz
             grad_view[k] += fx_z * grad_axis_x[k] + gx * mean[k]
             grad_view[4 + k] += fy_z * grad_axis_y[k] + gy * mean[k]
             grad_view[8 + k] += gz * mean[k] - fx_z * u * grad_axis_x[k] - fy_z * v * grad_axis_y[k]
-            grad_view[12 + k] -= through_colour[k]
+            grad_view[12 + k] -= through_color[k]
         grad_view[3] += gx
         grad_view[7] += gy
         grad_view[11] += gz
@@ -554,17 +554,17 @@ def _project_chunk_backward(
 @njit(parallel=True, fastmath=_FLAGS, error_model="numpy", cache=True)
 @no_type_check
 def project_backward(
-    splats, camera, rules, records, radii, grad_records, grad_means2d, add, add_colours, grads, grad_views
+    splats, camera, rules, records, radii, grad_records, grad_means2d, add, add_colors, grads, grad_views
 ):
     """Gradients of the inputs of `project` from those of its records and means2d.
 
     ``grads`` is a `Splats` of outputs. ``add`` adds to what it holds (for the second camera and later) instead of
-    overwriting; ``add_colours`` says the same of its colours. grad_views [chunks, 15] gets, per chunk of Gaussians, the
-    gradient of the view matrix's upper three rows (row by row) and of the camera centre.
+    overwriting; ``add_colors`` says the same of its colors. grad_views [chunks, 15] gets, per chunk of Gaussians, the
+    gradient of the view matrix's upper three rows (row by row) and of the camera center.
     """
     n = splats.means.shape[0]
     for chunk in prange((n + CHUNK - 1) // CHUNK):
         _project_chunk_backward(
             chunk * CHUNK, min(n, (chunk + 1) * CHUNK), splats, camera, rules, records, radii, grad_records,
-            grad_means2d, add, add_colours, grads, grad_views[chunk],
+            grad_means2d, add, add_colors, grads, grad_views[chunk],
         )  # fmt: skip

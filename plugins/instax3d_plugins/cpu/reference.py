@@ -1,4 +1,4 @@
-"""The same rasterisation in plain torch, of any float dtype: slow, short, and what the kernels are tested against."""
+"""The same rasterization in plain torch, of any float dtype: slow, short, and what the kernels are tested against."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def rotation_matrices(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
 
 @dataclass
 class Result:
-    """One camera's images, and its projected centres with the sum of their absolute gradients after backward."""
+    """One camera's images, and its projected centers with the sum of their absolute gradients after backward."""
 
     image: Float[Tensor, "h w d"]
     alpha: Float[Tensor, "h w"]
@@ -60,12 +60,12 @@ def _add_absolute(total: Tensor, ids: Tensor, grad: Tensor) -> None:
     total.index_add_(0, ids, grad.abs().sum(0))
 
 
-def rasterise(
+def rasterize(
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
     scales: Float[Tensor, "n 3"],
     opacities: Float[Tensor, "n"],
-    colours: Float[Tensor, "n d"] | Float[Tensor, "n k 3"],
+    colors: Float[Tensor, "n d"] | Float[Tensor, "n k 3"],
     viewmat: Float[Tensor, "4 4"],
     K: Float[Tensor, "3 3"],
     width: int,
@@ -108,12 +108,12 @@ def rasterise(
     visible = inside & (z >= near) & (z <= far) & (opacities >= ALPHA_MIN) & (radii > radius_clip).any(-1)
 
     if sh_degree is not None:
-        centre = torch.linalg.inv(viewmat)[:3, 3]
-        basis = spherical_harmonics(sh_degree, torch.nn.functional.normalize(means - centre, dim=-1))
-        colours = ((basis[..., None] * colours[:, : basis.shape[1]]).sum(1) + 0.5).clamp_min(0)
+        center = torch.linalg.inv(viewmat)[:3, 3]
+        basis = spherical_harmonics(sh_degree, torch.nn.functional.normalize(means - center, dim=-1))
+        colors = ((basis[..., None] * colors[:, : basis.shape[1]]).sum(1) + 0.5).clamp_min(0)
     if background is None:
-        background = colours.new_zeros(colours.shape[-1])
-    values = torch.cat([colours, z[:, None]], -1)
+        background = colors.new_zeros(colors.shape[-1])
+    values = torch.cat([colors, z[:, None]], -1)
     order = torch.argsort(z.detach(), stable=True)
     order = order[visible[order]]
 
@@ -132,10 +132,10 @@ def rasterise(
                 indexing="ij",
             )
             pixels = torch.stack([pixel_x, pixel_y], -1).reshape(-1, 1, 2)
-            centres = means2d[ids].expand(len(pixels), -1, -1)
-            if centres.requires_grad:
-                centres.register_hook(partial(_add_absolute, absgrad, ids))
-            d = pixels - centres
+            centers = means2d[ids].expand(len(pixels), -1, -1)
+            if centers.requires_grad:
+                centers.register_hook(partial(_add_absolute, absgrad, ids))
+            d = pixels - centers
             a, b, c = conics[ids, 0, 0], conics[ids, 0, 1], conics[ids, 1, 1]
             squared = a * d[..., 0] ** 2 + 2 * b * d[..., 0] * d[..., 1] + c * d[..., 1] ** 2
             alpha = (opacities[ids] * torch.exp(-0.5 * squared)).clamp_max(ALPHA_MAX)
@@ -147,5 +147,5 @@ def rasterise(
             row.append(torch.cat([drawn, through[:, -1:]], -1).reshape(bottom - top, right - left, -1))
         image_rows.append(torch.cat(row, 1))
     everything = torch.cat(image_rows, 0)
-    colour, depth, through = everything[..., :-2], everything[..., -2], everything[..., -1]
-    return Result(colour + through[..., None] * background, 1 - through, depth, means2d, absgrad, visible)
+    color, depth, through = everything[..., :-2], everything[..., -2], everything[..., -1]
+    return Result(color + through[..., None] * background, 1 - through, depth, means2d, absgrad, visible)

@@ -273,7 +273,7 @@ def sums_of_eight(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g
             high = builder.shuffle_vector(x, y, _constant(_VECTOR_I32, right))
             return builder.fadd(low, high, flags=_FAST)
 
-        # lanes after each round: a a b b a a b b (neighbours, interleaved), a b c d | a b c d, a b c d e f g h
+        # lanes after each round: a a b b a a b b (neighbors, interleaved), a b c d | a b c d, a b c d e f g h
         pairs = [
             halve(args[i], args[i + 1], [0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15])
             for i in range(0, 8, 2)

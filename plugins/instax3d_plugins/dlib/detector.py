@@ -68,7 +68,7 @@ class _Patch:
 class DlibDetector(LandmarkDetector[DlibConfig]):
     """dlib's HOG face detector, its 68-landmark regression trees and its identity network, all on the CPU.
 
-    Landmarks and boxes are in pixels with pixel centres at +0.5. Model files are loaded on first use.
+    Landmarks and boxes are in pixels with pixel centers at +0.5. Model files are loaded on first use.
     """
 
     @cached_property
@@ -110,11 +110,11 @@ class DlibDetector(LandmarkDetector[DlibConfig]):
         left, top, right, bottom = corners.ravel().tolist()
         box = (left, top, right, bottom)
         patch = _Patch.around(image, box)
-        centred = patch.inside(corners)
+        centered = patch.inside(corners)
         guesses = []
         for dx in _SHIFTS:
             for dy in _SHIFTS:
-                shape = self._models.landmarks(patch.pixels, _rectangle(centred + np.array([dx, dy]) * _FACE_SIDE))
+                shape = self._models.landmarks(patch.pixels, _rectangle(centered + np.array([dx, dy]) * _FACE_SIDE))
                 guesses.append([(part.x + 0.5, part.y + 0.5) for part in shape.parts()])
         landmarks = patch.outside(np.mean(guesses, axis=0))
         return Face(box=box, score=float(score), landmarks=torch.tensor(landmarks, dtype=torch.float32))

@@ -26,9 +26,9 @@ def instax3d_assets() -> Iterator[Asset]:
         name="dlib-landmarks-68",
         summary="dlib's model of 68 landmarks, trained on iBUG 300-W, and its identity network",
         files=(),
-        licence="CC0-1.0 as packaged; its makers point out that the terms of the iBUG 300-W pictures exclude "
+        license="CC0-1.0 as packaged; its makers point out that the terms of the iBUG 300-W pictures exclude "
         "commercial use",
-        licence_url="https://github.com/davisking/dlib-models",
+        license_url="https://github.com/davisking/dlib-models",
         commercial=None,
         registration=False,
         homepage="https://pypi.org/project/face-recognition-models/",

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-DEEP3D_FOCAL, DEEP3D_CENTRE, DEEP3D_SIDE = 1015.0, 112.0, 224
-FACEVERSE_FOCAL, FACEVERSE_CENTRE, FACEVERSE_SIDE = 1000.0, 127.5, 256
+DEEP3D_FOCAL, DEEP3D_CENTER, DEEP3D_SIDE = 1015.0, 112.0, 224
+FACEVERSE_FOCAL, FACEVERSE_CENTER, FACEVERSE_SIDE = 1000.0, 127.5, 256
 CAMERA_DISTANCE = 10.0
-"""Of Deep3D and FaceVerse, in decimetres."""
+"""Of Deep3D and FaceVerse, in decimeters."""
 DECA_SIDE = 224
 
 

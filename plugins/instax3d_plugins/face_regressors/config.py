@@ -26,7 +26,7 @@ class DecaConfig(RegressorConfig):
     """Options of `deca`."""
 
     placement: Literal["landmarks", "camera"] = "landmarks"
-    """``landmarks``: by those of all views. ``camera``: by DECA's own weak perspective in its frame, in metres."""
+    """``landmarks``: by those of all views. ``camera``: by DECA's own weak perspective in its frame, in meters."""
 
 
 class FusedConfig(RegressorConfig):

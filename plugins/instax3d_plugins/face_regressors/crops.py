@@ -16,7 +16,7 @@ from .coefficients import DECA_SIDE, DEEP3D_SIDE, FACEVERSE_SIDE
 DECA_MARGIN, DECA_SCALE = 1.1, 1.25
 """DECA's box is the mean side of the landmarks' box, enlarged by both."""
 DEEP3D_FACE = 102.0
-"""Pixels of Deep3D's crop per unit of its mean face, which is a decimetre."""
+"""Pixels of Deep3D's crop per unit of its mean face, which is a decimeter."""
 FACEVERSE_SIDES, FACEVERSE_UP, FACEVERSE_DOWN = 0.65, 0.7, 0.6
 """How far FaceVerse's box reaches from the landmarks' middle, in longer sides of their box."""
 FOREHEAD = 0.35
@@ -42,7 +42,7 @@ class Crop:
         return float(self.picture.shape[-1] / self.side)
 
     def to_image(self, points: Points) -> Points:
-        """Pixels of the crop to pixels of the image; pixel centres at +0.5 in both."""
+        """Pixels of the crop to pixels of the image; pixel centers at +0.5 in both."""
         return points / self.scale + torch.tensor([self.left, self.top])
 
 
@@ -50,7 +50,7 @@ def deca_crop(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -
     """A square around the landmarks' box, a bit larger."""
     low, high = landmarks.amin(0), landmarks.amax(0)
     side = float((high - low).mean()) * DECA_MARGIN * DECA_SCALE
-    # the original maps the corners to the first and last pixels' centres
+    # the original maps the corners to the first and last pixels' centers
     return _cut(image, (low + high) / 2, side * DECA_SIDE / (DECA_SIDE - 1), DECA_SIDE)
 
 
@@ -84,17 +84,17 @@ def faceverse_crop(
     if mesh is None:
         low = low - torch.tensor([0.0, FOREHEAD]) * (high - low)
     length = float((high - low).max())
-    centre = (low + high) / 2 + torch.tensor([0.0, (FACEVERSE_DOWN - FACEVERSE_UP) / 2 * length])
-    return _cut(image, centre, 2 * FACEVERSE_SIDES * length, FACEVERSE_SIDE)
+    center = (low + high) / 2 + torch.tensor([0.0, (FACEVERSE_DOWN - FACEVERSE_UP) / 2 * length])
+    return _cut(image, center, 2 * FACEVERSE_SIDES * length, FACEVERSE_SIDE)
 
 
-def _cut(image: Float[Tensor, "3 h w"], centre: Float[Tensor, "2"], side: float, pixels: int) -> Crop:
-    left, top = (centre - side / 2).tolist()
+def _cut(image: Float[Tensor, "3 h w"], center: Float[Tensor, "2"], side: float, pixels: int) -> Crop:
+    left, top = (center - side / 2).tolist()
     factor = pixels / side
     source: Float[ndarray, "h w 3"] = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     if factor < 0.9:  # what is finer than the crop's pixels would alias
         source = cv2.GaussianBlur(source, (0, 0), 0.5 * math.sqrt(1 / factor**2 - 1))
-    # OpenCV counts pixel centres at whole numbers, we at halves
+    # OpenCV counts pixel centers at whole numbers, we at halves
     shift = (0.5 - np.array([left, top])) * factor - 0.5
     matrix = np.array([[factor, 0, shift[0]], [0, factor, shift[1]]])
     cut = cv2.warpAffine(source, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))

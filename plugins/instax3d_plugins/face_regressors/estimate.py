@@ -32,8 +32,8 @@ def chosen_frames(views: Views, count: int) -> list[int]:
     first = views.photo_index
     if first is None or first not in found:
         first = max(found, key=lambda view: (frontality(found[view].marks), float(views.view_trust[view])))
-    centres = views.cameras.centres
-    return sorted(found, key=lambda view: (view != first, float((centres[view] - centres[first]).norm()), view))[:count]
+    centers = views.cameras.centers
+    return sorted(found, key=lambda view: (view != first, float((centers[view] - centers[first]).norm()), view))[:count]
 
 
 def frontality(landmarks: Float[Tensor, "68 2"]) -> float:
@@ -115,14 +115,14 @@ def deep3d_rotation(
 def deca_place(
     seen: Regressed, camera: Cameras, root: Float[Tensor, "3"]
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
-    """Where DECA's own camera puts the head: rotation and translation from the head's axes to the world's, metres.
+    """Where DECA's own camera puts the head: rotation and translation from the head's axes to the world's, meters.
 
-    The weak perspective becomes a perspective at the distance at which a metre of the face has the size it has there.
+    The weak perspective becomes a perspective at the distance at which a meter of the face has the size it has there.
 
     Args:
         seen: in the frame of this camera.
         camera: of the frame.
-        root: the point of the head that DECA rotates it about, metres.
+        root: the point of the head that DECA rotates it about, meters.
     """
     code = seen.code
     turn = crop_to_world(seen.crop, camera) @ rotation_matrices(code.pose[0, :3])

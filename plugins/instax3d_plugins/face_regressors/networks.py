@@ -25,7 +25,7 @@ class DecaEncoder(nn.Module):
         self.layers = nn.Sequential(nn.Linear(WIDTH, 1024), nn.ReLU(), nn.Linear(1024, DECA_OUTPUTS))
 
     def forward(self, image: Float[Tensor, "b 3 224 224"]) -> Float[Tensor, "b 236"]:
-        """From RGB in [0, 1], without further normalisation."""
+        """From RGB in [0, 1], without further normalization."""
         code: Tensor = self.layers(self.encoder(image))
         return code
 

@@ -15,7 +15,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     """The two mesh priors of this family, and the metric that compares what they rest on."""
     for name, what in (
         ("deca", "A FLAME head regressed by DECA from one frame."),
-        ("fused", "A FLAME head regressed by DECA from the photo and its neighbours and averaged, as in the paper."),
+        ("fused", "A FLAME head regressed by DECA from the photo and its neighbors and averaged, as in the paper."),
     ):
         yield PluginSpec(
             kind=Kind.MESH_PRIOR,
@@ -62,8 +62,8 @@ def instax3d_assets() -> Iterator[Asset]:
         name="deca",
         summary="DECA's trained model",
         files=(AssetFile("deca_model.tar"),),
-        licence="Max Planck licence for non-commercial scientific research",
-        licence_url="https://github.com/yfeng95/DECA/blob/master/LICENSE",
+        license="Max Planck license for non-commercial scientific research",
+        license_url="https://github.com/yfeng95/DECA/blob/master/LICENSE",
         commercial=False,
         registration=True,
         homepage="https://github.com/yfeng95/DECA",
@@ -73,9 +73,9 @@ def instax3d_assets() -> Iterator[Asset]:
         name="deep3d",
         summary="Deep3DFaceReconstruction's network and its mean face's landmarks",
         files=(AssetFile("epoch_20.pth"), AssetFile("similarity_Lm3D_all.mat")),
-        licence="MIT for the code; the weights were trained with the Basel Face Model 2009, which is for "
+        license="MIT for the code; the weights were trained with the Basel Face Model 2009, which is for "
         "non-commercial research",
-        licence_url="https://github.com/sicxu/Deep3DFaceRecon_pytorch/blob/master/LICENSE",
+        license_url="https://github.com/sicxu/Deep3DFaceRecon_pytorch/blob/master/LICENSE",
         commercial=False,
         registration=False,
         homepage="https://github.com/sicxu/Deep3DFaceRecon_pytorch",
@@ -88,8 +88,8 @@ def instax3d_assets() -> Iterator[Asset]:
         name="faceverse",
         summary="FaceVerse v4's network",
         files=(AssetFile("faceverse_resnet50.pth"),),
-        licence="MIT",
-        licence_url="https://github.com/LizhenWangT/FaceVerse",
+        license="MIT",
+        license_url="https://github.com/LizhenWangT/FaceVerse",
         commercial=None,
         registration=False,
         homepage="https://github.com/LizhenWangT/FaceVerse",

@@ -106,7 +106,7 @@ class DecaPrior(RegressorPrior[DecaConfig]):
 
 
 class FusedPrior(RegressorPrior[FusedConfig]):
-    """The paper's: DECA on the photo and its neighbours, averaged, then placed by the landmarks of all views."""
+    """The paper's: DECA on the photo and its neighbors, averaged, then placed by the landmarks of all views."""
 
     def fit(self, views: Views) -> HeadMesh:
         """The averaged head.

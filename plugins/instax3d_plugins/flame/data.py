@@ -52,7 +52,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class FlameData:
-    """One FLAME model in float64; metres, y up, face towards +z."""
+    """One FLAME model in float64; meters, y up, face towards +z."""
 
     version: VersionOrUnknown
     template: Float[ndarray, "vertices 3"]

@@ -2,7 +2,7 @@
 
 This project's own form is the ``parameters.npz`` of ``instax3d fit``: ``shape``, ``expression``, ``pose`` [joints, 3]
 (axis-angle; root, neck, jaw, left eye, right eye), the head's place in the world as ``rotation`` [3, 3],
-``translation`` [3] and ``scale`` (world units per metre), and the ``model`` and its ``identity``.
+``translation`` [3] and ``scale`` (world units per meter), and the ``model`` and its ``identity``.
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
@@ -77,7 +77,7 @@ def from_vhap(source: Path, output: Path) -> str:
 
 
 def to_vhap(source: Path, output: Path) -> str:
-    """A head to a ``flame_param.npz`` of one frame, as GaussianAvatars reads it, in the head's own units (metres).
+    """A head to a ``flame_param.npz`` of one frame, as GaussianAvatars reads it, in the head's own units (meters).
 
     GaussianAvatars turns about the root joint while ``rotation`` here turns about the origin: the translation takes
     up the difference, which needs the model's root joint; so a placed head must have been written with it.
@@ -107,7 +107,7 @@ def to_vhap(source: Path, output: Path) -> str:
             "static_offset": np.zeros((1, 5023, 3), np.float32),
         },
     )
-    units = "" if abs(head.scale - 1) < 1e-6 else f"; divide the world by {head.scale:.6g} to have it in metres"
+    units = "" if abs(head.scale - 1) < 1e-6 else f"; divide the world by {head.scale:.6g} to have it in meters"
     return f"{output}: one frame of {head.model}{units}"
 
 

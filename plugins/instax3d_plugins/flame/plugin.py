@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from instax3d.plugin import Asset, AssetConverter, AssetFile, Kind, PluginSpec, hookimpl
 
 _HOMEPAGE = "https://flame.is.tue.mpg.de"
-_MPI = "Max Planck licence for non-commercial scientific use"
+_MPI = "Max Planck license for non-commercial scientific use"
 
 
 @hookimpl
@@ -27,18 +27,18 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         )
 
 
-def _model(version: str, title: str, file: str, licence: str, commercial: bool | None) -> Asset:
+def _model(version: str, title: str, file: str, license: str, commercial: bool | None) -> Asset:
     return Asset(
         name=f"flame-{version}",
         summary=f"the head model {title}",
         files=(AssetFile(file),),
-        licence=licence,
-        licence_url=f"{_HOMEPAGE}/modellicense.html",
+        license=license,
+        license_url=f"{_HOMEPAGE}/modellicense.html",
         commercial=commercial,
         registration=True,
         homepage=_HOMEPAGE,
         steps=(
-            f"open {_HOMEPAGE}, register and accept the licence of {title}",
+            f"open {_HOMEPAGE}, register and accept the license of {title}",
             f"download {title} from its page of downloads and unpack the archive: it holds {file}",
         ),
     )
@@ -64,8 +64,8 @@ def instax3d_assets() -> Iterator[Asset]:
                 "landmark_embedding.npy", "https://github.com/yfeng95/DECA/raw/master/data/landmark_embedding.npy"
             ),
         ),
-        licence="Max Planck licence for non-commercial scientific use (DECA)",
-        licence_url="https://github.com/yfeng95/DECA/blob/master/LICENSE",
+        license="Max Planck license for non-commercial scientific use (DECA)",
+        license_url="https://github.com/yfeng95/DECA/blob/master/LICENSE",
         commercial=False,
         registration=False,
         homepage="https://github.com/yfeng95/DECA",
@@ -74,8 +74,8 @@ def instax3d_assets() -> Iterator[Asset]:
         name="flame-masks",
         summary="the parts of FLAME's mesh by name",
         files=(AssetFile("FLAME_masks.pkl"),),
-        licence="not known; it comes from FLAME's page of downloads",
-        licence_url=f"{_HOMEPAGE}/modellicense.html",
+        license="not known; it comes from FLAME's page of downloads",
+        license_url=f"{_HOMEPAGE}/modellicense.html",
         commercial=None,
         registration=True,
         homepage=_HOMEPAGE,

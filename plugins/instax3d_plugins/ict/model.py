@@ -17,7 +17,7 @@ from instax3d.heads.facekit import LANDMARKS, FaceKit, read_facekit
 
 from .anatomy import JOINTS, PARENTS, joints, regions, skinning_weights
 
-METRES = 0.01
+METERS = 0.01
 MERGED = ("browInnerUp", "cheekPuff")
 """Pairs that ARKit knows as one expression of both sides."""
 
@@ -25,7 +25,7 @@ MERGED = ("browInnerUp", "cheekPuff")
 class IctModel(HeadModel):
     """Skin and eyeballs of ICT-FaceKit: 14,388 vertices, identities in standard deviations, ARKit's expressions.
 
-    Metres, y up, face towards +z, origin between the ears, as in the published files. Joints are this project's own;
+    Meters, y up, face towards +z, origin between the ears, as in the published files. Joints are this project's own;
     the eyes can be turned by them or by the expressions eyeLook…, the jaw by its joint or by jawOpen.
     """
 
@@ -43,10 +43,10 @@ class IctModel(HeadModel):
         self.regions = {name: torch.as_tensor(mask) for name, mask in regions(kit).items()}
         self.mirror = torch.as_tensor(cKDTree(kit.neutral).query(kit.neutral * [-1, 1, 1])[1])
         self.skinning = _float(skinning_weights(kit))
-        self._neutral = _float(kit.neutral * METRES)
-        self._shape = _float(kit.identities * METRES)
-        self._expression = _float(expressions * METRES)
-        self._joints, self._joint_moves = _float(rest * METRES), _float(moves * METRES)
+        self._neutral = _float(kit.neutral * METERS)
+        self._shape = _float(kit.identities * METERS)
+        self._expression = _float(expressions * METERS)
+        self._joints, self._joint_moves = _float(rest * METERS), _float(moves * METERS)
 
     def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
         """Posed vertices. Differentiable."""

@@ -13,7 +13,7 @@ _EPS = 1e-3
 
 
 class _Conv(nn.Module):
-    """Convolution without bias, batch normalisation, ReLU."""
+    """Convolution without bias, batch normalization, ReLU."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int | tuple[int, int] = 1, stride: int = 1, pad: bool = False):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whether a portrait is of the person in the photo, by networks that recognise people (the paper's IPA)."""
+"""Whether a portrait is of the person in the photo, by networks that recognize people (the paper's IPA)."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-METRES = 1e-5
-"""Metres per count of a length."""
+METERS = 1e-5
+"""Meters per count of a length."""
 SHAPE = 1e-6
-"""Metres per count of a shape component's displacement: finer, as the errors of all components add up."""
+"""Meters per count of a shape component's displacement: finer, as the errors of all components add up."""
 WEIGHT = 1e-3
 """Value of one count of a skinning weight."""
 BARYCENTRIC = 1e-4
 """Value of one count of a barycentric coordinate."""
 CHART = 1e-3
-"""Chart units per count; a chart unit is about a centimetre on the skin."""
+"""Chart units per count; a chart unit is about a centimeter on the skin."""
 
 Array = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Figures:
     nostril: Index
     """Points of the half cage around the left nostril, in order."""
     ear: Index
-    """[5] the left ear in the chart: centre u, v and covariance uu, uv, vv."""
+    """[5] the left ear in the chart: center u, v and covariance uu, uv, vv."""
     cage: Index
     """[m, 3] neutral control points of the half cage subdivided once."""
     detail: Index
@@ -53,7 +53,7 @@ class Figures:
     shape: Index
     """[components, points, 3] displacements of the half cage for one standard deviation."""
     shape_eye: Index
-    """[components, 3] displacements of the left eye's centre."""
+    """[components, 3] displacements of the left eye's center."""
     expr_names: NDArray[Any]
     """ARKit names (text); of a pair only the left one. ``a+b`` is what a and b do together, on top of each alone."""
     expr_start: Index
@@ -62,7 +62,7 @@ class Figures:
     """Moved control points of the cage subdivided once: of its left half for symmetric expressions, else of all."""
     expr_moves: Index
     """[rows, 3] their displacements."""
-    eye_centre: Index
+    eye_center: Index
     """[3] of the left eye."""
     eye_radius: Index
     """Scalar."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
 
 from .cage import Cage
-from .figures import BARYCENTRIC, CHART, METRES, SHAPE, WEIGHT, Array, Figures, Index
+from .figures import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array, Figures, Index
 from .parts import DISC, Parts, make_parts
 from .regions import inside_ring, skin_regions
 from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
@@ -26,7 +26,7 @@ MIRRORED = np.array([-1.0, 1.0, 1.0])
 class MannequinModel(HeadModel):
     """A symmetric head of about 6,600 vertices with 60 shape components and ARKit's expressions.
 
-    Metres at life size (the eyes' centres are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
+    Meters at life size (the eyes' centers are 63 mm apart, the mean of adults), y up, face towards +z; the origin lies
     inside the head, between the ears. The control cage of 361 points is subdivided twice (Loop), and each vertex of the
     neutral skin has a small displacement of its own; shape components act on the cage, expressions on the cage
     subdivided once, joints by linear blend skinning.
@@ -48,17 +48,17 @@ class MannequinModel(HeadModel):
     def __init__(self, figures: Figures) -> None:
         cage = Cage(figures.faces, figures.on_midline)
         base, once, fine = cage.levels
-        neutral = cage.refine(once.whole(figures.cage * METRES), 1) + fine.whole(figures.detail * METRES)
-        parts = make_parts(neutral, fine.faces, float(figures.eye_radius) * METRES)
+        neutral = cage.refine(once.whole(figures.cage * METERS), 1) + fine.whole(figures.detail * METERS)
+        parts = make_parts(neutral, fine.faces, float(figures.eye_radius) * METERS)
         self.skin_count = len(neutral)
 
-        eyes = _both_sides(figures.eye_centre * METRES)
+        eyes = _both_sides(figures.eye_center * METERS)
         eye_moves = np.stack([_both_sides(move * SHAPE) for move in figures.shape_eye])
         shape = [cage.refine(base.whole(moves * SHAPE), 0) for moves in figures.shape]
         moves = _expressions(figures, cage)
         correctives = [name for name in moves if "+" in name]
         expressions = tuple(dict.fromkeys(part for name in moves for part in name.split("+")))
-        joints = np.vstack([figures.joints * METRES, eyes])
+        joints = np.vstack([figures.joints * METERS, eyes])
         vertices = parts.extend(neutral, eyes)
         jaw = np.clip(cage.refine(once.whole_scalar(figures.jaw_weight * WEIGHT), 1), 0, 1)
 
@@ -143,7 +143,7 @@ def _expressions(figures: Figures, cage: Cage) -> Mapping[str, Array]:
     found = {}
     for name, begin, end in zip(figures.expr_names, figures.expr_start[:-1], figures.expr_start[1:], strict=True):
         moves = np.zeros((len(once.mirror), 3))
-        moves[figures.expr_points[begin:end]] = figures.expr_moves[begin:end] * METRES
+        moves[figures.expr_points[begin:end]] = figures.expr_moves[begin:end] * METERS
         if not name.endswith("Left"):
             found[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
             continue

@@ -10,17 +10,17 @@ from .cage import boundary_loops
 from .figures import Array, Index
 
 RIM_DEPTH = 0.25
-"""How far an eyelid's rim turns in towards the eye's centre, of the way."""
+"""How far an eyelid's rim turns in towards the eye's center, of the way."""
 BAG_RINGS = ((0.99, 0.006, 1.0), (0.95, 0.016, 1.5), (0.82, 0.030, 2.0), (0.5, 0.042, 1.5))
-"""Mouth bag, from the lips inwards: shrinking towards its axis, depth (metres), widening of its height."""
+"""Mouth bag, from the lips inwards: shrinking towards its axis, depth (meters), widening of its height."""
 BAG_DEPTH = 0.048
 TEETH_BEHIND = 0.006
-"""The front teeth stand this far behind the lips' edges, metres."""
+"""The front teeth stand this far behind the lips' edges, meters."""
 TEETH_HALF_WIDTH, TEETH_ARCH = 0.025, 0.032
-"""Of the arch that the rows stand on, and how far it reaches back, metres."""
+"""Of the arch that the rows stand on, and how far it reaches back, meters."""
 TEETH_SECTIONS = 17
 TEETH_EDGES = {"upper": (-0.0045, 0.0075), "lower": (-0.003, -0.012)}
-"""Heights of a row's biting edge and of its root above the middle of the lips' edges, metres."""
+"""Heights of a row's biting edge and of its root above the middle of the lips' edges, meters."""
 TEETH_OVERBITE = 0.002
 TEETH_PROFILE = ((-0.5, 0.0), (0.5, 0.0), (1.0, 0.4), (1.0, 1.0), (-1.0, 1.0), (-1.0, 0.4))
 """Cross-section: across (in TEETH_THICKNESS, positive in front) and up from biting edge to root."""
@@ -28,13 +28,13 @@ TEETH_THICKNESS = 0.002
 BUST_RINGS = ((0.3, 1.0), (0.75, 0.99), (0.95, 0.96), (1.0, 0.92))
 """The bust's lower end: share of the way down to its bottom, and of its width."""
 BUST_BELOW = 0.015
-"""Metres from the skin's lowest point to the bottom."""
+"""Meters from the skin's lowest point to the bottom."""
 EYE_RINGS = (11, 13, 24, 26, 40, 60, 85, 115, 150)
 """Degrees from the front of an eyeball; the rims of pupil (12) and iris (25) are doubled."""
 EYE_SPOKES = 18
 DISC = 0.075
 """Radius of each of the texture discs below the skin's chart."""
-DISC_CENTRES = {
+DISC_CENTERS = {
     name: (0.08 + 0.165 * number, 0.08)
     for number, name in enumerate(("eye_left", "eye_right", "mouth", "teeth_upper", "teeth_lower", "bust"))
 }
@@ -57,17 +57,17 @@ class Parts:
     loops: Mapping[str, Index]
     """Outlines of the skin: ``base``, ``mouth``, ``eye_left``, ``eye_right``."""
     linear: sp.csr_matrix
-    """[added, skin + 2]: weights on the skin's vertices and the two eye centres."""
+    """[added, skin + 2]: weights on the skin's vertices and the two eye centers."""
     offset: Array
     """[added, 3] what positions get on top."""
 
-    def extend(self, skin: Array, eye_centres: Array) -> Array:
-        """All vertices [skin + added, 3] for positions of the skin and the eye centres [2, 3]."""
-        return np.vstack([skin, self.linear @ np.vstack([skin, eye_centres]) + self.offset])
+    def extend(self, skin: Array, eye_centers: Array) -> Array:
+        """All vertices [skin + added, 3] for positions of the skin and the eye centers [2, 3]."""
+        return np.vstack([skin, self.linear @ np.vstack([skin, eye_centers]) + self.offset])
 
-    def extend_moves(self, skin: Array, eye_centres: Array) -> Array:
+    def extend_moves(self, skin: Array, eye_centers: Array) -> Array:
         """The same for displacements."""
-        return np.vstack([skin, self.linear @ np.vstack([skin, eye_centres])])
+        return np.vstack([skin, self.linear @ np.vstack([skin, eye_centers])])
 
 
 class _Builder:
@@ -117,7 +117,7 @@ class _Builder:
         uv = []
         for vertices, radius, place in corners:
             angle = -2 * np.pi * place / len(vertices)
-            uv.append(np.array(DISC_CENTRES[disc]) + DISC * radius * np.stack([np.cos(angle), np.sin(angle)], 1))
+            uv.append(np.array(DISC_CENTERS[disc]) + DISC * radius * np.stack([np.cos(angle), np.sin(angle)], 1))
         self.uv.append(np.stack(uv, 1))
 
 
@@ -125,9 +125,9 @@ def make_parts(skin: Array, skin_faces: Index, eye_radius: float) -> Parts:
     """Close the skin's openings and put the eyeballs in.
 
     Args:
-        skin: [n, 3] the neutral skin, metres.
+        skin: [n, 3] the neutral skin, meters.
         skin_faces: its triangles.
-        eye_radius: metres.
+        eye_radius: meters.
     """
     n = len(skin)
     loops = _named_loops(skin, skin_faces)
@@ -231,16 +231,16 @@ def _bust(build: _Builder, skin: Array, loop: Index) -> Index:
     return np.concatenate([*added, tip])
 
 
-def _eyeball(build: _Builder, centre: int, radius: float, disc: str) -> Index:
-    """A sphere with its pole in front; moves with the eye centre, which is column ``centre``."""
+def _eyeball(build: _Builder, center: int, radius: float, disc: str) -> Index:
+    """A sphere with its pole in front; moves with the eye center, which is column ``center``."""
     polar = np.radians(EYE_RINGS)
     around = np.arange(EYE_SPOKES) * 2 * np.pi / EYE_SPOKES
     rings = []
     for angle in polar:
         place = [np.sin(angle) * np.cos(around), np.sin(angle) * np.sin(around), np.full(EYE_SPOKES, np.cos(angle))]
-        rings.append(build.add([(centre, 1.0)], radius * np.stack(place, 1)))
-    front = build.add([(centre, 1.0)], np.array([[0.0, 0.0, radius]]))
-    back = build.add([(centre, 1.0)], np.array([[0.0, 0.0, -radius]]))
+        rings.append(build.add([(center, 1.0)], radius * np.stack(place, 1)))
+    front = build.add([(center, 1.0)], np.array([[0.0, 0.0, radius]]))
+    back = build.add([(center, 1.0)], np.array([[0.0, 0.0, -radius]]))
     places = 0.75 * polar / np.pi
     build.fan(rings[0][::-1], int(front[0]), disc, (places[0], 0.0))
     for k in range(len(rings) - 1):

@@ -1,4 +1,4 @@
-"""Named parts of the surface: by edge loops of the cage, or by rules on the neutral skin (its axes, in metres)."""
+"""Named parts of the surface: by edge loops of the cage, or by rules on the neutral skin (its axes, in meters)."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ def skin_regions(skin: Array, chart: Array, ear: Array) -> Mapping[str, Mask]:
     Args:
         skin: [n, 3] neutral vertices.
         chart: [n, 2] their place in the left half's chart.
-        ear: [5] centre and covariance of the ear in the chart.
+        ear: [5] center and covariance of the ear in the chart.
     """
     height, depth = skin[:, 1], skin[:, 2]
     u = chart - ear[:2]

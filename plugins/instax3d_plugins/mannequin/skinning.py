@@ -11,11 +11,11 @@ JOINTS = ("neck", "jaw", "eye_left", "eye_right")
 PARENTS = (-1, 0, 0, 0)
 """The parent of each joint; -1 is the still bust."""
 NECK_RISE = (-0.145, -0.065)
-"""The neck takes over between these heights of y + 0.3 z (metres): lower behind than in front."""
+"""The neck takes over between these heights of y + 0.3 z (meters): lower behind than in front."""
 GAZE = {"Down": (25, 0, 0), "In": (0, -30, 0), "Out": (0, 30, 0), "Up": (-25, 0, 0)}
 """Axis-angle in degrees by which the left eye turns in ARKit's looks: about how far eyes turn without the head."""
 FOLLOW = 0.03
-"""A joint moves with shape as the skin does within this distance of its neighbourhood's nearest vertex, metres."""
+"""A joint moves with shape as the skin does within this distance of its neighborhood's nearest vertex, meters."""
 
 
 def skinning_weights(vertices: Array, jaw: Array, parts: Parts) -> Array:
@@ -54,7 +54,7 @@ def joint_moves(skin: Array, shape: Array, joints: Array, eyes: Array) -> Array:
         skin: [n, 3] neutral skin.
         shape: [components, n, 3] its displacements.
         joints: [4, 3] neutral joints.
-        eyes: [components, 2, 3] displacements of the eye centres.
+        eyes: [components, 2, 3] displacements of the eye centers.
     """
     moves = np.zeros((len(shape), len(joints), 3))
     for joint in range(2):

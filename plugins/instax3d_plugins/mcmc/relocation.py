@@ -16,7 +16,7 @@ def shared_between(
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 3"]]:
     """Opacity and scale of each of ``counts`` equal Gaussians that together look like one.
 
-    Kheradmand et al. 2024, Eq. 9. Their joint opacity at the centre and its integral along any line through it are
+    Kheradmand et al. 2024, Eq. 9. Their joint opacity at the center and its integral along any line through it are
     those of the one. In float64, as the sum alternates; the paper's inner sum of binomials is one binomial.
     """
     counts = counts.clamp(1, MOST)

@@ -19,5 +19,5 @@ class LikenessConfig(PluginConfig):
 class SurfaceConfig(PluginConfig):
     """What a true surface is compared in."""
 
-    units_per_metre: PositiveFloat | None = None
-    """Length of a metre in the capture's world; None: as long as the fitted head takes it to be."""
+    units_per_meter: PositiveFloat | None = None
+    """Length of a meter in the capture's world; None: as long as the fitted head takes it to be."""

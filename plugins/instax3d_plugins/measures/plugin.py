@@ -30,7 +30,7 @@ LIKENESS = (
     Figure(name="faces_in_turn", meaning="share of 21 frames of a turn in which a face is found", decimals=2),
 )
 _ABOVE = "above the chin, in the capture's world"
-_MM = "mm by the fitted head's size, or by the option units_per_metre"
+_MM = "mm by the fitted head's size, or by the option units_per_meter"
 SURFACE = (
     Figure(
         name="surface",
@@ -59,14 +59,14 @@ SURFACE = (
     ),
     Figure(
         name="surface_gaussians",
-        meaning="chamfer distance of the centres of Gaussians of at least half opacity and the true surface "
-        f"{_ABOVE}; {_MM}. The spacing of the centres keeps it above zero",
+        meaning="chamfer distance of the centers of Gaussians of at least half opacity and the true surface "
+        f"{_ABOVE}; {_MM}. The spacing of the centers keeps it above zero",
         unit="mm",
         better="lower",
     ),
     Figure(
         name="surface_gaussians_to_truth",
-        meaning=f"mean distance of these centres to the true surface {_ABOVE}; {_MM}",
+        meaning=f"mean distance of these centers to the true surface {_ABOVE}; {_MM}",
         unit="mm",
         better="lower",
     ),

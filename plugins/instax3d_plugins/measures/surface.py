@@ -23,7 +23,7 @@ CHIN = 8
 
 
 class SurfaceDistance(Metric[SurfaceConfig]):
-    """Distances between the fitted head's skin, the Gaussians' centres and the true surface, above the chin.
+    """Distances between the fitted head's skin, the Gaussians' centers and the true surface, above the chin.
 
     Nothing is moved: portrait and truth share the world of the capture's cameras. What lies above the plane through the
     fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 10,000 points spread evenly by
@@ -32,8 +32,8 @@ class SurfaceDistance(Metric[SurfaceConfig]):
     Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its points); the chamfer
     distance is the mean of both directions' means (Barrow et al. 1977; of distances, not of squares).
 
-    A capture's world has no unit: millimetres are those of the fitted head, whose model knows how large heads are,
-    unless ``units_per_metre`` is given; percent are of the true head's height from chin to crown and need no scale.
+    A capture's world has no unit: millimeters are those of the fitted head, whose model knows how large heads are,
+    unless ``units_per_meter`` is given; percent are of the true head's height from chin to crown and need no scale.
     """
 
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
@@ -63,20 +63,20 @@ class SurfaceDistance(Metric[SurfaceConfig]):
         skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())
         true_points, skin_points = outside(truth), outside(skin)
         solid = evidence.gaussians.means[evidence.gaussians.opacities >= SOLID].double().numpy()
-        centres = above(solid)
-        if min(len(true_points), len(skin_points), len(centres)) == 0:
+        centers = above(solid)
+        if min(len(true_points), len(skin_points), len(centers)) == 0:
             raise MetricError(
                 "surface finds nothing of the portrait or of the true surface above the portrait's chin; are both in "
                 "the same world?"
             )
         height = float((true_points @ up).max()) - chin
-        to_mm = 1000 / (self.config.units_per_metre or mesh.units_per_metre)
+        to_mm = 1000 / (self.config.units_per_meter or mesh.units_per_meter)
 
         def mean(of: Surface, points: Float[ndarray, "n 3"]) -> float:
             return float(of.closest(points)[1].mean())
 
         to_truth, from_truth = mean(truth, skin_points), mean(skin, true_points)
-        shown, covered = mean(truth, centres), mean(Surface(solid), true_points)
+        shown, covered = mean(truth, centers), mean(Surface(solid), true_points)
         chamfer = (to_truth + from_truth) / 2
         return {
             "surface": chamfer * to_mm,

@@ -23,7 +23,7 @@ Boxes = Float[Tensor, "n 4"]
 
 @dataclass(frozen=True)
 class Found:
-    """What the cascade leaves, in pixels with pixel centres at +0.5."""
+    """What the cascade leaves, in pixels with pixel centers at +0.5."""
 
     boxes: Boxes
     scores: Float[Tensor, "n"]
@@ -65,7 +65,7 @@ class Cascade:
         scale, found = _CELL / smallest, []
         while min(height, width) * scale >= _CELL:
             small = _resized(image, int(height * scale + 1), int(width * scale + 1))
-            shifts, judged = self.pnet(_normalised(small[None]))
+            shifts, judged = self.pnet(_normalized(small[None]))
             row, column = torch.nonzero(judged[0, 1] >= THRESHOLDS[0], as_tuple=True)
             corner = torch.stack([column, row], 1).float() * _STRIDE
             box = torch.cat([((corner + 1) / scale).floor(), ((corner + _CELL) / scale).floor()], 1)
@@ -125,12 +125,12 @@ def _crops(image: Float[Tensor, "3 h w"], boxes: Boxes, side: int) -> tuple[Boxe
         _resized(image[:, y - 1 : y2, x - 1 : x2], side, side)
         for (x, y), (x2, y2) in zip(low[holding].tolist(), high[holding].tolist(), strict=True)
     ]
-    return boxes[holding], _normalised(torch.stack(cut) if cut else torch.zeros(0, 3, side, side))
+    return boxes[holding], _normalized(torch.stack(cut) if cut else torch.zeros(0, 3, side, side))
 
 
 def _resized(image: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor, "3 height width"]:
     return functional.interpolate(image[None], (height, width), mode="area")[0]
 
 
-def _normalised(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def _normalized(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (images - 127.5) * 0.0078125

@@ -11,7 +11,7 @@ class FreeConfig(StartOptions):
     """Where `points_per_face` is 0, the points on the hull are spread over all of it: a start without the mesh."""
 
     means_rate: PositiveFloat = 1.0e-4
-    """Adam's start rate of the positions, in metres (3DGS: 1.6e-4 of the scene's extent)."""
+    """Adam's start rate of the positions, in meters (3DGS: 1.6e-4 of the scene's extent)."""
 
 
 class DefaultConfig(DensityOptions):

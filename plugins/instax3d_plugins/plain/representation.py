@@ -16,15 +16,15 @@ class FreeGaussians(SurfaceRepresentation[FreeConfig]):
 
     def __init__(self, config: FreeConfig) -> None:
         super().__init__(config)
-        self._metre = 1.0
+        self._meter = 1.0
 
     def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
-        self._metre = mesh.units_per_metre
+        self._meter = mesh.units_per_meter
         points = start.points
         return {"means": points.positions, "quats": from_y_axis(points.normals), "scales": start.scales.log()}
 
     def means_rate(self) -> float:
-        return self.config.means_rate * self._metre
+        return self.config.means_rate * self._meter
 
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
         """The Gaussians in the world.

@@ -12,7 +12,7 @@ _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 def preprocess(images: Float[Tensor, "n 3 h w"], size: int = 224) -> Float[Tensor, "n 3 size size"]:
-    """Images in [-1, 1] as CLIP's vision tower takes them: reduced with a blur against aliasing, then normalised.
+    """Images in [-1, 1] as CLIP's vision tower takes them: reduced with a blur against aliasing, then normalized.
 
     The resampling is that of kornia's antialiased bicubic resize with aligned corners: a Gaussian of deviation
     (factor - 1) / 2 where the image gets smaller, its kernel twice two deviations wide, edges mirrored.

@@ -11,7 +11,7 @@ from torch import Tensor
 _WHITE = 0.955
 """White ground is at least this bright in every channel; decoded frames waver by one or two hundredths."""
 _RIM = 3
-"""Pixels next to the ground whose coverage is worked out from their colour."""
+"""Pixels next to the ground whose coverage is worked out from their color."""
 
 
 def coverage_on_white(images: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views 1 h w"]:
@@ -19,7 +19,7 @@ def coverage_on_white(images: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "vi
 
     Ground is the white that hangs together with the left, right or upper edge: white within the person (teeth, eyes)
     stays, and so does a white shirt as long as it meets no other edge than the lower one. At the rim a pixel is a
-    mixture C = a F + (1 - a) of the colour F of the nearest pixel further inside and of white, which gives a.
+    mixture C = a F + (1 - a) of the color F of the nearest pixel further inside and of white, which gives a.
     """
     return torch.from_numpy(np.stack([_coverage(image) for image in images.permute(0, 2, 3, 1).numpy()]))[:, None]
 
@@ -34,9 +34,9 @@ def _coverage(image: Float[ndarray, "h w 3"]) -> Float[ndarray, "h w"]:
     rim = person & ~inside
     if inside.any():
         nearest = _nearest(inside)
-        colour = image[nearest[0][rim], nearest[1][rim]]
-        darkest = colour.argmin(-1)[:, None]
-        full = 1 - np.take_along_axis(colour, darkest, -1)[:, 0]
+        color = image[nearest[0][rim], nearest[1][rim]]
+        darkest = color.argmin(-1)[:, None]
+        full = 1 - np.take_along_axis(color, darkest, -1)[:, 0]
         here = 1 - np.take_along_axis(image[rim], darkest, -1)[:, 0]
         alpha[rim] = np.clip(here / np.maximum(full, 0.05), 0, 1)
     return alpha

@@ -44,12 +44,12 @@ def frame(photo: Photo, alpha: Float[Tensor, "1 h w"], *, size: int, ratio: floa
     scale = size / side
     x = size / 2 - scale * (left + right) / 2
     y = size - scale * bottom if cut else size / 2 - scale * (top + bottom) / 2
-    # colours beyond the outline must not bleed in, so both are resampled premultiplied
+    # colors beyond the outline must not bleed in, so both are resampled premultiplied
     pixels = torch.cat([photo.image * alpha, alpha]).permute(1, 2, 0).numpy().copy()
     pixels[int(np.ceil(bottom)) :] = 0
     if scale < 0.75:
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / scale)
-    # OpenCV counts pixel centres at whole numbers, we at halves
+    # OpenCV counts pixel centers at whole numbers, we at halves
     shift = 0.5 * scale - 0.5
     matrix = np.array([[scale, 0, x + shift], [0, scale, y + shift]])
     kernel = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC

@@ -30,10 +30,10 @@ _LOG = logging.getLogger("instax3d.sv3d")
 
 FIELD_OF_VIEW = 33.8
 """Degrees across a frame, of SV3D's training cameras."""
-_FACE_METRES = 0.14
+_FACE_METERS = 0.14
 """Longer side of the box around an adult's 68 landmarks, which tells the distance."""
 _FACE_BEFORE_AXIS = 0.09
-"""The landmarks lie so far before the head's axis, about which the cameras turn; metres."""
+"""The landmarks lie so far before the head's axis, about which the cameras turn; meters."""
 _UNSURE_RIM = 0.5
 """Of the trust, at half-covered pixels of the outline."""
 
@@ -44,7 +44,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         """As many views as the model has frames (21), in its order: azimuths rise, the last view is the photo at 0.
 
-        The world is that of the photo's camera, which stands at azimuth 0: metres, told by the size of the face.
+        The world is that of the photo's camera, which stands at azimuth 0: meters, told by the size of the face.
 
         Raises:
             AssetError: the weights are not there, or are none of SV3D.
@@ -138,8 +138,8 @@ def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cam
 
 
 def _distance(framed: Framed) -> float:
-    """From the camera to the head's axis, metres, if the face is as large as an adult's."""
+    """From the camera to the head's axis, meters, if the face is as large as an adult's."""
     side = framed.image.shape[-1]
     focal = side / 2 / math.tan(math.radians(FIELD_OF_VIEW) / 2)
     extent = framed.landmarks.max(0).values - framed.landmarks.min(0).values
-    return focal * _FACE_METRES / float(extent.max()) + _FACE_BEFORE_AXIS
+    return focal * _FACE_METERS / float(extent.max()) + _FACE_BEFORE_AXIS

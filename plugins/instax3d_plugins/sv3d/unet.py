@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _EPSILON = 1e-5
-"""Of every group normalisation in the original; diffusers has 1e-6 in most."""
+"""Of every group normalization in the original; diffusers has 1e-6 in most."""
 
 
 class SV3DUNet(UNetSpatioTemporalConditionModel):

@@ -17,33 +17,33 @@ from .outline import Outline
 from .volume import Grid, relax, smoothstep
 
 DEPTH_BELOW_CHIN = 0.27
-"""How far down the bust reaches, metres: below the frame of every view."""
+"""How far down the bust reaches, meters: below the frame of every view."""
 _ROW = 0.004
 _CELL = 0.006
 _TAKEOVER = (0.015, 0.045)
-"""Drops below the chin between which the bust takes over from the head's own neck, metres."""
+"""Drops below the chin between which the bust takes over from the head's own neck, meters."""
 _ROUNDED = 5.0
 """Rows over which the depth of chest and back is smoothed."""
 _POWER = (2.2, 2.4)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
-"""Distances of the lips from which on the chin counts as lowered, and of which no more is believed, metres."""
+"""Distances of the lips from which on the chin counts as lowered, and of which no more is believed, meters."""
 _TILT, _CLOTHED_TILT = 0.03, 0.1
-"""Metres by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
+"""Meters by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
 _ABOVE_CHIN = 0.04
-"""Clothes may stand so far above the height of the chin beside the neck, metres."""
+"""Clothes may stand so far above the height of the chin beside the neck, meters."""
 _BARE_SHOULDER = 0.02
-"""A raised shoulder shows bare at most so far above the clothes on it, metres."""
+"""A raised shoulder shows bare at most so far above the clothes on it, meters."""
 _JAW = (0.005, 0.03)
-"""Drops below the chin between which the jaw's outline gives way to the body's, metres."""
+"""Drops below the chin between which the jaw's outline gives way to the body's, meters."""
 _NECK_ENDS = (0.04, 0.07)
-"""Drops between which the neck ends, metres."""
+"""Drops between which the neck ends, meters."""
 _SHOULDER = 0.015
-"""Height over which a shoulder rounds off below the photo, metres."""
+"""Height over which a shoulder rounds off below the photo, meters."""
 _COLLAR_SLOPE = 0.35
-"""Above the chin, clothes are higher behind than in front: metres per metre."""
-# The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, metres.
+"""Above the chin, clothes are higher behind than in front: meters per meter."""
+# The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, meters.
 # An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
 _HALF_WIDTH = np.array([0.056, 0.058, 0.065, 0.073, 0.086, 0.104, 0.126, 0.148, 0.172, 0.190, 0.203, 0.208])
@@ -64,10 +64,10 @@ class Bust:
     right: Float[ndarray, "rows"]
     front: Float[ndarray, "rows"]
     back: Float[ndarray, "rows"]
-    """Reach of each section, metres, all positive."""
+    """Reach of each section, meters, all positive."""
 
     def field(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
-        """About the depth below the surface in metres, negative outside."""
+        """About the depth below the surface in meters, negative outside."""
         level, least = self._level((points - self.origin) @ self.axes.T)
         return np.asarray(np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0]))
 
@@ -174,13 +174,13 @@ class _Side:
     """What the photo shows of one side of the body, row by row."""
 
     reach: Float[ndarray, "rows"]
-    """From the neck's middle to the person's outline, metres."""
+    """From the neck's middle to the person's outline, meters."""
     known: Bool[ndarray, "rows"]
     """Whether that is the body's own outline: within the photo, and not of hair."""
     clothed: Bool[ndarray, "rows"]
     """Whether clothes stand on it."""
     least: Float[ndarray, "rows"]
-    """Reach of what is surely body, metres."""
+    """Reach of what is surely body, meters."""
 
 
 def _seen_side(

@@ -1,4 +1,4 @@
-"""Clothes on the bust: their colours and where they end, also where the photo does not show them."""
+"""Clothes on the bust: their colors and where they end, also where the photo does not show them."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -22,45 +22,45 @@ from .scene import BUST, Scene
 from .volume import smoothstep
 
 _SMOOTHNESS = 0.05
-"""Of the spread colours."""
+"""Of the spread colors."""
 _EDGE_SMOOTHNESS = 1.0
-"""Of the share of cloth: edges are made straight over more than colours are."""
+"""Of the share of cloth: edges are made straight over more than colors are."""
 _COLLAR_TILT = 0.35
 """Slope of collars, which are higher behind than in front."""
 _COLLAR = (0.17, 0.015)
 """Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
-differs by at most so much, metres."""
+differs by at most so much, meters."""
 _TURNING = (0.3, 0.1)
-"""What a metre of radius, and a radian on a radius of a metre, count beside a metre of height when it is carried."""
+"""What a meter of radius, and a radian on a radius of a meter, count beside a meter of height when it is carried."""
 _BESIDE = (0.6, 0.9)
 """It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
 front."""
 _COLLAR_TOP = 0.02
-"""Collars that are not seen end at least so far below the chin, metres."""
+"""Collars that are not seen end at least so far below the chin, meters."""
 _SURELY_CLOTH = 0.8
 """Share of cloth from which on it is carried."""
 _CARRIED = 0.03
-"""Weight of what is carried round, that of a seen colour being 1."""
+"""Weight of what is carried round, that of a seen color being 1."""
 _HELD = 0.1
 """That of edges that are carried round or guessed."""
 _SLEEVE_HELD = 10.0
 """That of the sleeves' edges, which are smooth as they are."""
 _CLOSING = 20.0
-"""How much surer it is that unseen places of the body are dressed than what colours they have."""
+"""How much surer it is that unseen places of the body are dressed than what colors they have."""
 _RING = 0.004
-"""Height of the rings around the neck in which seen colours are gathered, metres."""
-_COLOURS = 4
-"""Clothes have at most so many colours..."""
+"""Height of the rings around the neck in which seen colors are gathered, meters."""
+_COLORS = 4
+"""Clothes have at most so many colors..."""
 _ALIKE, _RARE = 15.0, 0.08
 """...which differ by at least so much, and make up at least this share of what is seen."""
 _METRIC = np.array([0.5, 1.0, 1.0])
 """What L*, a* and b* count: folds are darker."""
 _FEW = 50
-"""Fewer seen vertices tell one colour alone, and nothing about sleeves."""
+"""Fewer seen vertices tell one color alone, and nothing about sleeves."""
 _CRISP = 6.0
-"""Power to which the shares of the colours are raised where they meet."""
+"""Power to which the shares of the colors are raised where they meet."""
 _ARM = (0.1, 0.12)
-"""Distances from the body's middle between which arms begin, metres."""
+"""Distances from the body's middle between which arms begin, meters."""
 _ISLAND = 40
 """Patches of fewer vertices are taken for mistakes."""
 _PATCH = 80
@@ -70,10 +70,10 @@ _SIDEWAYS = 3.0
 _HARDLY = 0.3
 """Share of what is seen of one arm below which the other one is hardly seen."""
 _LIKE_SKIN = (0.4, 0.8)
-"""Something counts as skin if its distance to the skin's colour is less than this share of that to the cloth's: on the
+"""Something counts as skin if its distance to the skin's color is less than this share of that to the cloth's: on the
 chest, and on arms."""
 _SLEEVE_CELL = 0.006
-"""Metres; the map of sleeves has such cells."""
+"""Meters; the map of sleeves has such cells."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Clothes:
 
     albedo: Float[ndarray, "b 3"]
     border: Float[ndarray, "b"]
-    """Distance to the edge of the clothes in metres, positive on them."""
+    """Distance to the edge of the clothes in meters, positive on them."""
 
 
 def usual_cloth(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"]:
@@ -102,8 +102,8 @@ def usual_cloth(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"]:
 def without_arms(
     scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"], usual: Float[ndarray, "3"]
 ) -> Float[ndarray, "n"]:
-    """The shares of cloth but for what has rather the skin's colour: bare arms are easily taken for cloth."""
-    to_skin, to_cloth = (np.abs(evidence.albedo - colour).sum(1) for colour in (complexion, usual))
+    """The shares of cloth but for what has rather the skin's color: bare arms are easily taken for cloth."""
+    to_skin, to_cloth = (np.abs(evidence.albedo - color).sum(1) for color in (complexion, usual))
     never = unlike_skin(_lab(evidence.albedo)[None], _lab(complexion[None]))[0]
     sideways = np.abs((scene.vertices - scene.neck) @ scene.body[0])
     nearness = _LIKE_SKIN[0] + (_LIKE_SKIN[1] - _LIKE_SKIN[0]) * smoothstep(sideways, *_ARM) * ~never
@@ -113,7 +113,7 @@ def without_arms(
 def dress(
     scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"] | None, usual: Float[ndarray, "3"]
 ) -> Clothes:
-    """Colours and edges for the bust's vertices, given the main colour's albedo."""
+    """Colors and edges for the bust's vertices, given the main color's albedo."""
     which = np.flatnonzero(scene.part == BUST)
     inside = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - which[0]
     places, albedo, cloth, facing = (
@@ -156,7 +156,7 @@ def dress(
         spread = np.clip(spread, 1e-6, 1) ** _CRISP
         shares = spread / spread.sum(1, keepdims=True)
     flat = shares @ palette
-    # what is left of the seen colours goes on as well, but for where two mix
+    # what is left of the seen colors goes on as well, but for where two mix
     left, clean = albedo - palette[own], known * (away.min(1) < _ALIKE)
     left = np.where(round_neck[:, None], left[source], np.where(covered[:, None], 0.0, left))
     left = spreader.spread(left, np.where(round_neck, _CARRIED * clean[source], clean + prior), _SMOOTHNESS)
@@ -172,19 +172,19 @@ def dress(
 
 
 def _clusters(albedo: Float[ndarray, "m 3"]) -> Int[ndarray, "m"]:
-    """To which of few colours each belongs: clusters united where they are alike or rare, a single one in plain
+    """To which of few colors each belongs: clusters united where they are alike or rare, a single one in plain
     clothes.
     """
     if len(albedo) < _FEW:
         return np.zeros(len(albedo), np.int64)
     scaled = _lab(albedo) * _METRIC
-    cluster = k_means(scaled, _COLOURS, rounds=30, change=0.5, attempts=3)[1].astype(np.int64)
+    cluster = k_means(scaled, _COLORS, rounds=30, change=0.5, attempts=3)[1].astype(np.int64)
     while True:
         names, cluster, counts = np.unique(cluster, return_inverse=True, return_counts=True)
         if len(names) == 1:
             return cluster
-        centres = np.stack([np.median(scaled[cluster == name], 0) for name in range(len(names))])
-        apart = np.linalg.norm(centres[:, None] - centres, axis=2) + np.diag(np.full(len(names), np.inf))
+        centers = np.stack([np.median(scaled[cluster == name], 0) for name in range(len(names))])
+        apart = np.linalg.norm(centers[:, None] - centers, axis=2) + np.diag(np.full(len(names), np.inf))
         rarest = int(counts.argmin())
         if counts[rarest] >= _RARE * len(albedo):
             if apart.min() >= _ALIKE:
@@ -193,8 +193,8 @@ def _clusters(albedo: Float[ndarray, "m 3"]) -> Int[ndarray, "m"]:
         cluster = np.where(cluster == rarest, apart[rarest].argmin(), cluster)
 
 
-def _lab(colours: Float[ndarray, "m 3"]) -> Float[ndarray, "m 3"]:
-    lab: ndarray = cv2.cvtColor(np.clip(colours, 0, 1).astype(np.float32)[None], cv2.COLOR_RGB2LAB)[0]
+def _lab(colors: Float[ndarray, "m 3"]) -> Float[ndarray, "m 3"]:
+    lab: ndarray = cv2.cvtColor(np.clip(colors, 0, 1).astype(np.float32)[None], cv2.COLOR_RGB2LAB)[0]
     return lab.astype(np.float64)
 
 
@@ -204,7 +204,7 @@ def _rings(
     known: Float[ndarray, "b"],
     shares: Float[ndarray, "b k"],
 ) -> tuple[Float[ndarray, "b k"], Bool[ndarray, "b"]]:
-    """What the sides of the neck show at each height along it, carried round behind: shares of the colours, and where
+    """What the sides of the neck show at each height along it, carried round behind: shares of the colors, and where
     any are known. ``places`` are relative to the neck's middle.
     """
     x, _, z = places.T

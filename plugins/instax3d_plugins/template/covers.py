@@ -24,7 +24,7 @@ _AROUND = 41
 _THICKEST = 9
 """Pixels; what is wider is no strand."""
 _HAIR_SHARE = 0.08
-"""Least share of the hair's colour in a strand: single hairs let most of the skin through."""
+"""Least share of the hair's color in a strand: single hairs let most of the skin through."""
 _ROOTED, _LOOSE, _SLENDER = 12, 25, 2.5
 """Least height of a strand that hangs from visible hair and of any other, pixels, and the latter's least height in
 widths. Strands hang; wrinkles of the forehead and lids lie."""
@@ -49,7 +49,7 @@ def _eyes(marks: Float[ndarray, "68 2"]) -> tuple[list[Float[ndarray, "2"]], flo
 def glasses(
     bare: Bool[ndarray, "s s"], no_skin: Bool[ndarray, "s s"], marks: Float[ndarray, "68 2"]
 ) -> Bool[ndarray, "s s"]:
-    """Frames, tinted lenses and temples; ``bare`` is where the head shows and no hair, ``no_skin`` where its colour is
+    """Frames, tinted lenses and temples; ``bare`` is where the head shows and no hair, ``no_skin`` where its color is
     one that skin has in no light.
     """
     size = len(bare)
@@ -72,9 +72,9 @@ def strands(
     head: Bool[ndarray, "s s"],
     marks: Float[ndarray, "68 2"],
 ) -> Bool[ndarray, "s s"]:
-    """Thin, hanging ridges on the skin of the face whose colour leads from the skin's towards the hair's.
+    """Thin, hanging ridges on the skin of the face whose color leads from the skin's towards the hair's.
 
-    A white top-hat of the share of hair in each pixel's colour, on which the pieces' shapes decide.
+    A white top-hat of the share of hair in each pixel's color, on which the pieces' shapes decide.
     """
     found = np.zeros_like(skin)
     y = np.arange(len(skin))[:, None]
@@ -99,7 +99,7 @@ def strands(
 
 
 def _share_of_hair(lab: Float[ndarray, "h w 3"], hair: Float[ndarray, "3"]) -> Float[ndarray, "h w"]:
-    """How far a pixel's colour leads from those around towards the hair's, in narrow ridges."""
+    """How far a pixel's color leads from those around towards the hair's, in narrow ridges."""
     levels = (lab * [2, 2, 2] + [0, 128, 128]).clip(0, 255).astype(np.uint8)
     around = np.stack([cv2.medianBlur(np.ascontiguousarray(levels[..., k]), _AROUND) for k in range(3)], 2)
     around = (around.astype(np.float32) - [0, 128, 128]) / 2

@@ -8,11 +8,11 @@ from numpy import ndarray
 from scipy.sparse.linalg import splu
 
 _CLUSTER = 0.012
-"""Side of the cells in which vertices are first taken together, metres."""
+"""Side of the cells in which vertices are first taken together, meters."""
 
 
 class Spreader:
-    """Minimises sum w |c - value|^2 + smoothness * sum over edges |c_i - c_j|^2.
+    """Minimizes sum w |c - value|^2 + smoothness * sum over edges |c_i - c_j|^2.
 
     Solved directly on cells of vertices, then refined on the vertices by conjugate gradients, all channels at once.
     """

@@ -17,27 +17,27 @@ from .outline import Outline
 from .volume import Grid, smoothstep
 
 SHEET = 0.012
-"""Hair lying on the back or on the chest, metres."""
+"""Hair lying on the back or on the chest, meters."""
 _HANGING = -0.02
-"""Hair that reaches this far below the chin (here: above it) hangs down also behind, metres."""
+"""Hair that reaches this far below the chin (here: above it) hangs down also behind, meters."""
 _DRAWN_IN = 0.12
 """Hanging hair draws in by this share of the height it falls, or spreads where the photo shows more of it."""
 _MOST_SPREAD = 0.015
-"""By at most so much, metres: behind it the photo tells nothing."""
+"""By at most so much, meters: behind it the photo tells nothing."""
 _SPREADING = 0.1
 """Hanging hair spreads by at most this share of the height it falls."""
 _THINNING = 0.02
-"""Hair thins out over about this length at its end, metres."""
+"""Hair thins out over about this length at its end, meters."""
 _LONGEST = 0.22
-"""Long hair ends at most this far below the chin, metres."""
+"""Long hair ends at most this far below the chin, meters."""
 _TAPER = 0.35
 """Share by which hair has become narrower at its end."""
 _HEM = 0.035
-"""Behind, hair ends so much higher at its sides than in the middle, metres."""
+"""Behind, hair ends so much higher at its sides than in the middle, meters."""
 _SHOULDER = 0.06
-"""Height of the shoulders beside the neck below the chin, metres."""
+"""Height of the shoulders beside the neck below the chin, meters."""
 _NAPE = 0.065
-"""Half width of the hair that hangs behind the neck alone, metres."""
+"""Half width of the hair that hangs behind the neck alone, meters."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Fall:
     """Hair below the ears."""
 
     drop: Float[ndarray, "rows"]
-    """Below the chin, metres."""
+    """Below the chin, meters."""
     left: Float[ndarray, "rows"]
     right: Float[ndarray, "rows"]
     """Reach to both sides of the neck's middle."""
@@ -141,17 +141,17 @@ def hanging(
 
     ears = head.vertices[head.regions["ears"], 1]
     row = int(np.clip(round((ears.min() - grid.low[1]) / grid.step), 0, grid.shape[1] - 1))
-    centre, columns = bust.origin[0], x[:, 0, 0]
+    center, columns = bust.origin[0], x[:, 0, 0]
     filled = columns[(drape[:, row] > 0).any(1)]
     if not len(filled):
         return np.full(grid.shape, -0.05)
-    on_left = x >= centre
-    own = np.where(on_left, max(filled.max() - centre, 0.05), max(centre - filled.min(), 0.05))
+    on_left = x >= center
+    own = np.where(on_left, max(filled.max() - center, 0.05), max(center - filled.min(), 0.05))
     reach = fall.reach(points.reshape(-1, 3), bust).reshape(grid.shape)
     stretch = np.clip(np.where(reach > 0.03, reach, own) / own, 0.8, 1.4)
     # from the middle of the ears on, so that it joins without a step
     stretch = 1 + (stretch - 1) * smoothstep(np.median(ears) - y, 0.0, 0.1)
-    at = (centre + (x - centre) / stretch - grid.low[0]) / grid.step
+    at = (center + (x - center) / stretch - grid.low[0]) / grid.step
     below = np.clip(at.astype(int), 0, grid.shape[0] - 2)
     part = np.clip(at - below, 0, 1)
     held = (1 - part) * np.take_along_axis(drape, below, 0) + part * np.take_along_axis(drape, below + 1, 0)
@@ -159,7 +159,7 @@ def hanging(
 
 
 def _falling(layer: Float[ndarray, "x y z"], y: Float[ndarray, "x y z"], spread: float) -> Float[ndarray, "x y z"]:
-    """The most of a layer above each place, more by ``spread`` for each metre that it lies higher."""
+    """The most of a layer above each place, more by ``spread`` for each meter that it lies higher."""
     # the lowest row comes first
     return np.asarray(np.maximum.accumulate((layer + spread * y)[:, ::-1], axis=1)[:, ::-1] - spread * y)
 
@@ -167,7 +167,7 @@ def _falling(layer: Float[ndarray, "x y z"], y: Float[ndarray, "x y z"], spread:
 def hanging_from_above(field: Float[ndarray, "x y z"], row: int, step: float) -> Float[ndarray, "x y z"]:
     """The field without what, below a row, has no hair above it: photos tell nothing below their edge.
 
-    Cells are ``step`` metres high.
+    Cells are ``step`` meters high.
     """
     field = field.copy()
     for y in range(min(row, field.shape[1] - 2), -1, -1):

@@ -16,7 +16,7 @@ from instax3d.fitting import PhotoFit
 from instax3d.geometry.cameras import orbit
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import ViewGenerator
-from instax3d.matting.closed_form import foreground_colours
+from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
 from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_square
@@ -38,12 +38,12 @@ from .volume import smoothstep
 FIELD_OF_VIEW = 33.8
 """Degrees across a view: SV3D's, which the paper's orbit uses."""
 DISTANCE = 0.78
-"""From the turntable's axis to the camera, metres: head and shoulders fill the frame."""
+"""From the turntable's axis to the camera, meters: head and shoulders fill the frame."""
 HIGHEST = 12.0
-"""Degrees by which the orbit's cameras may stand above or below the turntable's centre: from farther up, crown and
+"""Degrees by which the orbit's cameras may stand above or below the turntable's center: from farther up, crown and
 shoulders, which are guessed, take the face's place in the views from the sides."""
 _HEADROOM = 0.175
-"""The view's centre lies this far below the top of the bald head, metres."""
+"""The view's center lies this far below the top of the bald head, meters."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Person:
 
 
 class TemplateGenerator(ViewGenerator[TemplateConfig]):
-    """Fits a head to the photo, cuts the person out, shapes hair and bust, and colours all of it from the photo.
+    """Fits a head to the photo, cuts the person out, shapes hair and bust, and colors all of it from the photo.
 
     The sides that the photo does not show are guessed by symmetry, smoothness and made-up detail.
     """
@@ -69,7 +69,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         """Views on an orbit as high as the photo's camera, the one nearest to the photo replaced by the photo itself.
 
-        The world is the head's: metres, upright, the face looks along +z.
+        The world is the head's: meters, upright, the face looks along +z.
 
         Raises:
             FitError: the landmarks are no face.
@@ -83,9 +83,9 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         azimuths = np.arange(count) * 360.0 / count
         index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
         azimuths[index] = camera.azimuth
-        centre = turntable_centre(scene)
-        cameras = photo_orbit(person.head, azimuths.tolist(), centre, size)
-        crop = photo_crop(person, centre, size)
+        center = turntable_center(scene)
+        cameras = photo_orbit(person.head, azimuths.tolist(), center, size)
+        crop = photo_crop(person, center, size)
         cameras.viewmats[index] = _float(camera.viewmat)
         cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
         drawn = [
@@ -110,7 +110,7 @@ def reconstruct(photo: Photo, model: HeadModel, seed: int) -> tuple[Person, Scen
     Raises:
         FitError: the landmarks are no face.
     """
-    person = analyse(photo, model)
+    person = analyze(photo, model)
     outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
     scene = build_scene(person.head, outline, person.labels)
     look = paint(scene, person.head.camera, person.square, person.alpha, person.labels)
@@ -126,7 +126,7 @@ def _planes(images: list[ndarray]) -> torch.Tensor:
     return _float(np.stack(images).transpose(0, 3, 1, 2))
 
 
-def analyse(photo: Photo, model: HeadModel) -> Person:
+def analyze(photo: Photo, model: HeadModel) -> Person:
     """Head, cut-out and labels; the head is fitted again once the outline is known."""
     source = picture(photo)
     square = working_square(source)
@@ -138,7 +138,7 @@ def analyse(photo: Photo, model: HeadModel) -> Person:
     rough = head_of(fit_in_square(model, photo, square))
     alpha = cut_out(square, rough.raster.mask)
     labels = label_parts(
-        square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.metres_per_pixel
+        square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.meters_per_pixel
     )
     # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
     square = replace(square, valid=square.valid & ~labels.occluded)
@@ -154,36 +154,36 @@ def _photo_intrinsics(person: Person) -> Float[ndarray, "3 3"]:
     return inverse.intrinsics(person.head.camera.K)
 
 
-def turntable_centre(scene: Scene) -> Float[ndarray, "3"]:
+def turntable_center(scene: Scene) -> Float[ndarray, "3"]:
     """On the head's upright axis, so high that the hair has room above it."""
     highest = min(float(scene.vertices[:, 1].max()), scene.top + 0.06)
     return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
 
 
-def photo_orbit(head: Head, azimuths: Sequence[float], centre: Float[ndarray, "3"], size: int) -> Cameras:
-    """Cameras that look at the turntable's centre, all from the height from which the photo looks at the face.
+def photo_orbit(head: Head, azimuths: Sequence[float], center: Float[ndarray, "3"], size: int) -> Cameras:
+    """Cameras that look at the turntable's center, all from the height from which the photo looks at the face.
 
     SV3D's static orbit: a face seen from elsewhere than in its photo is less like it, and more of it is guessed.
     """
-    heights = [orbit_elevation(head, centre)] * len(azimuths)
-    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, centre=centre.tolist())
+    heights = [orbit_elevation(head, center)] * len(azimuths)
+    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, center=center.tolist())
 
 
-def orbit_elevation(head: Head, centre: Float[ndarray, "3"]) -> float:
+def orbit_elevation(head: Head, center: Float[ndarray, "3"]) -> float:
     """Degrees at which the orbit's camera at the photo's azimuth sees the face from the photo's own direction."""
     face = head.landmarks[17:].mean(0)
-    towards = head.camera.centre - face
+    towards = head.camera.center - face
     towards /= np.linalg.norm(towards)
     # along the ray from the face to the photo's camera, out to the orbit's sphere
-    along = float((centre - face) @ towards)
-    place = face + (along + np.sqrt(DISTANCE**2 - ((centre - face) ** 2).sum() + along**2)) * towards - centre
+    along = float((center - face) @ towards)
+    place = face + (along + np.sqrt(DISTANCE**2 - ((center - face) ** 2).sum() + along**2)) * towards - center
     return float(np.clip(np.degrees(np.arcsin(place[1] / DISTANCE)), -HIGHEST, HIGHEST))
 
 
-def photo_crop(person: Person, centre: Float[ndarray, "3"], size: int) -> Crop:
+def photo_crop(person: Person, center: Float[ndarray, "3"], size: int) -> Crop:
     """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
     camera = person.head.camera
-    x, y, depth = camera.project(centre[None])[0]
+    x, y, depth = camera.project(center[None])[0]
     focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
     scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.square.crop.scale
     at = (np.array([x, y]) - person.square.crop.offset) / person.square.crop.scale
@@ -197,14 +197,14 @@ def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
     relative = crop.scale / square.crop.scale
     offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
     from_square = Crop(relative, offset, crop.size)
-    colours = foreground_colours(square.rgb, person.alpha)
+    colors = foreground_colors(square.rgb, person.alpha)
     # the matte ends with the photo; continue it, so that it does not fade there
     nearest = ndimage.distance_transform_edt(~erode(square.valid, 2), return_distances=False, return_indices=True)
-    alpha, colours = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colours)
+    alpha, colors = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colors)
     rgb = crop.cut(person.source.rgb)
-    # at the soft rim the photo's pixels hold background: there the person's own colours
+    # at the soft rim the photo's pixels hold background: there the person's own colors
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
-    cut = alpha[..., None] * (solid * rgb + (1 - solid) * colours) + 1 - alpha[..., None]
+    cut = alpha[..., None] * (solid * rgb + (1 - solid) * colors) + 1 - alpha[..., None]
     free = from_square.cut(cv2.GaussianBlur((~person.labels.occluded).astype(np.float32), (0, 0), 2))
     inside = edge_fade(cut_valid(person.source, crop), 6) * smoothstep(free, 0.5, 1.0)
     shown = inside[..., None]

@@ -24,25 +24,25 @@ from .volume import Grid, kept_vertices, relax, smoothstep, without_specks
 
 _CELL = 0.004
 _SMOOTHED_AWAY = 0.003
-"""What smoothing takes off the hair, metres."""
+"""What smoothing takes off the hair, meters."""
 _JOINED = 0.012
-"""Width over which hanging hair passes into what lies on the back, metres."""
+"""Width over which hanging hair passes into what lies on the back, meters."""
 _NAPE_SLOPE = 0.35
-"""How fast short hair thins out towards its end in the nape: metres of thickness per metre of height."""
+"""How fast short hair thins out towards its end in the nape: meters of thickness per meter of height."""
 _SPECK = 0.06
 """Separate pieces with less than this share of the hair's surface are dropped."""
 _BURIED = 0.006
-"""Hair this deep inside the body is never seen, metres."""
+"""Hair this deep inside the body is never seen, meters."""
 _BIN = 6
 """Pixels of the squares in which lines of sight are gathered."""
 _MOST_LIFT = 0.02
-"""Metres; what lacks more is not the head's hair."""
+"""Meters; what lacks more is not the head's hair."""
 _EDGE, _ROUND_EDGE = 0.003, 0.03
-"""Thickness of the hair at its front edge, and the square of what it gains over a metre behind it, metres."""
+"""Thickness of the hair at its front edge, and the square of what it gains over a meter behind it, meters."""
 _TURNED = 12.0
 """Degrees from which on a turned face may hide where the hair beside it begins."""
 _RIDGE = 0.009
-"""Hair is lifted where it lacks at most about so much more than at the nearest place on the line of sight, metres."""
+"""Hair is lifted where it lacks at most about so much more than at the nearest place on the line of sight, meters."""
 
 
 def mesh_hair(
@@ -116,7 +116,7 @@ def _lift(
     best = np.full((count, count), -np.inf)
     np.maximum.at(best, (row[allowed], column[allowed]), field[allowed])
     lack = np.where(best > -_MOST_LIFT, np.maximum(-best, 0), 0)
-    lack = cv2.GaussianBlur(ndimage.grey_dilation(lack, 3), (0, 0), 1.0)
+    lack = cv2.GaussianBlur(ndimage.gray_dilation(lack, 3), (0, 0), 1.0)
     shown = smoothstep(sample(outline.hair, at), 0.0, 0.002) * (sample(outline.beyond, at) == 0)
     # only where the line comes nearest: raised all along, hair would be flat against the line
     nearest = np.full(len(field), -np.inf)
@@ -132,10 +132,10 @@ class _Front:
     heights: Float[ndarray, "rows"]
     left: Float[ndarray, "rows"]
     right: Float[ndarray, "rows"]
-    """World z, metres."""
+    """World z, meters."""
 
     def room(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
-        """Metres from each point forward to the hair's front edge, negative ahead of it."""
+        """Meters from each point forward to the hair's front edge, negative ahead of it."""
         on_left = smoothstep(points[:, 0], -0.02, 0.02)
         sides = (np.interp(points[:, 1], self.heights, side) for side in (self.left, self.right))
         left, right = sides
@@ -156,7 +156,7 @@ def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
     most = ear_z + np.interp(heights, knots, [0.06, 0.065, 0.075, 0.09, 0.12, 0.30])
 
     at = head.camera.project(head.vertices)
-    inside = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel > BESIDE_FACE
+    inside = sample(signed_distance(head.raster.mask), at) * outline.meters_per_pixel > BESIDE_FACE
     on_hair = sample((outline.part == HAIR).astype(np.float32), at) > 0.5
     shown = on_hair & inside & seen_skin(head, outline, at, 0.1) & ~head.regions["ears"]
     beside, begins = _beside(head, outline)
@@ -191,7 +191,7 @@ def _beside(head: Head, outline: Outline) -> tuple[Bool[ndarray, "n"], Float[nda
 
 
 def _edge_thickness(room: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
-    """Most that hair stands off the head so far behind its front edge, metres: a rounded edge."""
+    """Most that hair stands off the head so far behind its front edge, meters: a rounded edge."""
     return np.where(room > 0, _EDGE + np.sqrt(_ROUND_EDGE * np.maximum(room, 0)), _EDGE + 0.6 * room)
 
 

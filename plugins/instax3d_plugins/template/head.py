@@ -1,4 +1,4 @@
-"""The fitted head as arrays, and the last millimetres of its fit: landmarks and outline brought to their pixels."""
+"""The fitted head as arrays, and the last millimeters of its fit: landmarks and outline brought to their pixels."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
 from instax3d.geometry.mesh import unique_edges, vertex_normals
-from instax3d.geometry.mesh_raster import MeshRaster, project, rasterise
+from instax3d.geometry.mesh_raster import MeshRaster, project, rasterize
 from instax3d.geometry.sample_image import sample
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.matting.masks import signed_distance
@@ -22,16 +22,16 @@ from instax3d.matting.masks import signed_distance
 from .labels import SKIN, Labels
 
 _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
-"""Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, metres."""
+"""Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, meters."""
 _INSIDE_OUTLINE = 5.0
 """Pixels from the outline to where its label is read."""
 _SNAP_STIFFNESS = 0.3
 _EAR_REACH = 0.025
-"""Metres over which the outline of an ear goes along with what is seen of it."""
+"""Meters over which the outline of an ear goes along with what is seen of it."""
 _TEETH = 0.006
-"""Metres from the lips back to the teeth."""
+"""Meters from the lips back to the teeth."""
 _LARGEST_OUTLINE_MOVES = (0.012, 0.003)
-"""Metres, by round: the second one brings nearer what the first one's stiffness leaves of the outline, a third."""
+"""Meters, by round: the second one brings nearer what the first one's stiffness leaves of the outline, a third."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,27 @@ class PhotoCamera:
     size: int
 
     @property
-    def centre(self) -> Float[ndarray, "3"]:
-        """Its place in the world, metres."""
+    def center(self) -> Float[ndarray, "3"]:
+        """Its place in the world, meters."""
         place: ndarray = -self.viewmat[:3, :3].T @ self.viewmat[:3, 3]
         return place
 
     @property
     def azimuth(self) -> float:
         """Degrees from the front of the face towards +x."""
-        return float(np.degrees(np.arctan2(self.centre[0], self.centre[2])))
+        return float(np.degrees(np.arctan2(self.center[0], self.center[2])))
 
     def project(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
         """Pixel x, pixel y and depth of world points."""
         return project(points, self.viewmat, self.K)
 
-    def rasterise(self, vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"]) -> MeshRaster:
+    def rasterize(self, vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"]) -> MeshRaster:
         """What the photo would see of a mesh."""
-        return rasterise(vertices, faces, self.viewmat, self.K, self.size, self.size)
+        return rasterize(vertices, faces, self.viewmat, self.K, self.size, self.size)
 
     def facing(self, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
         """Cosine between each normal and the direction to the camera."""
-        towards = self.centre - points
+        towards = self.center - points
         cosine: ndarray = (normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
         return cosine
 
@@ -102,7 +102,7 @@ class Head:
     @cached_property
     def raster(self) -> MeshRaster:
         """What the photo sees of the head."""
-        return self.camera.rasterise(self.vertices, self.faces)
+        return self.camera.rasterize(self.vertices, self.faces)
 
     def flattened(self, hidden: Bool[ndarray, "n"]) -> "Head":
         """The head with some vertices laid on a smooth patch (a membrane) spanned by their surroundings."""
@@ -125,7 +125,7 @@ class Head:
         return np.asarray(self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)])
 
     @property
-    def metres_per_pixel(self) -> float:
+    def meters_per_pixel(self) -> float:
         """Size of a pixel of the working square at the bridge of the nose."""
         return float(self.camera.project(self.landmarks[27:28])[0, 2] / self.camera.K[0, 0])
 
@@ -167,7 +167,7 @@ def snap(
 ) -> Head:
     """Move the surface parallel to the picture so that inner landmarks and the outline meet their pixels.
 
-    A sum of Gaussians around landmarks and outline, regularised. Where the person's outline is not skin the head may
+    A sum of Gaussians around landmarks and outline, regularized. Where the person's outline is not skin the head may
     end within it: there it is only pulled in.
     """
     at = head.camera.project(head.landmarks[17:])
@@ -196,7 +196,7 @@ def _to_outline(
     bare = sample(labels.of(SKIN).astype(np.float32), on_outline) > 0.7
     near = (np.abs(gap) < 40) & (sample(valid.astype(np.float32), at) > 0.5)
     usable = near & ((gap > 0) | bare | labels.bald)
-    # what of an ear hair hides, or shade gives hair's colour, goes along with what is seen near it, at most to the edge
+    # what of an ear hair hides, or shade gives hair's color, goes along with what is seen near it, at most to the edge
     of_ear = head.regions["ears"][rim]
     shown, rest = np.flatnonzero(of_ear & usable), np.flatnonzero(of_ear & near & ~usable)
     if len(shown):

@@ -1,4 +1,4 @@
-"""Which part of the cut-out is skin, hair or clothing: Gaussian colour models seeded by the fitted head."""
+"""Which part of the cut-out is skin, hair or clothing: Gaussian color models seeded by the fitted head."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -18,33 +18,33 @@ from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 _FEATURES = (slice(17, 27), *LIDS, slice(48, 60))
-"""Landmark ranges of brows, eyes and mouth: not the colour of skin."""
+"""Landmark ranges of brows, eyes and mouth: not the color of skin."""
 _FRAME = 8
 """Pixels: half as thick as a lock of hair before an eye is at least; what is thinner is taken for glasses or lashes."""
 _FAR = 60.0
-"""Largest cost of a label: beyond this, colours say nothing more."""
+"""Largest cost of a label: beyond this, colors say nothing more."""
 _UNKNOWN_CLOTH = 25.0
-"""Cost of clothes whose colour is not known from below."""
+"""Cost of clothes whose color is not known from below."""
 _WORN_BELOW = 0.3
 """Clothes reach at least this far below the chin, in half widths of the face."""
-_DARKEST_SKIN, _GREYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.45
+_DARKEST_SKIN, _GRAYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.45
 """Below the chin, skin has at least these shares of the face's lightness and chroma, and at most these tangents of the
 angle between both hues: fingers, ears and flushed necks are redder than cheeks."""
 _SKIN_LIKE = 12.0
-"""Squared Mahalanobis distance to the complexion up to which a colour is the face's own."""
+"""Squared Mahalanobis distance to the complexion up to which a color is the face's own."""
 _OVEREXPOSED = 0.96
 """A channel above this has lost its hue."""
 _EDGE = 4.0
-"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its colour; light on skin changes smoothly."""
+"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its color; light on skin changes smoothly."""
 _BALD_SKIN_SHARE = 0.55
-"""Above this share of skin colour on the scalp a head counts as bald..."""
+"""Above this share of skin color on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
-"""...if also less than this area (square metres) of the cut-out lies beside the head."""
+"""...if also less than this area (square meters) of the cut-out lies beside the head."""
 
 _BESIDE_JAW = 0.012
-"""Skin this far outside the head beside nose, mouth and chin belongs to a hand or an arm, metres..."""
+"""Skin this far outside the head beside nose, mouth and chin belongs to a hand or an arm, meters..."""
 _HAND_AREA = 4e-4
-"""...if it has this area, square metres."""
+"""...if it has this area, square meters."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,24 @@ class Labels:
     strands: Bool[ndarray, "s s"]
     """Hair that crosses bare skin..."""
     glasses: Bool[ndarray, "s s"]
-    """...and what is worn before it: both are labelled SKIN, for that is what lies behind them."""
+    """...and what is worn before it: both are labeled SKIN, for that is what lies behind them."""
 
     def of(self, label: int) -> Bool[ndarray, "s s"]:
         """Where the part is ``label``."""
         return np.asarray(self.part == label)
 
 
-class _ColourModel:
-    """A few Gaussians over L*a*b* colours, robust against foreign pixels."""
+class _ColorModel:
+    """A few Gaussians over L*a*b* colors, robust against foreign pixels."""
 
-    def __init__(self, colours: Float[ndarray, "n 3"], components: int) -> None:
-        centre = np.median(colours, 0)
-        distance = np.abs(colours - centre).sum(1)
-        colours = colours[distance <= np.percentile(distance, 92)][:: max(1, len(colours) // 20000)]
-        _, cluster = k_means(colours, components, rounds=20, change=0.5, attempts=2)
+    def __init__(self, colors: Float[ndarray, "n 3"], components: int) -> None:
+        center = np.median(colors, 0)
+        distance = np.abs(colors - center).sum(1)
+        colors = colors[distance <= np.percentile(distance, 92)][:: max(1, len(colors) // 20000)]
+        _, cluster = k_means(colors, components, rounds=20, change=0.5, attempts=2)
         self._gaussians = []
         for k in range(components):
-            members = colours[cluster == k]
+            members = colors[cluster == k]
             if len(members) > 30:
                 covariance = np.cov(members.T) + np.diag([20.0, 4.0, 4.0])
                 self._gaussians.append((members.mean(0), np.linalg.inv(covariance).astype(np.float32)))
@@ -91,7 +91,7 @@ class _ColourModel:
 
 
 def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "h w"]:
-    """Colours that this person's skin has in no light: much darker, greyer or of another hue.
+    """Colors that this person's skin has in no light: much darker, grayer or of another hue.
 
     Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large.
     """
@@ -102,13 +102,13 @@ def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bo
     along = relit @ (usual[1:] / chroma)
     redder = relit @ (usual[[2, 1]] * [1, -1] / chroma)
     hue = (redder > _REDDEST_SKIN * along) | (-redder > _GREENEST_SKIN * along)
-    return np.asarray((light < _DARKEST_SKIN) | (along < _GREYEST_SKIN) | hue)
+    return np.asarray((light < _DARKEST_SKIN) | (along < _GRAYEST_SKIN) | hue)
 
 
 def _bare(
     square: WorkingSquare, possible: Bool[ndarray, "s s"], skin_like: Bool[ndarray, "s s"]
 ) -> Bool[ndarray, "s s"]:
-    """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colours."""
+    """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colors."""
     lab = cv2.GaussianBlur(square.lab, (0, 0), 1)
     steepness = np.sqrt(sum(slope**2 for k in range(3) for slope in np.gradient(lab[..., k])))
     inside = opened(possible & (steepness < _EDGE), 1)
@@ -123,11 +123,11 @@ def label_parts(
     head: Bool[ndarray, "s s"],
     scalp: Bool[ndarray, "s s"],
     neck: Bool[ndarray, "s s"],
-    metres_per_pixel: float,
+    meters_per_pixel: float,
 ) -> Labels:
     """Label the person. ``head``, ``scalp`` and ``neck`` are where the roughly fitted head shows.
 
-    Each label gets a cost per pixel from its colours and its place; the costs are smoothed along the picture's edges
+    Each label gets a cost per pixel from its colors and its place; the costs are smoothed along the picture's edges
     (cost-volume filtering, Hosni et al., PAMI 2013) and the cheapest label wins.
     """
     lab, marks, size = square.lab, square.landmarks, square.crop.size
@@ -142,7 +142,7 @@ def label_parts(
     eyes = around_eyes(marks, size)
     complexion = lab[plain & person & ~eyes]
     complexion = lab[plain & person & ~(eyes & unlike_skin(lab, complexion))]
-    from_skin = _ColourModel(complexion, 2).distance(lab)
+    from_skin = _ColorModel(complexion, 2).distance(lab)
     no_skin = unlike_skin(lab, complexion)
     skin_like = from_skin < _SKIN_LIKE
     overexposed = square.rgb.max(2) > _OVEREXPOSED
@@ -152,21 +152,21 @@ def label_parts(
     # a bald head may shine
     bare_scalp = skin_like | ~no_skin & (lab[..., 0] > np.median(complexion[:, 0]))
     skin_share = float((bare_scalp & over_scalp).sum() / max(over_scalp.sum(), 1))
-    beside = float((person & ~head & (y < marks[30, 1])).sum()) * metres_per_pixel**2
+    beside = float((person & ~head & (y < marks[30, 1])).sum()) * meters_per_pixel**2
     bald = skin_share > _BALD_SKIN_SHARE and beside < _BALD_AREA
     around = person & ~dilate(head, 3) & (y < marks[30, 1]) & (not bald)
     seed = around & (from_skin > 5) | over_scalp & ~skin_like
     bald |= int(seed.sum()) < 200
 
     far = np.full(person.shape, _FAR, np.float32)
-    from_hair = far if bald else _ColourModel(lab[seed], 3).distance(lab)
+    from_hair = far if bald else _ColorModel(lab[seed], 3).distance(lab)
     clothes = person & (below > 0.15) & ~skin_like & (from_hair > 9) & ~bare
     clothes &= (below > 0.9) | opened(clothes & no_skin & (from_hair > 25), 2)
     surely = clothes & (below > 1.2)
     sample = surely if surely.sum() > 300 else clothes
     from_cloth = np.where(below > 0, _UNKNOWN_CLOTH, _FAR).astype(np.float32)
     if sample.sum() > 300:
-        from_cloth = np.minimum(_ColourModel(lab[sample], 5).distance(lab), from_cloth + 14)
+        from_cloth = np.minimum(_ColorModel(lab[sample], 5).distance(lab), from_cloth + 14)
 
     throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
     # the model's neck may be wider than the person's: what is no skin may be a collar there
@@ -181,7 +181,7 @@ def label_parts(
     shown = person & (first == 0) & (below > 0.1)
     if shown.sum() > 500:  # neck and shoulders are often lighter or darker than the face
         both = np.concatenate([complexion, lab[shown & (from_skin < 30) & ~no_skin]])
-        costs[0] = _ColourModel(both, 4).distance(lab) + for_skin
+        costs[0] = _ColorModel(both, 4).distance(lab) + for_skin
     smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
     part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
     hair = opened(part == HAIR, 2)
@@ -196,7 +196,7 @@ def label_parts(
     part = np.where(patches, np.where(smooth[0] < smooth[1], SKIN, HAIR), part).astype(np.uint8)
     frames = eyes & (part == HAIR) & ~mostly_outside(opened(part == HAIR, _FRAME), eyes)
     part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
-        SKIN  # they have other colours
+        SKIN  # they have other colors
     )
     islands = (part == SKIN) & (below < 0.2) & ~touching(part == SKIN, face)
     part = np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
@@ -205,7 +205,7 @@ def label_parts(
     worn = glasses(head & ((part == SKIN) | thin), no_skin, marks)
     part[worn] = SKIN
     hanging = strands(lab, (part == SKIN) & ~worn, part == HAIR, head & person, marks)
-    return Labels(part, bool(bald), _occluder(square, part, face, head, metres_per_pixel), hanging, worn)
+    return Labels(part, bool(bald), _occluder(square, part, face, head, meters_per_pixel), hanging, worn)
 
 
 def _brows_and_lashes(
@@ -224,19 +224,19 @@ def _occluder(
     part: UInt8[ndarray, "s s"],
     face: Bool[ndarray, "s s"],
     head: Bool[ndarray, "s s"],
-    metres_per_pixel: float,
+    meters_per_pixel: float,
 ) -> Bool[ndarray, "s s"]:
     """A hand at the face: skin beside the jaw where nobody has any, followed inwards to the strongest edges.
 
-    Watershed on the gradient of the colours (Meyer, 1994), with the middle of the face, the clothes, the hair and the
+    Watershed on the gradient of the colors (Meyer, 1994), with the middle of the face, the clothes, the hair and the
     ground as the other basins.
     """
     marks = square.landmarks
     y = np.arange(len(part))[:, None]
-    margin = round(_BESIDE_JAW / metres_per_pixel)
+    margin = round(_BESIDE_JAW / meters_per_pixel)
     beside = (part == SKIN) & ~dilate(head, margin) & (y > marks[30, 1]) & (y < marks[8, 1]) & square.valid
     seed = opened(beside, 4)
-    if seed.sum() * metres_per_pixel**2 < _HAND_AREA:
+    if seed.sum() * meters_per_pixel**2 < _HAND_AREA:
         return np.zeros_like(seed)
     small = np.s_[::2, ::2]
     lab = cv2.GaussianBlur(square.lab, (0, 0), 1.5)[small]

@@ -27,14 +27,14 @@ class Light:
     """What falls in without occlusion."""
 
     def on(self, albedo: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-        """The colours of surfaces."""
+        """The colors of surfaces."""
         return albedo * self._reaching(albedo) * self.falling[:, None]
 
-    def taken_off(self, colour: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-        """The surfaces' own colours, by fixed-point iteration."""
-        albedo = colour / self.falling[:, None]
+    def taken_off(self, color: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """The surfaces' own colors, by fixed-point iteration."""
+        albedo = color / self.falling[:, None]
         for _ in range(_ROUNDS):
-            albedo = colour / (self._reaching(albedo) * self.falling[:, None])
+            albedo = color / (self._reaching(albedo) * self.falling[:, None])
         return albedo
 
     def _reaching(self, albedo: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
@@ -52,17 +52,17 @@ def shading(
     scene: Scene,
     exposed: Float[ndarray, "n"],
     facing: Float[ndarray, "n"],
-    colour: Float[ndarray, "n 3"],
+    color: Float[ndarray, "n 3"],
     weight: Float[ndarray, "n"],
 ) -> Light:
     """Occlusion, and a light from the side and from above.
 
-    The light's direction is fitted to the seen colours of hair and of the rest, but for its front-to-back part: nothing
+    The light's direction is fitted to the seen colors of hair and of the rest, but for its front-to-back part: nothing
     tells how bright it is behind, and photographers light the front.
     """
     reaching = 0.6 + 0.4 * exposed
     falling = 1 - _FRONT_LIGHT + _FRONT_LIGHT * facing
-    brightness = colour.mean(1)
+    brightness = color.mean(1)
     for which in (scene.part == HAIR_PART, scene.part != HAIR_PART):
         w = weight * which
         if w.sum() < 50:

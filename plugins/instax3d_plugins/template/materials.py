@@ -15,7 +15,7 @@ from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
 
 _STEEPEST = 0.02
-"""Least slope of the share of cloth across its border, per metre: flatter fields have no border there."""
+"""Least slope of the share of cloth across its border, per meter: flatter fields have no border there."""
 _PATCHES = (96, 72, 48, 32, 20)
 """Sides of the patches that tell what cloth looks like, pixels, best first."""
 _BOLDEST_CLOTH = 0.05
@@ -26,15 +26,15 @@ _COHERENCE = (0.45, 0.75)
 """Of curly and of straight hair."""
 _SHORTEST = 3.0
 _JOINT = 0.006
-"""Largest distance of touching surfaces, metres."""
+"""Largest distance of touching surfaces, meters."""
 _HAIRLINE = 0.007
-"""Distance over which hair thins out on the skin, metres."""
+"""Distance over which hair thins out on the skin, meters."""
 
 
 def hair_bands(
-    photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"], metres_per_pixel: float
+    photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"], meters_per_pixel: float
 ) -> Float[ndarray, "3 3"]:
-    """For each of `noise.STRAND_BANDS` the colour direction and size of a standard deviation of visible hair."""
+    """For each of `noise.STRAND_BANDS` the color direction and size of a standard deviation of visible hair."""
     bands = np.zeros((3, 3))
     # not its outline
     inside = cv2.distanceTransform(hair.astype(np.uint8), cv2.DIST_L2, 5)
@@ -42,7 +42,7 @@ def hair_bands(
     if hair.sum() > 100:
         finer = photo
         for k, width in enumerate(STRAND_BANDS):
-            coarser = cv2.GaussianBlur(photo, (0, 0), max(0.7 * width / metres_per_pixel, 0.6))
+            coarser = cv2.GaussianBlur(photo, (0, 0), max(0.7 * width / meters_per_pixel, 0.6))
             values, directions = np.linalg.eigh(np.cov((finer - coarser)[hair].T))
             main = directions[:, 2] * np.sign(directions[:, 2].sum())
             bands[k] = main * np.sqrt(max(values[2], 0))
@@ -66,11 +66,11 @@ def strand_shortness(photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"])
 
 
 def cloth_patch(
-    photo: Float[ndarray, "s s 3"], cloth: Bool[ndarray, "s s"], colour: Float[ndarray, "3"]
+    photo: Float[ndarray, "s s 3"], cloth: Bool[ndarray, "s s"], color: Float[ndarray, "3"]
 ) -> Float[ndarray, "a b 3"] | None:
-    """Of the largest squares of nothing but cloth the one most like ``colour``; None where there is none."""
+    """Of the largest squares of nothing but cloth the one most like ``color``; None where there is none."""
     whole = cv2.integral(cloth.astype(np.uint8))
-    unlike = np.abs(photo - colour).sum(2)
+    unlike = np.abs(photo - color).sum(2)
     for side in _PATCHES:
         corners = whole[side:, side:] - whole[:-side, side:] - whole[side:, :-side] + whole[:-side, :-side]
         full = corners == side * side
@@ -86,7 +86,7 @@ def cloth_patch(
 def border(
     vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], share: Float[ndarray, "n"]
 ) -> Float[ndarray, "n"]:
-    """About the distance to the line where a smooth share is one half, metres, positive where it is more."""
+    """About the distance to the line where a smooth share is one half, meters, positive where it is more."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     area = np.maximum((normal**2).sum(1, keepdims=True), 1e-16)

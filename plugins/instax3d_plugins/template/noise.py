@@ -12,11 +12,11 @@ from scipy import fft
 SIZE = 1024
 """Side of the tileable textures, pixels (a power of 2)."""
 STRAND_BANDS = (0.0011, 0.0030, 0.0075)
-"""Widths of the layers of strands, from single strands to locks, metres."""
+"""Widths of the layers of strands, from single strands to locks, meters."""
 _STRAND_LENGTHS = (22.0, 30.0, 45.0)
 """Pixels of the texture along the layers of strands."""
 PIXEL = 0.0005
-"""Size of the strands' pixels across, metres."""
+"""Size of the strands' pixels across, meters."""
 _WAVE = 9.0
 """Pixels by which strands swing sideways."""
 _GRAINS = ((0.6, 1.0), (0.7, 2.5), (0.5, 7.0))
@@ -34,7 +34,7 @@ class Noise:
     """No structure at all."""
 
     def like(self, patch: Float[ndarray, "a b 3"]) -> Float[ndarray, "n n 3"]:
-        """A tileable texture with the patch's spectrum and colours, its mean taken off.
+        """A tileable texture with the patch's spectrum and colors, its mean taken off.
 
         Asymptotic discrete spot noise: the patch convolved with white noise (Galerne, Gousseau and Morel, "Random
         Phase Textures", IEEE TIP 2011).

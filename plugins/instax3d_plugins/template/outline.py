@@ -21,22 +21,22 @@ class Outline:
     """Cut-out and labels of the working square, continued beyond the photo's edges by their nearest values."""
 
     person: Float[ndarray, "s s"]
-    """Signed distance to the person's outline in metres at the head's depth, positive inside."""
+    """Signed distance to the person's outline in meters at the head's depth, positive inside."""
     part: UInt8[ndarray, "s s"]
     valid: Bool[ndarray, "s s"]
-    metres_per_pixel: float
+    meters_per_pixel: float
 
     @cached_property
     def hair(self) -> Float[ndarray, "s s"]:
-        """Signed distance to the outline of the hair, metres."""
+        """Signed distance to the outline of the hair, meters."""
         soft = cv2.GaussianBlur((self.part == HAIR).astype(np.float32), (0, 0), 2)
-        return signed_distance(soft > 0.5) * self.metres_per_pixel
+        return signed_distance(soft > 0.5) * self.meters_per_pixel
 
     @cached_property
     def beyond(self) -> Float[ndarray, "s s"]:
-        """Distance outside the photo, metres."""
+        """Distance outside the photo, meters."""
         distance: ndarray = cv2.distanceTransform((~self.valid).astype(np.uint8), cv2.DIST_L2, 5)
-        return distance * self.metres_per_pixel
+        return distance * self.meters_per_pixel
 
 
 def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid: Bool[ndarray, "s s"]) -> Outline:
@@ -55,5 +55,5 @@ def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid
         if not labels.bald:
             above = rows < np.flatnonzero(valid.any(1))[0] + 2
             part = np.where(above & (part > 0), HAIR, part).astype(np.uint8)
-    scale = head.metres_per_pixel
+    scale = head.meters_per_pixel
     return Outline((person * scale).astype(np.float32), part, valid, scale)

@@ -19,7 +19,7 @@ from .thickness import hidden_ears
 
 HEAD, BUST, HAIR_PART = 0, 1, 2
 _HEAD_ENDS = 0.05
-"""The head's own mesh is used down to this far below the chin, metres; the bust takes over above that."""
+"""The head's own mesh is used down to this far below the chin, meters; the bust takes over above that."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
     pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
     if not labels.bald:
         vertices, faces = _joined([piece[:2] for piece in pieces])
-        pieces.append(mesh_hair(head, covered_ears, bust, outline, head.camera.rasterise(vertices, faces).depth))
+        pieces.append(mesh_hair(head, covered_ears, bust, outline, head.camera.rasterize(vertices, faces).depth))
     vertices, faces = _joined([piece[:2] for piece in pieces])
     part = np.repeat(np.arange(len(pieces), dtype=np.uint8), [len(piece[0]) for piece in pieces])
     # the head by its neutral shape, the rest by place

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numba import njit, prange
 from numpy import ndarray
 
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 
 from .head import PhotoCamera
 from .noise import PIXEL, SIZE, Noise
@@ -21,9 +21,9 @@ from .volume import smoothstep
 
 _SUPERSAMPLING = 2
 _CROWN_Z, _AXIS_Z = -0.04, 0.0
-"""The crown, from which the hair grows outwards, and the axis around which it hangs lie so far in front, metres."""
+"""The crown, from which the hair grows outwards, and the axis around which it hangs lie so far in front, meters."""
 _DEEPEST = 0.6
-"""Largest share of a colour that made-up or mirrored detail takes away."""
+"""Largest share of a color that made-up or mirrored detail takes away."""
 _GRAZED_DETAIL = 0.03
 """Largest detail taken from where the photo grazes."""
 _STRETCHED = (0.15, 0.5)
@@ -33,7 +33,7 @@ _STRETCHED_COVER = (0.3, 0.7)
 _MIRRORED_CLOTH = 0.06
 """Largest detail of clothes that is mirrored: folds, not what lies on them on one side."""
 _UNDER_HAIR = 0.03
-"""Depth behind what the photo shows as hair to which the head counts as covered by it, metres."""
+"""Depth behind what the photo shows as hair to which the head counts as covered by it, meters."""
 _RAGGED = 0.2
 """By how much the cosine at which hair counts as seen varies from strand to strand."""
 # columns of the interpolated attributes
@@ -96,13 +96,13 @@ class Painter:
     def draw(self, viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"], size: int) -> Drawing:
         """The scene from a camera."""
         scene = self._scene
-        raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size, supersample=_SUPERSAMPLING)
-        centre = -viewmat[:3, :3].T @ viewmat[:3, 3]
+        raster = rasterize(scene.vertices, scene.faces, viewmat, K, size, size, supersample=_SUPERSAMPLING)
+        center = -viewmat[:3, :3].T @ viewmat[:3, 3]
         attributes = self._attributes.copy()
-        towards = centre - scene.vertices
+        towards = center - scene.vertices
         attributes[:, _TURNED_TO] = (scene.normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
         values = raster.interpolate(attributes, scene.faces)
-        azimuth = float(np.degrees(np.arctan2(centre[0], centre[2])))
+        azimuth = float(np.degrees(np.arctan2(center[0], center[2])))
         turned = abs((azimuth - self._camera.azimuth + 180) % 360 - 180)
         # near its own direction the photo is right even where it grazes the surface
         near = 1 - float(smoothstep(np.array(turned), 8, 35))
@@ -111,7 +111,7 @@ class Painter:
         kind = self._part[raster.face[mask]]
         image, shares = np.ones((*mask.shape, 3), np.float32), np.zeros((*mask.shape, 3), np.float32)
         trust = np.zeros(mask.shape, np.float32)
-        image[mask], shares[mask], trust[mask] = _colours(
+        image[mask], shares[mask], trust[mask] = _colors(
             values, kind, to_photo, near, self._scale, self._hair_bands, *self._textures
         )
         small, alpha, shares, sure = (
@@ -201,7 +201,7 @@ def _cloth(x: float, y: float, z: float, value: Any, pixel: float, cloth: Any, c
 
 @njit(cache=True, parallel=True)
 @no_type_check
-def _colours(
+def _colors(
     values: Any,
     kinds: Any,
     to_photo: Any,
@@ -217,7 +217,7 @@ def _colours(
     grain: Any,
     cloth: Any,
 ) -> Any:
-    """Colour, provenance and trust of each pixel from its interpolated attributes and its kind.
+    """Color, provenance and trust of each pixel from its interpolated attributes and its kind.
 
     ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top, the
     photo's pixel size and how much shorter than usual strands are.
@@ -298,8 +298,8 @@ def _colours(
             fine = max(fine, -_DEEPEST * guess)
             # what grazes the surface tells texture, not shades
             grazed = min(max(own, -_GRAZED_DETAIL), _GRAZED_DETAIL)
-            colour = tone + toned * own + (weight - toned) * grazed + (1 - weight) * fine
-            out[i, k] = min(max(colour, 0.0), 1.0)
+            color = tone + toned * own + (weight - toned) * grazed + (1 - weight) * fine
+            out[i, k] = min(max(color, 0.0), 1.0)
         mirror_share = (1 - second) * value[_MIRROR_SHARE]
         shares[i, SEEN] = weight
         shares[i, MIRRORED] = (1 - weight) * mirror_share

@@ -1,6 +1,6 @@
-"""Colours of all surfaces: the photo where it sees them, its smooth continuation and its mirror image elsewhere.
+"""Colors of all surfaces: the photo where it sees them, its smooth continuation and its mirror image elsewhere.
 
-Colour = base (low frequencies, spread over the surface) + detail (the photo's, mirrored or made up).
+Color = base (low frequencies, spread over the surface) + detail (the photo's, mirrored or made up).
 """
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
@@ -29,25 +29,25 @@ from .scene import BUST, HAIR_PART, HEAD, Scene
 from .volume import smoothstep
 
 _DEPTH_TOLERANCE = 0.004
-"""Metres by which a point may lie behind the seen surface and still count as seen."""
+"""Meters by which a point may lie behind the seen surface and still count as seen."""
 _SMOOTHNESS = 0.05
-"""Of the spread colours; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
+"""Of the spread colors; a prior of weight w reaches about sqrt(_SMOOTHNESS / w) edges far."""
 _DETAIL = 9.0
 """Pixels of the blur that parts detail from the rest."""
 _CONTINUED = (0.004, 0.008)
-"""Distances from the person, metres, between which the photo's continued colours stop counting as seen."""
+"""Distances from the person, meters, between which the photo's continued colors stop counting as seen."""
 _FRINGE = 0.008
-"""Width of the rim in which strands are not told from ground, metres."""
+"""Width of the rim in which strands are not told from ground, meters."""
 _GLIMPSED = 0.1
 """Least cosine at which the photo tells whether hair grows on the head."""
 _SHADED = (0.005, 0.02)
-"""Drops below the chin between which skin comes to lie in its shadow, metres."""
+"""Drops below the chin between which skin comes to lie in its shadow, meters."""
 _END = 24
 """Pixels by which a strand may be longer than it was found to be."""
 _CLOTH_BLUR = 3.0
 """Pixels over which the label of cloth is blurred, about half the distance of the bust's vertices."""
 _LENT = 0.25
-"""Weight of a mirrored colour, that of a seen one being 1."""
+"""Weight of a mirrored color, that of a seen one being 1."""
 WORN = 3
 """The channel of `Appearance.fits` beside the scene's parts."""
 _DRESSED = 0.08
@@ -59,7 +59,7 @@ class Appearance:
     """All that shading needs, in the photo's working square and per vertex of the scene."""
 
     photo: Float[ndarray, "s s 3"]
-    """The person's colours, continued beyond the outline so that no background is ever sampled."""
+    """The person's colors, continued beyond the outline so that no background is ever sampled."""
     detail: Float[ndarray, "s s 3"]
     """Its high frequencies."""
     depth: Float[ndarray, "s s"]
@@ -74,7 +74,7 @@ class Appearance:
     cover: Float[ndarray, "n 3"]
     """Those of the second: clothes on the bust, hair on the head."""
     border: Float[ndarray, "n"]
-    """Bust: distance to the edge of the clothes in metres, positive on them. Head: nearness of the hair, 0 to 1."""
+    """Bust: distance to the edge of the clothes in meters, positive on them. Head: nearness of the hair, 0 to 1."""
     hairy: Bool[ndarray, "n"]
     """Hair and what lies under it."""
     facing: Float[ndarray, "n"]
@@ -83,25 +83,25 @@ class Appearance:
     """That of the mirrored vertex where the photo sees it, else -1."""
     mirror_weight: Float[ndarray, "n"]
     mirror_share: Float[ndarray, "n"]
-    """Which share of an unseen place's colour is its mirror image's."""
+    """Which share of an unseen place's color is its mirror image's."""
     mirror_at: Float[ndarray, "n 2"]
     """Where the photo sees the mirrored vertex."""
     hair_bands: Float[ndarray, "3 3"]
-    """Colour of a standard deviation of each layer of `noise.Noise.strands`."""
+    """Color of a standard deviation of each layer of `noise.Noise.strands`."""
     shortness: float
     """How many times shorter than usual the strands' waves are: hair may be curly."""
     cloth: Float[ndarray, "a b 3"] | None
     """What cloth looks like, where that is known."""
     pixel: float
-    """Size of the working square's pixels on the person, metres."""
+    """Size of the working square's pixels on the person, meters."""
     grain: Float[ndarray, "n"]
     """Size of the fine variation of skin and plain cloth; 0 on hair."""
 
 
-def person_colours(
+def person_colors(
     square: WorkingSquare, alpha: Float[ndarray, "s s"]
 ) -> tuple[Float[ndarray, "s s 3"], Bool[ndarray, "s s"]]:
-    """Foreground colours everywhere: beyond the eroded cut-out the nearest ones, softened; and the eroded cut-out."""
+    """Foreground colors everywhere: beyond the eroded cut-out the nearest ones, softened; and the eroded cut-out."""
     core = erode(alpha > 0.97, 2) & erode(square.valid, 2)
     nearest, distance = ndimage.distance_transform_edt(~core, return_indices=True)[::-1]
     filled = square.rgb[nearest[0], nearest[1]]
@@ -119,17 +119,17 @@ def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s
     return np.clip((distance - 1.5) / pixels, 0, 1).astype(np.float32)
 
 
-def _near(core: Bool[ndarray, "s s"], metres_per_pixel: float) -> Float[ndarray, "s s"]:
-    """1 on the person and a little beyond, where the shape may reach by mistake, 0 where colours are but continued."""
+def _near(core: Bool[ndarray, "s s"], meters_per_pixel: float) -> Float[ndarray, "s s"]:
+    """1 on the person and a little beyond, where the shape may reach by mistake, 0 where colors are but continued."""
     beyond = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(1 - smoothstep(beyond * metres_per_pixel, *_CONTINUED), np.float32)
+    return np.asarray(1 - smoothstep(beyond * meters_per_pixel, *_CONTINUED), np.float32)
 
 
 def _fringe(
-    labels: Labels, core: Bool[ndarray, "s s"], ears: Bool[ndarray, "s s"], metres_per_pixel: float
+    labels: Labels, core: Bool[ndarray, "s s"], ears: Bool[ndarray, "s s"], meters_per_pixel: float
 ) -> Bool[ndarray, "s s"]:
     """Strands along the person's outline, not at ears, and what shines through between them, which may be ground."""
-    pixels = round(_FRINGE / metres_per_pixel)
+    pixels = round(_FRINGE / meters_per_pixel)
     rim = ~erode(core, pixels) & ~labels.of(HAIR)
     return dilate(labels.strands & rim, pixels) & rim & ~dilate(ears, pixels)
 
@@ -148,9 +148,9 @@ def better_mirrored(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n"]
 def paint(
     scene: Scene, camera: PhotoCamera, square: WorkingSquare, alpha: Float[ndarray, "s s"], labels: Labels
 ) -> Appearance:
-    """Find the colours."""
-    photo, core = person_colours(square, alpha)
-    raster = camera.rasterise(scene.vertices, scene.faces)
+    """Find the colors."""
+    photo, core = person_colors(square, alpha)
+    raster = camera.rasterize(scene.vertices, scene.faces)
     depth = np.where(raster.mask, raster.depth, 0).astype(np.float32)
     pixel = float(camera.project(scene.chin[None])[0, 2] / camera.K[0, 0])
     ears = raster.mask & scene.ears[scene.faces[raster.face]].any(-1)
@@ -185,11 +185,11 @@ def paint(
     mirror_weight = own[scene.mirror] * paired * (1 - shaded * (1 - cloth[scene.mirror]))
     mirror_facing = np.where(mirror_weight > 0, facing[scene.mirror], -1.0)
     weight = own * (1 - better_mirrored(facing, mirror_facing) * mirror_weight)
-    colour = sample(blurred, at).astype(np.float64)
+    color = sample(blurred, at).astype(np.float64)
 
     exposed = exposure(scene.vertices, scene.faces, scene.normals)
-    light = shading(scene, exposed, facing, colour, weight)
-    evidence = Evidence(light.taken_off(colour), weight, mirror_weight, facing, cloth)
+    light = shading(scene, exposed, facing, color, weight)
+    evidence = Evidence(light.taken_off(color), weight, mirror_weight, facing, cloth)
     complexion, hair = _complexion(scene, evidence), _mean_hair(scene, evidence)
     usual = usual_cloth(scene, evidence) if dressed else None
     if usual is not None and complexion is not None:
@@ -245,7 +245,7 @@ def _coarse(photo: Float[ndarray, "s s 3"], labels: Labels) -> Float[ndarray, "s
 
 
 def _fits(square: WorkingSquare, labels: Labels) -> Float[ndarray, "s s 4"]:
-    """How far the photo's label agrees with each part: hair must not colour skin or clothes, nor they the hair."""
+    """How far the photo's label agrees with each part: hair must not color skin or clothes, nor they the hair."""
     hair = labels.of(HAIR).astype(np.float32)
     beside_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
     on_hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
@@ -305,15 +305,15 @@ def _base(
 ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n"]]:
     """Albedo of skin and hair everywhere, and which share of an unseen one is the mirror's.
 
-    Seen colours, mirrored ones matched to them, and weak priors for what nothing tells about, spread smoothly.
+    Seen colors, mirrored ones matched to them, and weak priors for what nothing tells about, spread smoothly.
     """
     weight, mirror_weight, bust = evidence.weight, evidence.mirror_weight, scene.part == BUST
     bare = np.where(bust, 1 - evidence.cloth, 1)
     albedo, prior = evidence.albedo.copy(), np.zeros(len(weight))
-    for colour, which, how_sure in ((complexion, ~hairy, 0.0004), (hair, hairy, 0.004)):
-        if colour is not None:
+    for color, which, how_sure in ((complexion, ~hairy, 0.0004), (hair, hairy, 0.004)):
+        if color is not None:
             unseen = which & (weight * bare < 0.1)
-            albedo[unseen], prior[unseen] = colour, how_sure
+            albedo[unseen], prior[unseen] = color, how_sure
     spreader = Spreader(scene.vertices, scene.faces, scene.part.astype(np.int64), bridges(scene))
     mirrored = evidence.albedo[scene.mirror]
     both = weight * mirror_weight * bare * bare[scene.mirror]

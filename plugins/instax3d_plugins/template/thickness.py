@@ -19,16 +19,16 @@ from .labels import HAIR
 from .outline import Outline
 
 ABSENT = -0.008
-"""Thickness where there is surely no hair, metres."""
+"""Thickness where there is surely no hair, meters."""
 THINNEST = 0.005
-"""Thickness of hair that the photo shows lying on the head, metres."""
+"""Thickness of hair that the photo shows lying on the head, meters."""
 THICKEST = 0.09
 BESIDE_FACE = 0.004
-"""Hair this far inside the head's outline lies on the face rather than beside it, metres."""
+"""Hair this far inside the head's outline lies on the face rather than beside it, meters."""
 _STIFFNESS = 0.08
-"""Of the thickness against differences between neighbours."""
+"""Of the thickness against differences between neighbors."""
 _ROUNDNESS = 1e-6
-"""Of the scalp's hair against changes of its surface's curvature, metres to the fourth."""
+"""Of the scalp's hair against changes of its surface's curvature, meters to the fourth."""
 _RIM_WEIGHT = 0.02
 """Of what the outline tells about a place on the scalp, certainty being 1."""
 _DIRECTIONS = 72
@@ -36,7 +36,7 @@ _DIRECTIONS = 72
 _TRIMS = 2
 """How often hair that stands beyond the outline is thinned."""
 _TOLERANCE = 0.0005
-"""Metres beyond the outline that do not matter."""
+"""Meters beyond the outline that do not matter."""
 _EAR_SURELY_HIDDEN = 0.85
 """Share of hair over one ear above which it is hidden although the other one shows."""
 
@@ -73,10 +73,10 @@ def seen_skin(head: Head, outline: Outline, at: Float[ndarray, "n 3"], facing: f
 def hair_thickness(
     head: Head, covered_ears: Bool[ndarray, "n"], outline: Outline
 ) -> tuple[Float[ndarray, "n"], Bool[ndarray, "n"]]:
-    """Thickness of the hair over each vertex of the head in metres, negative where there is none; and where the photo
+    """Thickness of the hair over each vertex of the head in meters, negative where there is none; and where the photo
     shows hair lying on the head.
 
-    Minimises the squared differences between neighbours, the changes of the scalp hair's curvature (so that it is round
+    Minimizes the squared differences between neighbors, the changes of the scalp hair's curvature (so that it is round
     where a skull is flat) and the differences to what the photo tells. What it does not show is then told by the other
     side, and the whole solved again.
     """
@@ -94,7 +94,7 @@ def hair_thickness(
     bare = seen & ~covered_ears & (hair < 0.3) & (sample((outline.part > 0).astype(np.float32), at) > 0.7)
     # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
     turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
-    at_rim = sample(signed_distance(head.raster.mask), at) * outline.metres_per_pixel < BESIDE_FACE
+    at_rim = sample(signed_distance(head.raster.mask), at) * outline.meters_per_pixel < BESIDE_FACE
     grazing = (
         region["face"]
         & (head.vertices[:, 1] < head.landmarks[19, 1])
@@ -157,10 +157,10 @@ def hair_thickness(
 
 
 def standing_out(head: Head, outline: Outline, thickness: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
-    """How far hair of that thickness stands out of the person's outline over each vertex, metres along the normal."""
+    """How far hair of that thickness stands out of the person's outline over each vertex, meters along the normal."""
     at = head.camera.project(head.vertices + np.maximum(thickness, 0)[:, None] * head.normals)
     slope = np.stack(np.gradient(cv2.GaussianBlur(outline.person, (0, 0), 3))[::-1], 2)
-    outwards = -(sample(slope, at) / outline.metres_per_pixel * (head.normals @ head.camera.viewmat[:2, :3].T)).sum(1)
+    outwards = -(sample(slope, at) / outline.meters_per_pixel * (head.normals @ head.camera.viewmat[:2, :3].T)).sum(1)
     return np.asarray(np.where(outwards > 0.3, -sample(outline.person, at) / np.maximum(outwards, 0.3), 0))
 
 
@@ -179,8 +179,8 @@ def _contacts(head: Head, rim: Int[ndarray, "m"], excess: Float[ndarray, "n"]) -
 def _bending(
     head: Head, links: sp.csr_matrix, thickness_counts: Bool[ndarray, "n"]
 ) -> tuple[Float[ndarray, "e"], sp.csr_matrix]:
-    """Differences of mean curvature along the edges of a part of the head, per metre: its own, and what a layer of a
-    thickness (metres) adds to them, as a matrix.
+    """Differences of mean curvature along the edges of a part of the head, per meter: its own, and what a layer of a
+    thickness (meters) adds to them, as a matrix.
 
     The curvature at a vertex is the mean of its edges' normal curvatures 2 n (p_j - p_i) / |p_j - p_i|^2.
     """
@@ -206,7 +206,7 @@ def _bending(
 def _rim_thickness(
     head: Head, outline: Outline, rim: Int[ndarray, "m"]
 ) -> tuple[Float[ndarray, "m"], Bool[ndarray, "m"]]:
-    """Reach of the hair outwards from the head's outline in metres, and whether the photo's edge cuts it off."""
+    """Reach of the hair outwards from the head's outline in meters, and whether the photo's edge cuts it off."""
     at = head.camera.project(head.vertices[rim])[:, :2]
     outwards = head.normals[rim] @ head.camera.viewmat[:2, :3].T
     outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
@@ -214,7 +214,7 @@ def _rim_thickness(
     hair, valid = (outline.part == HAIR) & (outline.person > 0), outline.valid.astype(np.float32)
     soft = hair.astype(np.float32)
     step = 1.5
-    for k in range(int(THICKEST / outline.metres_per_pixel / step)):
+    for k in range(int(THICKEST / outline.meters_per_pixel / step)):
         points = at + k * step * outwards
         inside = sample(valid, points) > 0.5
         here = (sample(soft, points) > 0.5) & (gap < 6)
@@ -222,4 +222,4 @@ def _rim_thickness(
         here &= inside
         reach = np.where(here, k * step, reach)
         gap = np.where(here, 0, gap + 1)
-    return reach * outline.metres_per_pixel, cut
+    return reach * outline.meters_per_pixel, cut

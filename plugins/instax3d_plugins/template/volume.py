@@ -1,4 +1,4 @@
-"""Implicit surfaces on a regular grid: fields in metres, positive inside, meshed by marching cubes."""
+"""Implicit surfaces on a regular grid: fields in meters, positive inside, meshed by marching cubes."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Grid:
 
     low: Float[ndarray, "3"]
     step: float
-    """Metres."""
+    """Meters."""
     shape: tuple[int, int, int]
 
     @classmethod

@@ -14,7 +14,7 @@ CHUNK = 1024
 """Gaussians a thread takes at a time."""
 _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
 """Fast maths without the assumption that there is no NaN and no inf."""
-CENTRE, AXES, QUAT, SIZE = 0, 3, 12, 16
+CENTER, AXES, QUAT, SIZE = 0, 3, 12, 16
 """Columns of a row of frames: mu_tri [3]; s_tri R_tri [3, 3], row by row; R_tri as a quaternion [4], wxyz; s_tri."""
 FRAME = 17
 
@@ -46,7 +46,7 @@ def _place_chunk(first, last, frames, binding, means, quats, scales, one, least,
                 frames[b, AXES + 3 * k] * x
                 + frames[b, AXES + 3 * k + 1] * y
                 + frames[b, AXES + 3 * k + 2] * z
-                + frames[b, CENTRE + k]
+                + frames[b, CENTER + k]
             )
             out_scales[i, k] = frames[b, SIZE] * scales[i, k]
         aw, ax, ay, az = frames[b, QUAT], frames[b, QUAT + 1], frames[b, QUAT + 2], frames[b, QUAT + 3]

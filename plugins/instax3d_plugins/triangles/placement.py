@@ -29,9 +29,9 @@ def frames_of(vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3
 
     Differentiable by the vertices.
     """
-    centres, rotations, sizes = triangle_frames(vertices, faces)
+    centers, rotations, sizes = triangle_frames(vertices, faces)
     axes = sizes[:, None, None] * rotations
-    return torch.cat([centres, axes.flatten(1), matrix_to_quat(rotations), sizes[:, None]], 1)
+    return torch.cat([centers, axes.flatten(1), matrix_to_quat(rotations), sizes[:, None]], 1)
 
 
 def place(
@@ -62,8 +62,8 @@ def place_by_torch(
     scales: Float[Tensor, "n 3"],
 ) -> Placed:
     """`place` in plain torch."""
-    centres, axes, turns, sizes = frames[binding].split([3, 9, 4, 1], 1)
-    world = torch.einsum("nij,nj->ni", axes.unflatten(1, (3, 3)), means) + centres
+    centers, axes, turns, sizes = frames[binding].split([3, 9, 4, 1], 1)
+    world = torch.einsum("nij,nj->ni", axes.unflatten(1, (3, 3)), means) + centers
     return world, quat_multiply(turns, functional.normalize(quats, dim=-1, eps=_LEAST)), sizes * scales
 
 

@@ -23,7 +23,7 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
     [n] how far from it is free of the constraint, ``limits`` [n] the size that is. Being entries of ``splats`` without
     an optimizer, all four follow clones, splits, removals and relocations.
 
-    Points on the mesh are anchored to the triangle's centre. Hair, clothes and shoulders, which a head mesh lacks,
+    Points on the mesh are anchored to the triangle's center. Hair, clothes and shoulders, which a head mesh lacks,
     start as points on the visual hull of the views, tied to their nearest triangle and anchored where they start.
     """
 
@@ -48,9 +48,9 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         self.frames = frames_of(self.vertices, self.faces)
         config, points, on_mesh = self.config, start.points, len(start.faces)
         binding = torch.cat([start.faces, self._nearest_faces(points.positions[on_mesh:])])
-        centres, rotations, sizes = (part[binding] for part in triangle_frames(self.vertices, self.faces))
+        centers, rotations, sizes = (part[binding] for part in triangle_frames(self.vertices, self.faces))
         sizes = sizes.clamp_min(1e-6)[:, None]
-        means = torch.einsum("nji,nj->ni", rotations, points.positions - centres) / sizes
+        means = torch.einsum("nji,nj->ni", rotations, points.positions - centers) / sizes
         scales = start.scales / sizes
         anchors, reaches = means.clone(), torch.full((len(means),), config.position_threshold)
         anchors[:on_mesh] = 0.0
@@ -67,8 +67,8 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         }
 
     def _nearest_faces(self, positions: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
-        centres = triangle_frames(self.vertices, self.faces)[0]
-        return torch.from_numpy(cKDTree(centres.numpy()).query(positions.numpy(), workers=-1)[1])
+        centers = triangle_frames(self.vertices, self.faces)[0]
+        return torch.from_numpy(cKDTree(centers.numpy()).query(positions.numpy(), workers=-1)[1])
 
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
         splats = self.splats
@@ -80,7 +80,7 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
     def means_rate(self) -> float:
         return self.config.means_rate
 
-    def regularisation(self) -> Mapping[str, Float[Tensor, ""]]:
+    def regularization(self) -> Mapping[str, Float[Tensor, ""]]:
         """The geometry constraint."""
         splats, config = self.splats, self.config
         position, scale = constraint(*(splats[name] for name in ("means", "scales", "anchors", "reaches", "limits")))

@@ -28,7 +28,7 @@ class CapturesSource(TurntableSource[CapturesConfig]):
     Frames keep their framing; they are set on a white square and scaled.
     """
 
-    licence = "that of the captures"
+    license = "that of the captures"
 
     @cached_property
     def _folders(self) -> list[Path]:
@@ -76,10 +76,10 @@ class CapturesSource(TurntableSource[CapturesConfig]):
 
     def _angles(self, cameras: Cameras) -> tuple[Float[ndarray, "views"], Float[ndarray, "views"]]:
         """Azimuth and elevation of each camera, seen from the point nearest to all their axes, degrees."""
-        centres, axes = cameras.centres.double().numpy(), cameras.viewmats[:, 2, :3].double().numpy()
+        centers, axes = cameras.centers.double().numpy(), cameras.viewmats[:, 2, :3].double().numpy()
         away = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-        middle = np.linalg.lstsq(away.sum(0), (away @ centres[:, :, None]).sum(0)[:, 0], rcond=None)[0]
-        x, y, z = (centres - middle).T
+        middle = np.linalg.lstsq(away.sum(0), (away @ centers[:, :, None]).sum(0)[:, 0], rcond=None)[0]
+        x, y, z = (centers - middle).T
         if self.config.up == "z":
             y, z = z, -y
         return np.degrees(np.arctan2(x, z)) % 360, np.degrees(np.arctan2(y, np.hypot(x, z)))

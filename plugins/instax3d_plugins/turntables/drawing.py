@@ -12,7 +12,7 @@ from scipy import fft
 from torch import Tensor
 from torch.nn import functional
 
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.types import Cameras
 
 from .person import GAMMA, Person
@@ -22,12 +22,12 @@ _SUPERSAMPLE = 2
 _WRAP = np.array([0.35, 0.18, 0.12])
 """Light creeps round the edge of lit skin, red farthest: a stand-in for scattering under it."""
 _IRIS, _PUPIL = 0.49, 0.17
-"""Radii seen from the eyeball's centre, radians."""
+"""Radii seen from the eyeball's center, radians."""
 _STRANDS = 1024
-"""Side of the tile of strands: once around the head, and down over `_STRAND_TILE` metres."""
+"""Side of the tile of strands: once around the head, and down over `_STRAND_TILE` meters."""
 _STRAND_TILE = 0.5
 _FACE_BRIGHTNESS = (0.16, 0.34)
-"""Linear brightness that mid-grey skin gets; darker skin comes out darker."""
+"""Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class Artist:
         images, alphas = [], []
         for index in range(len(cameras)):
             camera = cameras[index]
-            raster = rasterise(
+            raster = rasterize(
                 scene.vertices, scene.faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(),
                 cameras.width, cameras.height, supersample=_SUPERSAMPLE,
             )  # fmt: skip
-            colours = self._colours(raster.interpolate(columns, scene.faces), camera.centres[0].numpy())
-            image, alpha = reduced(raster.mask, colours, _SUPERSAMPLE)
+            colors = self._colors(raster.interpolate(columns, scene.faces), camera.centers[0].numpy())
+            image, alpha = reduced(raster.mask, colors, _SUPERSAMPLE)
             images.append(image)
             alphas.append(alpha)
         return torch.stack(images).clamp(0, 1), torch.stack(alphas)
 
-    def _colours(self, seen: Float[ndarray, "n c"], eye: Float[ndarray, "3"]) -> Float[ndarray, "n 3"]:
-        """Displayed colours of surface points, from the columns put together in `draw`."""
+    def _colors(self, seen: Float[ndarray, "n c"], eye: Float[ndarray, "3"]) -> Float[ndarray, "n 3"]:
+        """Displayed colors of surface points, from the columns put together in `draw`."""
         person = self.person
         points, normals, albedo, rest = seen[:, :3], seen[:, 3:6], seen[:, 6:9].copy(), seen[:, 9:]
         shone, (sky, hair, eyeball, skin, gloss) = rest[:, : len(person.lights)], rest[:, len(person.lights) :].T
@@ -85,13 +85,13 @@ class Artist:
         for k, lamp in enumerate(person.lights):
             direction = lamp.direction.astype(np.float32)
             cosine = (normals @ direction)[:, None]
-            light = light + lamp.colour * np.clip((cosine + wrap) / (1 + wrap), 0, None) * shone[:, k : k + 1]
+            light = light + lamp.color * np.clip((cosine + wrap) / (1 + wrap), 0, None) * shone[:, k : k + 1]
             half = towards + direction
             half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
             across = np.clip((normals * half).sum(1), 0, 1)
             along = np.sqrt(np.clip(1 - (tangents * half).sum(1) ** 2, 0, 1))
             glint = np.where(on_eye, 1.5 * across**300, np.where(on_hair, 0.10 * along**40, 0.16 * gloss * across**18))
-            shine += lamp.colour * (glint * shone[:, k] * np.clip(4 * cosine[:, 0], 0, 1))[:, None]
+            shine += lamp.color * (glint * shone[:, k] * np.clip(4 * cosine[:, 0], 0, 1))[:, None]
         # skin is glossier where it is grazed
         grazing = (1 - np.clip((normals * towards).sum(1), 0, 1)) ** 4
         shine += 0.10 * (grazing * gloss * sky)[:, None] * person.sky
@@ -100,8 +100,8 @@ class Artist:
     def _eyes(self, points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
         """Albedo and normals of eyeballs: white with a darker rim, iris with rays, pupil."""
         left, right = self.scene.eyes
-        centres = np.where(points[:, :1] > 0, left.centre, right.centre)
-        outward = points - centres
+        centers = np.where(points[:, :1] > 0, left.center, right.center)
+        outward = points - centers
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
         gaze = self.person.gaze
         angle = np.arccos(np.clip(outward @ gaze, -1, 1))
@@ -114,9 +114,9 @@ class Artist:
         ring = 1 - 0.7 * np.exp(-(((angle - _IRIS) / 0.05) ** 2))
         white = np.array([0.68, 0.64, 0.62]) * (1 - 0.25 * np.clip((angle - 0.8) / 0.6, 0, 1))[:, None]
         iris = self.person.iris * (rays * ring)[:, None]
-        colour = white + (iris - white) * np.clip((_IRIS - angle) / 0.04 + 0.5, 0, 1)[:, None]
-        colour = colour * np.clip((angle - _PUPIL) / 0.04 + 0.5, 0.03, 1)[:, None]
-        return colour.astype(np.float32), outward.astype(np.float32)
+        color = white + (iris - white) * np.clip((_IRIS - angle) / 0.04 + 0.5, 0, 1)[:, None]
+        color = color * np.clip((angle - _PUPIL) / 0.04 + 0.5, 0.03, 1)[:, None]
+        return color.astype(np.float32), outward.astype(np.float32)
 
     def _strands(
         self, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
@@ -137,16 +137,16 @@ def artist(scene: Scene, person: Person) -> Artist:
     """Ready to draw; the exposure is chosen for the person's light, as a photographer would."""
     rng = np.random.default_rng(int(person.seeds[10]))
     key = person.lights[0]
-    on_face = person.sky * 0.5 + key.colour * max(0.2, float(key.direction[2]))
+    on_face = person.sky * 0.5 + key.color * max(0.2, float(key.direction[2]))
     return Artist(scene, person, _strand_tile(rng), float(rng.uniform(0.85, 1.15) / on_face.mean()))
 
 
 def reduced(
-    mask: ndarray, colours: Float[ndarray, "seen 3"], supersample: int
+    mask: ndarray, colors: Float[ndarray, "seen 3"], supersample: int
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "1 h w"]]:
-    """Image on white and coverage of a raster that is ``supersample`` times as large, from the colours it sees."""
+    """Image on white and coverage of a raster that is ``supersample`` times as large, from the colors it sees."""
     image = np.ones((*mask.shape, 3), np.float32)
-    image[mask] = colours
+    image[mask] = colors
     covered = torch.from_numpy(mask.astype(np.float32))[None, None]
     both = torch.cat([torch.from_numpy(image).permute(2, 0, 1)[None], covered], 1)
     small = functional.avg_pool2d(both, supersample)[0]

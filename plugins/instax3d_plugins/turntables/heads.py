@@ -17,13 +17,13 @@ from .person import random_person
 from .scene import build_scene
 
 _DISTANCE = 0.78
-"""From the axis to the camera, metres: head and shoulders fill the frame."""
+"""From the axis to the camera, meters: head and shoulders fill the frame."""
 _HEADROOM = 0.165
-"""The views' centre lies this far below the top of the bald head, metres."""
+"""The views' center lies this far below the top of the bald head, meters."""
 _AXIS_BEHIND = -0.01
-"""Where the turntable's axis passes through the head (z), metres."""
+"""Where the turntable's axis passes through the head (z), meters."""
 _FINE_FROM = 160
-"""From this size on the head's triangles are split twice: skin has detail of a millimetre."""
+"""From this size on the head's triangles are split twice: skin has detail of a millimeter."""
 
 
 class HeadsSource(TurntableSource[HeadsConfig]):
@@ -40,7 +40,7 @@ class HeadsSource(TurntableSource[HeadsConfig]):
             radius=_DISTANCE,
             size=self.config.size,
             fov_deg=FIELD_OF_VIEW_DEG,
-            centre=(0.0, scene.top - _HEADROOM, _AXIS_BEHIND),
+            center=(0.0, scene.top - _HEADROOM, _AXIS_BEHIND),
         )
         images, alpha = artist(scene, person).draw(cameras)
         views = Views(images, alpha, cameras, torch.ones_like(alpha), photo_index=INPUT_VIEW)

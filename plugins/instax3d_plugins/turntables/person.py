@@ -12,7 +12,7 @@ from numpy import ndarray
 from instax3d.headmodel import HeadModel, HeadParameters
 
 GAMMA = 2.2
-"""Between colours as displayed and as light adds up."""
+"""Between colors as displayed and as light adds up."""
 _SKIN = [
     (0.95, 0.81, 0.73),
     (0.91, 0.73, 0.62),
@@ -30,14 +30,14 @@ _HAIR = [
     (0.70, 0.56, 0.36),
     (0.62, 0.60, 0.58),
 ]
-"""Black, dark brown, brown, auburn, blond, grey."""
+"""Black, dark brown, brown, auburn, blond, gray."""
 _IRIS = [(0.22, 0.13, 0.08), (0.36, 0.23, 0.12), (0.33, 0.38, 0.24), (0.28, 0.42, 0.55), (0.42, 0.46, 0.48)]
 _STYLES = {"bald": 0.10, "cropped": 0.28, "short": 0.24, "bob": 0.20, "long": 0.18}
 
 
 @dataclass(frozen=True)
 class HairStyle:
-    """Lengths in metres."""
+    """Lengths in meters."""
 
     name: str
     thickness: float
@@ -59,12 +59,12 @@ class Light:
     """A distant light."""
 
     direction: Float[ndarray, "3"]
-    colour: Float[ndarray, "3"]
+    color: Float[ndarray, "3"]
 
 
 @dataclass(frozen=True)
 class Person:
-    """Colours are linear (as light adds up)."""
+    """Colors are linear (as light adds up)."""
 
     parameters: HeadParameters
     skin: Float[ndarray, "3"]
@@ -74,7 +74,7 @@ class Person:
     iris: Float[ndarray, "3"]
     cloth: Float[ndarray, "3"]
     trim: Float[ndarray, "3"]
-    """Second colour of the clothes: stripes and collar."""
+    """Second color of the clothes: stripes and collar."""
     stripes: float
     """Strength of the stripes, 0 for plain clothes."""
     style: HairStyle
@@ -82,7 +82,7 @@ class Person:
     """Darkness of a beard's shadow, 0 to 1."""
     freckles: float
     neckline: float
-    """How deep the clothes are cut out in front, metres."""
+    """How deep the clothes are cut out in front, meters."""
     shoulders: float
     """Width of the shoulders, of the mean."""
     gaze: Float[ndarray, "3"]
@@ -129,9 +129,9 @@ def random_person(model: HeadModel, rng: np.random.Generator, *, turn_deg: float
     )
 
 
-def linear(colour: Float[ndarray, "3"]) -> Float[ndarray, "3"]:
-    """A displayed colour as light."""
-    return np.asarray(colour**GAMMA)
+def linear(color: Float[ndarray, "3"]) -> Float[ndarray, "3"]:
+    """A displayed color as light."""
+    return np.asarray(color**GAMMA)
 
 
 def _parameters(model: HeadModel, rng: np.random.Generator) -> HeadParameters:
@@ -176,9 +176,9 @@ def _lights(rng: np.random.Generator) -> tuple[Light, ...]:
 
 
 def _cloth(rng: np.random.Generator) -> Float[ndarray, "3"]:
-    """Mostly muted colours, as displayed."""
-    grey = rng.uniform(0.08, 0.85)
-    return np.asarray(np.clip(grey + rng.normal(size=3) * rng.choice([0.02, 0.07, 0.18]), 0.04, 0.92))
+    """Mostly muted colors, as displayed."""
+    gray = rng.uniform(0.08, 0.85)
+    return np.asarray(np.clip(gray + rng.normal(size=3) * rng.choice([0.02, 0.07, 0.18]), 0.04, 0.92))
 
 
 def _tint(rng: np.random.Generator, strength: float) -> Float[ndarray, "3"]:

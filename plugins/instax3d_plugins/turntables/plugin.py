@@ -14,7 +14,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.turntables.heads:HeadsSource",
         config="instax3d_plugins.turntables.config:HeadsConfig",
-        summary="Parametric heads with procedural skin, hair, clothes and light; no licence attached.",
+        summary="Parametric heads with procedural skin, hair, clothes and light; no license attached.",
     )
     yield PluginSpec(
         kind=Kind.TURNTABLE_SOURCE,

@@ -13,35 +13,35 @@ from instax3d.headmodel import HeadModel
 
 from .person import Person
 from .shapes import Skull, beard_area, hair_shell, torso
-from .skin import brow_points, near, skin_colours, waves
+from .skin import brow_points, near, skin_colors, waves
 
 _TEETH = np.array([0.75, 0.70, 0.60])
 _MOUTH = np.array([0.16, 0.03, 0.03])
 _SCLERA = np.array([0.72, 0.69, 0.66])
 _PORES = 0.35
 _PRESSED = 0.022
-"""Metres."""
+"""Meters."""
 _SHADOW_IMAGE = 400
 _SKY_DIRECTIONS = 24
 _NECK_REACH = 0.015
-"""The neck lies less far in front of the ears than this, the floor of the mouth farther, metres."""
+"""The neck lies less far in front of the ears than this, the floor of the mouth farther, meters."""
 _NECK_ENDS = 0.036
-"""The head's own mesh ends this far below the neck's narrowest section, from which the shoulders go on, metres."""
+"""The head's own mesh ends this far below the neck's narrowest section, from which the shoulders go on, meters."""
 _NECK_BELOW_CHIN = 0.055
-"""The clothes' highest edge lies this far below the chin at the back of the neck, metres."""
+"""The clothes' highest edge lies this far below the chin at the back of the neck, meters."""
 
 
 @dataclass(frozen=True)
 class Eye:
     """A painted eyeball."""
 
-    centre: Float[ndarray, "3"]
+    center: Float[ndarray, "3"]
     radius: float
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Per-vertex columns; colours are linear."""
+    """Per-vertex columns; colors are linear."""
 
     vertices: Float[ndarray, "n 3"]
     faces: Int[ndarray, "f 3"]
@@ -57,7 +57,7 @@ class Scene:
     gloss: Float[ndarray, "n"]
     eyes: tuple[Eye, Eye]
     top: float
-    """Height of the bald head's top, metres."""
+    """Height of the bald head's top, meters."""
 
 
 @dataclass(frozen=True)
@@ -128,48 +128,48 @@ def _head(
     points = columns[:, :3]
     grown, eyeball, lips, teeth, mouth = columns[:, 3:].T
     seeds = person.seeds
-    skin = skin_colours(points, person.skin, seeds[:4], freckles=person.freckles, pores=_PORES)
+    skin = skin_colors(points, person.skin, seeds[:4], freckles=person.freckles, pores=_PORES)
     cheeks = near(points, landmarks[[36, 45]] * 0.4 + landmarks[[48, 54]] * 0.6, 0.022) + near(
         points, landmarks[[30, 33]], 0.012
     )
     skin = skin * (1 - cheeks[:, None] * np.array([0.0, 0.16, 0.14]))
     lips = lips * (1 + 0.15 * waves(points, 0.003, int(seeds[4])))
-    colour = _over(skin, person.lips, np.clip(lips, 0, 1))
+    color = _over(skin, person.lips, np.clip(lips, 0, 1))
     stubble = person.beard * beard_area(points, landmarks) * (0.75 + 0.25 * waves(points, 0.005, int(seeds[5])))
-    colour = _over(colour, 0.7 * person.hair + 0.1 * person.skin, np.clip(stubble, 0, 0.9) * (1 - np.clip(lips, 0, 1)))
+    color = _over(color, 0.7 * person.hair + 0.1 * person.skin, np.clip(stubble, 0, 0.9) * (1 - np.clip(lips, 0, 1)))
     brow = near(points, brow_points(landmarks), 0.0055) * (1 + 0.2 * waves(points, 0.004, int(seeds[6])))
-    colour = _over(colour, person.brows, np.clip(1.7 * brow - 0.35, 0, 0.95))
+    color = _over(color, person.brows, np.clip(1.7 * brow - 0.35, 0, 0.95))
     for eye in eyes:
-        margin = np.linalg.norm(points - eye.centre, axis=1) - eye.radius
-        lid = np.exp(-((margin / 0.0018) ** 2)) * (points[:, 2] > eye.centre[2] + 0.3 * eye.radius) * (1 - eyeball)
-        colour = _over(colour, 0.25 * person.brows + 0.1 * person.skin, 0.8 * lid)
+        margin = np.linalg.norm(points - eye.center, axis=1) - eye.radius
+        lid = np.exp(-((margin / 0.0018) ** 2)) * (points[:, 2] > eye.center[2] + 0.3 * eye.radius) * (1 - eyeball)
+        color = _over(color, 0.25 * person.brows + 0.1 * person.skin, 0.8 * lid)
     if person.style.name != "bald":
         rooted = (
             grown if person.style.thickness else grown * np.clip(0.8 + 0.25 * waves(points, 0.004, int(seeds[7])), 0, 1)
         )
-        colour = _over(colour, person.hair, 0.92 * rooted)
-    colour = _over(colour, _TEETH, teeth)
-    colour = _over(colour, _MOUTH, mouth)
-    colour = _over(colour, _SCLERA, eyeball)
+        color = _over(color, person.hair, 0.92 * rooted)
+    color = _over(color, _TEETH, teeth)
+    color = _over(color, _MOUTH, mouth)
+    color = _over(color, _SCLERA, eyeball)
     clothed = _clothed(points, landmarks, person)
-    colour = _over(colour, _cloth(points, person), clothed)
+    color = _over(color, _cloth(points, person), clothed)
     bare = (1 - eyeball) * (1 - teeth) * (1 - mouth) * (1 - clothed)
     gloss = (
         bare * (0.25 + 0.35 * np.clip(lips, 0, 1) + 0.25 * near(points, landmarks[[27, 28, 29, 30]], 0.01))
         + 0.4 * teeth
     )
-    return _Part(points, faces, vertex_normals(points, faces), colour, np.zeros(len(points)), eyeball, bare, gloss)
+    return _Part(points, faces, vertex_normals(points, faces), color, np.zeros(len(points)), eyeball, bare, gloss)
 
 
 def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: Person) -> _Part:
     points, faces = torso(neck, person.shoulders)
     points, faces = subdivide(points, faces)
-    skin = skin_colours(points, person.skin, person.seeds[:4], freckles=person.freckles, pores=_PORES)
+    skin = skin_colors(points, person.skin, person.seeds[:4], freckles=person.freckles, pores=_PORES)
     clothed = _clothed(points, landmarks, person)
     folds = 1 + 0.06 * waves(points * [1, 0.4, 1], 0.05, int(person.seeds[8]))
-    colour = _over(skin, _cloth(points, person) * folds[:, None], clothed)
+    color = _over(skin, _cloth(points, person) * folds[:, None], clothed)
     none = np.zeros(len(points))
-    return _Part(points, faces, vertex_normals(points, faces), colour, none, none, 1 - clothed, 0.25 * (1 - clothed))
+    return _Part(points, faces, vertex_normals(points, faces), color, none, none, 1 - clothed, 0.25 * (1 - clothed))
 
 
 def _hair(skull: Skull, person: Person) -> _Part:

@@ -19,12 +19,12 @@ from .skin import near, waves
 
 _CELL = 0.005
 _BARE = -0.012
-"""Thickness where no hair grows, metres."""
+"""Thickness where no hair grows, meters."""
 _SCALP_REACH = 10
 """Rounds of averaging that turn the scalp's mask into a soft one."""
 _TORSO = np.array(
     [
-        # metres below the neck's measured section, half width, half depth and middle (z), for the mean person
+        # meters below the neck's measured section, half width, half depth and middle (z), for the mean person
         (0.024, 0.078, 0.062, -0.016),
         (0.038, 0.110, 0.068, -0.020),
         (0.057, 0.142, 0.078, -0.025),

@@ -1,4 +1,4 @@
-"""Procedural skin: solid noise and what skin and brows look like, evaluated at surface points in metres."""
+"""Procedural skin: solid noise and what skin and brows look like, evaluated at surface points in meters."""
 # No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
@@ -17,7 +17,7 @@ def waves(
     return np.asarray(np.cos(phases).sum(1) * np.float32((2 / count) ** 0.5))
 
 
-def skin_colours(
+def skin_colors(
     points: Float[ndarray, "n 3"],
     tone: Float[ndarray, "3"],
     seeds: Int[ndarray, "4"],

@@ -104,8 +104,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def asset(*files: AssetFile, name: str = "toy-net", **changes) -> Asset:
     values = {
         "summary": "a toy network",
-        "licence": "MIT",
-        "licence_url": "https://example.org/licence",
+        "license": "MIT",
+        "license_url": "https://example.org/licence",
         "commercial": True,
         "registration": False,
         "homepage": "https://example.org/toy",
@@ -213,7 +213,7 @@ def test_what_is_not_for_everyone_says_what_to_do(server, tmp_path, status, monk
     monkeypatch.delenv("TOY_TOKEN", raising=False)
     toy = asset(file(server, token="TOY_TOKEN"))
     server.status = status
-    with pytest.raises(AssetError, match=r"accept the licence at https://example.org/toy.*TOY_TOKEN.*not set"):
+    with pytest.raises(AssetError, match=r"accept the license at https://example.org/toy.*TOY_TOKEN.*not set"):
         download(toy, toy.files[0], tmp_path / "model.bin")
     assert left(tmp_path) == []
 
@@ -335,7 +335,7 @@ def test_a_users_own_file_may_change(tmp_path):
 
 
 def test_what_is_absent_is_said_with_all_that_matters(server, monkeypatch):
-    known(monkeypatch, asset(file(server), commercial=None, licence="their own"))
+    known(monkeypatch, asset(file(server), commercial=None, license="their own"))
     with pytest.raises(AssetError) as refused:
         require("toy-net")
     for word in ("toy network", "1.0 MB", "https://example.org/toy", "their own", "not known", "assets get toy-net"):
@@ -364,7 +364,7 @@ def test_registration_is_explained_in_steps(monkeypatch, capsys):
     known(monkeypatch, asset(AssetFile("model.bin"), registration=True))
     assert main(["assets", "get", "toy-net"]) == 2
     shown = capsys.readouterr().out
-    assert "1. open https://example.org/toy, register and accept the licence" in shown
+    assert "1. open https://example.org/toy, register and accept the license" in shown
     assert f"put it at {asset_folder('toy-net') / 'model.bin'}" in shown
     (asset_folder("toy-net")).mkdir(parents=True)
     (asset_folder("toy-net") / "model.bin").write_bytes(BODY)
@@ -411,7 +411,7 @@ def with_options(config, **options):
 
 
 def test_a_run_says_before_and_after_what_it_uses(server, tmp_path, monkeypatch):
-    other = asset(AssetFile("o.bin"), name="toy-other", licence="CC-BY-NC-4.0", commercial=False)
+    other = asset(AssetFile("o.bin"), name="toy-other", license="CC-BY-NC-4.0", commercial=False)
     known(monkeypatch, asset(file(server)), other)
     config = with_options(load_config(source="photo"))
     with pytest.raises(AssetError, match=r"landmark_detector\.net: toy-net is not here"):
@@ -423,8 +423,8 @@ def test_a_run_says_before_and_after_what_it_uses(server, tmp_path, monkeypatch)
         {
             "used_by": "landmark_detector.net",
             "name": "toy-net",
-            "licence": "MIT",
-            "licence_url": "https://example.org/licence",
+            "license": "MIT",
+            "license_url": "https://example.org/licence",
             "commercial": True,
             "files": [{"path": str(assets_folder() / "toy-net" / "model.bin"), "sha256": SUM, "revision": None}],
         }
@@ -442,25 +442,25 @@ def test_a_run_says_before_and_after_what_it_uses(server, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("licence", "answer"),
+    ("license", "answer"),
     [("MIT", True), ("Apache-2.0", True), ("CC-BY-NC-SA-4.0", False), ("Stability NonCommercial", False), ("?", None)],
 )
-def test_licences_are_judged_by_their_names(licence, answer):
-    assert allows_commercial(licence) is answer
+def test_licenses_are_judged_by_their_names(license, answer):
+    assert allows_commercial(license) is answer
 
 
 def test_the_verdict_on_a_portrait(tmp_path, capsys):
-    plugin = {"name": "absgs", "distribution": "instax3d", "version": "1", "licence": "Apache-2.0"}
-    used = {"used_by": "x", "name": "n", "licence": "MIT", "licence_url": "", "commercial": True}
+    plugin = {"name": "absgs", "distribution": "instax3d", "version": "1", "license": "Apache-2.0"}
+    used = {"used_by": "x", "name": "n", "license": "MIT", "license_url": "", "commercial": True}
     manifest = {"instax3d": "1", "plugins": {"densifier": plugin}, "assets": [used]}
     (tmp_path / "run.json").write_text(json.dumps(manifest))
-    assert main(["licences", str(tmp_path)]) == 0
+    assert main(["licenses", str(tmp_path)]) == 0
     assert "commercial use: yes" in capsys.readouterr().out
     assert verdict(list(parts({**manifest, "assets": [{**used, "commercial": None}]}))) is None
     assert verdict(list(parts({**manifest, "assets": [used, {**used, "commercial": False}]}))) is False
     del manifest["assets"]
     assert verdict(list(parts(manifest))) is None, "an older run did not write down what it used"
-    assert main(["licences", str(tmp_path), "--json"]) == 0
+    assert main(["licenses", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["commercial"] is True
 
 

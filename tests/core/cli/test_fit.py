@@ -10,7 +10,7 @@ import torch
 from instax3d.cli import main
 from instax3d.config import load_config
 from instax3d.errors import AssetError, PortraitError
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.heads.head_parameters import FittedHead, read_head, write_head
 from instax3d.plugin import Kind
@@ -34,7 +34,7 @@ def views(model) -> Views:
     alpha = torch.zeros_like(views.alpha)
     for index in range(len(views)):
         camera = views.cameras[index]
-        mask = rasterise(
+        mask = rasterize(
             vertices, faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(), camera.width, camera.height
         ).mask
         alpha[index, 0] = torch.from_numpy(mask).float()
@@ -80,12 +80,12 @@ def test_an_overlay_shows_landmarks_wires_and_outlines(mesh, views):
     factor = 768 / views.cameras.width
     left, right = picture[:, :, :768], picture[:, :, 768:]
 
-    def colour_at(point):
+    def color_at(point):
         x, y = (point * factor - 0.5).round().long().tolist()
         return (left[:, y, x] * 255).round().int().tolist()
 
-    assert colour_at(face.landmarks[8] + below) == list(DETECTED)
-    assert colour_at(face.landmarks[8]) == list(PROJECTED)
+    assert color_at(face.landmarks[8] + below) == list(DETECTED)
+    assert color_at(face.landmarks[8]) == list(PROJECTED)
     blue = (right * 255 - torch.tensor(MESH)[:, None, None]).abs().amax(0) < 2
     assert int(blue.sum()) > 1000
 

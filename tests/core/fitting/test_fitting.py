@@ -20,8 +20,8 @@ from instax3d.fitting.gaze import find_irises
 from instax3d.fitting.initial import place_in_view, similarity, triangulate, widest_angle
 from instax3d.fitting.layout import Block, Layout
 from instax3d.fitting.outline import SignedDistance
-from instax3d.fitting.solver import minimise, soft_l1
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.fitting.solver import minimize, soft_l1
+from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.types import Cameras, Face, Views
 
@@ -69,7 +69,7 @@ def seen_landmarks(model, vertices, cameras):
 
 def silhouettes(vertices, faces, cameras):
     masks = [
-        rasterise(vertices.numpy(), faces.numpy(), viewmat.numpy(), K.numpy(), cameras.width, cameras.height).mask
+        rasterize(vertices.numpy(), faces.numpy(), viewmat.numpy(), K.numpy(), cameras.width, cameras.height).mask
         for viewmat, K in zip(cameras.viewmats, cameras.Ks, strict=True)
     ]
     return torch.tensor(np.stack(masks))[:, None].float()
@@ -149,7 +149,7 @@ def test_bounded_linear_problems_are_solved(seed):
     generator = torch.Generator().manual_seed(seed)
     matrix, wanted = torch.randn(20, 6, generator=generator), 2 * torch.randn(20, generator=generator)
     layout = Layout({"x": Block(torch.zeros(2)), "y": Block(torch.zeros(4), bounds=(-0.2, 0.1))})
-    found = minimise(lambda x: matrix @ x - wanted, layout, layout.start(), steps=50)
+    found = minimize(lambda x: matrix @ x - wanted, layout, layout.start(), steps=50)
     low, high = (bound.double().numpy() for bound in layout.bounds())
     exact = lsq_linear(matrix.double().numpy(), wanted.double().numpy(), (low, high), method="bvls")
     cost = float(((matrix @ found - wanted) ** 2).sum())
@@ -159,7 +159,7 @@ def test_bounded_linear_problems_are_solved(seed):
 
 def test_a_curved_valley_is_walked_down():
     layout = Layout({"x": Block(torch.tensor([-1.2, 1.0]))})
-    rosenbrock = minimise(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), layout, layout.start(), steps=60)
+    rosenbrock = minimize(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), layout, layout.start(), steps=60)
     torch.testing.assert_close(rosenbrock, torch.ones(2), atol=1e-2, rtol=0)
 
 
@@ -191,8 +191,8 @@ def test_distances_to_a_masks_edge():
 
 def yaw_of(camera):
     """Degrees by which the camera stands to the head's right: how far the head looks to its left of the camera."""
-    centre = camera.centres[0]
-    return -math.degrees(math.atan2(float(centre[0]), float(centre[2])))
+    center = camera.centers[0]
+    return -math.degrees(math.atan2(float(center[0]), float(center[2])))
 
 
 @given(st.integers(0, 10_000), st.floats(-35, 35), st.floats(-12, 12), st.floats(-15, 15), st.floats(0.0, 0.7))
@@ -221,7 +221,7 @@ def test_a_known_focal_length_is_kept_and_an_unknown_one_is_near(model):
     assert fit_photo(model, landmarks, SIZE, SIZE, focal=focal).focal == pytest.approx(focal)
     free = fit_photo(model, landmarks, SIZE, SIZE)
     assert free.focal == pytest.approx(focal, rel=0.2)
-    assert 0.65 < float(free.cameras.centres.norm()) < 1.1
+    assert 0.65 < float(free.cameras.centers.norm()) < 1.1
 
 
 def test_the_head_stands_upright_at_the_origin(model):
@@ -363,10 +363,10 @@ def drawn_eyes(model, vertices, cameras):
             front = torch.where(of_eye, model(model.neutral())[:, 2], -1.0).argmax()
             x, y, depth = at[front].tolist()
             iris, eye = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
-            fixed = 4  # OpenCV counts pixel centres at whole numbers
-            centre = (round((x - 0.5) * 2**fixed), round((y - 0.5) * 2**fixed))
+            fixed = 4  # OpenCV counts pixel centers at whole numbers
+            center = (round((x - 0.5) * 2**fixed), round((y - 0.5) * 2**fixed))
             radius = round(0.0058 * float(cameras.Ks[view, 0, 0]) / depth * 2**fixed)
-            cv2.circle(iris, centre, radius, 1, -1, shift=fixed)
+            cv2.circle(iris, center, radius, 1, -1, shift=fixed)
             cv2.fillPoly(eye, [((marks[lids] - 0.5) * 2**fixed).round().astype(np.int32)], 1, shift=fixed)
             image[eye > 0] = 0.95
             image[(eye > 0) & (iris > 0)] = 0.3
@@ -472,8 +472,8 @@ def test_the_rims_of_dark_lenses_are_no_eyes(model, size):
     apart = float((landmarks[42:48].mean(0) - landmarks[36:42].mean(0)).norm())
     picture = image.permute(1, 2, 0).numpy().copy()
     for eye in (slice(36, 42), slice(42, 48)):
-        centre = landmarks[eye].mean(0).round().int().tolist()
-        cv2.ellipse(picture, centre, (int(1.3 * size * apart), int(size * apart)), 0, 0, 360, (0.05,) * 3, -1)
+        center = landmarks[eye].mean(0).round().int().tolist()
+        cv2.ellipse(picture, center, (int(1.3 * size * apart), int(size * apart)), 0, 0, 360, (0.05,) * 3, -1)
     image = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
     assert torch.equal(settle_eyes(image, landmarks), landmarks)
     assert not find_irises(image, landmarks)
@@ -483,7 +483,7 @@ def test_irises_show_through_tinted_glasses(model):
     landmarks, image = looking(model, 0.0, 12.0)
     clear, tinted = (find_irises(picture, landmarks) for picture in (image, 0.2 * image))
     for side in ("left", "right"):
-        torch.testing.assert_close(tinted[side].centre, clear[side].centre, atol=0.2, rtol=0)
+        torch.testing.assert_close(tinted[side].center, clear[side].center, atol=0.2, rtol=0)
         assert tinted[side].trust > 0.7
 
 
@@ -534,7 +534,7 @@ def test_a_capture_gives_back_the_head_in_its_own_units(model, units):
     cameras = moved(orbit([-30, -15, 0, 15, 30, 90, 180, 270]), rotation, translation, units)
     world = units * truth @ rotation.T + translation
     mesh = fit_head(model, views_of(model, world, cameras, with_faces={0, 1, 2, 3, 4}))
-    assert mesh.units_per_metre == pytest.approx(units, rel=0.04)
+    assert mesh.units_per_meter == pytest.approx(units, rel=0.04)
     assert mesh.metrics["views_with_face"] == mesh.metrics["views_used"] == 5
     assert mesh.metrics["landmark_error"] < 0.015
     assert mesh.metrics["bald"] == 1
@@ -546,14 +546,14 @@ def test_a_capture_gives_back_the_head_in_its_own_units(model, units):
     assert float(mesh.rig.parameters.shape.abs().max()) < 2.5
 
 
-def test_the_world_of_generated_views_is_in_metres(model):
+def test_the_world_of_generated_views_is_in_meters(model):
     # a head of unusual size: the scale must not drift to explain it
     large = replace(model.neutral(), shape=torch.nn.functional.one_hot(torch.tensor(0), model.shape_components) * 1.5)
     views = views_of(model, model(large), orbit([-30, 0, 30, 180]), with_faces={0, 1, 2}, photo_index=1)
     mesh = fit_head(model, views)
-    assert mesh.units_per_metre == pytest.approx(1.0, abs=0.03)
+    assert mesh.units_per_meter == pytest.approx(1.0, abs=0.03)
     free = fit_head(model, replace(views, photo_index=None))
-    assert abs(mesh.units_per_metre - 1) < abs(free.units_per_metre - 1)
+    assert abs(mesh.units_per_meter - 1) < abs(free.units_per_meter - 1)
 
 
 def test_a_view_with_a_wrong_face_is_left_out(model):
@@ -599,7 +599,7 @@ def test_one_view_with_a_face_is_enough_and_said(model):
     views = views_of(model, truth, orbit([0, 90, 180]), with_faces={0})
     mesh = fit_head(model, views)
     assert mesh.metrics["single_view"] == 1
-    assert mesh.units_per_metre == 1.0
+    assert mesh.units_per_meter == 1.0
     assert float((mesh.landmarks - model.landmarks(truth))[17:].norm(dim=1).mean()) < 0.02
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from instax3d_plugins.template.generator import analyse
+from instax3d_plugins.template.generator import analyze
 
 from instax3d.fitting import fit_head, fit_photo
 from instax3d.geometry.surface import Surface
@@ -63,10 +63,10 @@ def test_scan_landmarks_and_outline(fitted):
 
 def test_scan_surface(data_dir, fitted):
     truth = Surface.of(read_capture(data_dir / "head_scan").surface)
-    distance = truth.closest(fitted.vertices.numpy())[1] / fitted.units_per_metre * 1000
+    distance = truth.closest(fitted.vertices.numpy())[1] / fitted.units_per_meter * 1000
     face, scalp = (fitted.regions[name].numpy() for name in ("face", "scalp"))
     face = face & ~fitted.regions["nostrils"].numpy()
-    assert distance[face].mean() < 1.8  # millimetres of a head at life size
+    assert distance[face].mean() < 1.8  # millimeters of a head at life size
     assert np.percentile(distance[face], 95) < 4.5
     assert distance[scalp].mean() < 2.0
 
@@ -89,7 +89,7 @@ def test_one_frame_of_the_scan_gives_its_distance(model, scan):
     )
     assert found.landmark_error < 0.02
     assert found.yaw == pytest.approx(0, abs=4)
-    assert float(found.cameras.centres.norm()) == pytest.approx(4.08 / 5.03, rel=0.06)
+    assert float(found.cameras.centers.norm()) == pytest.approx(4.08 / 5.03, rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_photos(data_dir, detector, model, name):
     """By landmarks alone, and with gaze and outline as the template generator fits them."""
     photo = read_photo(data_dir / "photos" / name, detector)
     _, height, width = photo.image.shape
-    person = analyse(photo, model)
+    person = analyze(photo, model)
     for found in (fit_photo(model, photo.face.landmarks, width, height), person.fit):
         assert found.landmark_error < 0.016
         assert float(found.parameters.shape.abs().max()) < 2.0, "two standard deviations"
-        assert 0.6 < float(found.cameras.centres.norm()) < 1.2
+        assert 0.6 < float(found.cameras.centers.norm()) < 1.2
         assert (abs(found.yaw) < 8) == (name in FRONTAL)
     eye = model.joint_names.index("eye_left")
     down, left, _ = np.degrees(person.fit.parameters.pose[eye].numpy())

@@ -51,13 +51,13 @@ def refusal(path: Path) -> str:
 def test_azimuth_zero_is_in_front_and_grows_to_the_subjects_left():
     cameras = orbit([0.0, 90.0, 180.0, 0.0], [0.0, 0.0, 0.0, 90.0], radius=2.0, focal=100.0, size=64)
     expected = torch.tensor([[0.0, 0, 2], [2, 0, 0], [0, 0, -2], [0, 2, 0]])
-    torch.testing.assert_close(cameras.centres, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(cameras.centers, expected, atol=1e-6, rtol=0)
 
 
 def test_from_the_front_the_subjects_left_is_right_in_the_image_and_up_is_up():
-    camera = orbit([0.0], [0.0], radius=2.0, focal=100.0, size=(80, 60), centre=(1.0, 2.0, 3.0))
-    centre, left, up = camera.project(torch.tensor([[1.0, 2, 3], [1.1, 2, 3], [1.0, 2.1, 3]]))[0]
-    torch.testing.assert_close(centre, torch.tensor([40.0, 30, 2]))
+    camera = orbit([0.0], [0.0], radius=2.0, focal=100.0, size=(80, 60), center=(1.0, 2.0, 3.0))
+    center, left, up = camera.project(torch.tensor([[1.0, 2, 3], [1.1, 2, 3], [1.0, 2.1, 3]]))[0]
+    torch.testing.assert_close(center, torch.tensor([40.0, 30, 2]))
     torch.testing.assert_close(left, torch.tensor([45.0, 30, 2]))
     torch.testing.assert_close(up, torch.tensor([40.0, 25, 2]))
 
@@ -69,20 +69,20 @@ def test_the_angle_of_view_is_horizontal():
 
 
 @given(angles, latitudes, st.floats(0.1, 10))
-def test_every_orbit_camera_is_rigid_and_looks_at_the_centre(azimuth: float, elevation: float, radius: float):
-    centre = torch.tensor([0.3, -0.2, 0.1])
-    camera = orbit([azimuth], [elevation], radius=radius, focal=50.0, size=32, centre=centre.tolist())
+def test_every_orbit_camera_is_rigid_and_looks_at_the_center(azimuth: float, elevation: float, radius: float):
+    center = torch.tensor([0.3, -0.2, 0.1])
+    camera = orbit([azimuth], [elevation], radius=radius, focal=50.0, size=32, center=center.tolist())
     rotation = camera.viewmats[0, :3, :3]
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
     assert torch.det(rotation) > 0.99
     expected = torch.tensor([[[16.0, 16.0, radius]]])
-    torch.testing.assert_close(camera.project(centre[None]), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(camera.project(center[None]), expected, atol=1e-3, rtol=1e-4)
 
 
 @given(angles, st.floats(-85, 85))
 def test_orbit_and_look_at_agree(azimuth: float, elevation: float):
     cameras = orbit([azimuth], [elevation], radius=3.0, focal=50.0, size=32)
-    direct = look_at(cameras.centres, torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
+    direct = look_at(cameras.centers, torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
     torch.testing.assert_close(direct, cameras.viewmats, atol=1e-4, rtol=1e-4)
 
 
@@ -111,10 +111,10 @@ def test_an_opengl_camera_at_rest_looks_along_minus_z():
 
 
 @given(angles, latitudes, arrays("float64", 3, elements=st.floats(-5, 5)))
-def test_conversion_there_and_back_changes_nothing(azimuth: float, elevation: float, centre: Any):
-    viewmats = orbit([azimuth], [elevation], radius=2.0, focal=9.0, size=8, centre=centre.tolist()).viewmats
+def test_conversion_there_and_back_changes_nothing(azimuth: float, elevation: float, center: Any):
+    viewmats = orbit([azimuth], [elevation], radius=2.0, focal=9.0, size=8, center=center.tolist()).viewmats
     there = opencv_to_opengl(viewmats)
-    torch.testing.assert_close(there[:, :3, 3], Cameras(viewmats, torch.eye(3)[None], 8, 8).centres)
+    torch.testing.assert_close(there[:, :3, 3], Cameras(viewmats, torch.eye(3)[None], 8, 8).centers)
     torch.testing.assert_close(opengl_to_opencv(there), viewmats, atol=1e-5, rtol=1e-5)
 
 
@@ -309,7 +309,7 @@ def test_the_scans_cameras_look_at_the_head_from_where_they_say(data_dir: Path):
     expected = orbit(
         [entry["azimuth_deg"] for entry in stated],
         [entry["elevation_deg"] for entry in stated],
-        radius=float(cameras.centres[0].norm()),
+        radius=float(cameras.centers[0].norm()),
         focal=float(cameras.Ks[0, 0, 0]),
         size=512,
     )

@@ -43,9 +43,9 @@ def test_frames_move_with_the_triangle(seed, factor):
     vertices = torch.randn(30, 3, generator=generator, dtype=torch.float64)
     faces = torch.arange(30).reshape(10, 3)
     rotation, shift = quat_to_matrix(random_quats(seed, 1)[0]), torch.tensor([1.0, -2, 3], dtype=torch.float64)
-    centres, frames, sizes = triangle_frames(vertices, faces)
-    moved_centres, moved_frames, moved_sizes = triangle_frames(factor * vertices @ rotation.T + shift, faces)
-    torch.testing.assert_close(moved_centres, factor * centres @ rotation.T + shift)
+    centers, frames, sizes = triangle_frames(vertices, faces)
+    moved_centers, moved_frames, moved_sizes = triangle_frames(factor * vertices @ rotation.T + shift, faces)
+    torch.testing.assert_close(moved_centers, factor * centers @ rotation.T + shift)
     torch.testing.assert_close(moved_frames, rotation @ frames)
     torch.testing.assert_close(moved_sizes, factor * sizes)
 

@@ -28,7 +28,7 @@ def _fewer_samples(monkeypatch):
 
 
 def fine_ball(radius=0.1):
-    """Triangles of a few millimetres, all corners on the sphere."""
+    """Triangles of a few millimeters, all corners on the sphere."""
     mesh = toy_mesh(rings=60, spokes=90)
     return mesh.vertices * (radius / 0.1), mesh.faces
 
@@ -181,18 +181,18 @@ def test_a_ball_in_a_ball_is_as_far_as_their_radii_differ():
     figures = build(Kind.METRIC, "surface").measure(balls(0.1, 0.104))
     for name in ("surface", "surface_to_truth", "surface_from_truth", "surface_gaussians_to_truth"):
         assert figures[name] == pytest.approx(4.0, abs=0.06), name
-    # the chin is put half a metre below the middle
+    # the chin is put half a meter below the middle
     assert figures["surface_percent"] == pytest.approx(100 * 0.004 / 0.604, rel=0.02)
     assert figures["surface_gaussians"] > 4.0, "forty Gaussians leave much of the ball uncovered"
     exact = build(Kind.METRIC, "surface").measure(balls())
     assert exact["surface"] < 1e-4
 
 
-def test_millimetres_are_the_fitted_head_s_or_as_told():
+def test_millimeters_are_the_fitted_head_s_or_as_told():
     evidence = balls(0.1, 0.104)
-    small = replace(evidence, mesh=replace(evidence.mesh, units_per_metre=5.0))
+    small = replace(evidence, mesh=replace(evidence.mesh, units_per_meter=5.0))
     assert build(Kind.METRIC, "surface").measure(small)["surface"] == pytest.approx(0.8, abs=0.02)
-    told = build(Kind.METRIC, "surface", units_per_metre=0.1).measure(small)
+    told = build(Kind.METRIC, "surface", units_per_meter=0.1).measure(small)
     assert told["surface"] == pytest.approx(40, abs=0.6)
     percent = [build(Kind.METRIC, "surface").measure(each)["surface_percent"] for each in (evidence, small)]
     assert percent[0] == percent[1]
@@ -215,7 +215,7 @@ def test_what_is_below_the_chin_or_inside_does_not_count():
 def test_a_cloud_serves_as_truth():
     evidence = balls(0.1, 0.104)
     cloud = replace(evidence, surface=TrueSurface(evidence.surface.vertices))
-    # its points are a few millimetres apart
+    # its points are a few millimeters apart
     assert build(Kind.METRIC, "surface").measure(cloud)["surface"] == pytest.approx(4.2, abs=0.25)
 
 

@@ -94,7 +94,7 @@ def test_without_transparency_white_at_the_border_is_background_and_a_note_says_
     assert (images[:, :, 0, 0] == 1).all()
 
 
-def test_white_inside_and_coloured_backgrounds_are_covered(tmp_path: Path):
+def test_white_inside_and_colored_backgrounds_are_covered(tmp_path: Path):
     write_capture(tmp_path, views=2)
     pixels = np.array(frame_image(0, "RGB"))
     pixels[6:9, 8:11] = 255

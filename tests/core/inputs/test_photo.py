@@ -98,7 +98,7 @@ def test_the_largest_central_face_is_taken_and_the_others_are_told(photo: Path):
     assert "3 faces" in passed.notes[0]
 
 
-def test_centre_outweighs_a_little_size(photo: Path):
+def test_center_outweighs_a_little_size(photo: Path):
     central, corner = face(200, 150, 130), face(340, 60, 140)
     assert read_photo(photo, finds(corner, central)).face.box == central.box
 
@@ -123,7 +123,7 @@ def test_small_faces_are_refused_and_soft_ones_are_told(photo: Path):
 
 def test_a_focal_length_is_used_unless_the_face_would_be_at_the_lens(tmp_path: Path):
     exif = Image.Exif()
-    exif.get_ifd(0x8769)[0xA405] = 35  # millimetres on film
+    exif.get_ifd(0x8769)[0xA405] = 35  # millimeters on film
     pixels = np.random.default_rng(0).integers(40, 200, (300, 400, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "me.jpg", exif=exif)
     passed = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 120)))
@@ -185,10 +185,10 @@ def test_transparency_is_the_outline_and_is_laid_over_white(tmp_path: Path):
     assert "fully transparent" in refusal(tmp_path / "none.png", finds(face(100, 100, 130)))
 
 
-@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("color", [0, 255])
 @pytest.mark.parametrize("quality", [None, 85])
-def test_bars_are_trimmed(tmp_path: Path, colour: int, quality: int | None):
-    pixels = np.full((360, 520, 3), colour, np.uint8)
+def test_bars_are_trimmed(tmp_path: Path, color: int, quality: int | None):
+    pixels = np.full((360, 520, 3), color, np.uint8)
     pixels[40:330, 61:487] = np.random.default_rng(0).integers(40, 200, (290, 426, 1), np.uint8)
     path = tmp_path / ("bars.png" if quality is None else "bars.jpg")
     Image.fromarray(pixels).save(path, **({} if quality is None else {"quality": quality}))
@@ -200,8 +200,8 @@ def test_bars_are_trimmed(tmp_path: Path, colour: int, quality: int | None):
 
 
 def test_a_white_studio_and_a_dark_night_are_no_bars(tmp_path: Path):
-    for colour in (0, 255):
-        pixels = np.full((300, 300, 3), colour, np.uint8)
+    for color in (0, 255):
+        pixels = np.full((300, 300, 3), color, np.uint8)
         rows, columns = np.mgrid[:300, :300]
         pixels[(rows - 180) ** 2 + (columns - 150) ** 2 < 110**2] = 120
         Image.fromarray(pixels).save(tmp_path / "studio.png")

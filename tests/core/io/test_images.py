@@ -31,9 +31,9 @@ def test_channels_move_to_the_end():
 
 def test_off_white_undoes_over_white():
     generator = torch.Generator().manual_seed(0)
-    colour = torch.rand(2, 3, 8, 8, generator=generator)
+    color = torch.rand(2, 3, 8, 8, generator=generator)
     alpha = torch.rand(2, 1, 8, 8, generator=generator).clamp(min=0.05)
-    torch.testing.assert_close(off_white(over_white(colour, alpha), alpha), colour, atol=1e-5, rtol=0)
+    torch.testing.assert_close(off_white(over_white(color, alpha), alpha), color, atol=1e-5, rtol=0)
     assert (off_white(torch.ones(3, 1, 1), torch.zeros(1, 1, 1)) == 1).all()
 
 
@@ -45,7 +45,7 @@ def test_a_png_with_alpha_laid_over_white_is_the_image(tmp_path: Path):
     read = to_float(torch.from_numpy(np.array(Image.open(tmp_path / "a.png"))))
     assert read.shape == (4, 16, 16)
     torch.testing.assert_close(read[3:], alpha, atol=0.51 / 255, rtol=0)
-    # Off by the rounding of the colours and, near white, of the coverage.
+    # Off by the rounding of the colors and, near white, of the coverage.
     torch.testing.assert_close(over_white(read[:3], read[3:]), image, atol=1.5 / 255, rtol=0)
 
 

@@ -15,9 +15,9 @@ from instax3d.errors import PhotoError
 from instax3d.io import photo_file
 from instax3d.io.photo_file import read_photo_file
 
-COLOURS = np.zeros((40, 60, 3), np.uint8)
-COLOURS[:20, :30], COLOURS[:20, 30:] = (200, 40, 40), (40, 200, 40)
-COLOURS[20:, :30], COLOURS[20:, 30:] = (40, 40, 200), (220, 220, 60)
+COLORS = np.zeros((40, 60, 3), np.uint8)
+COLORS[:20, :30], COLORS[:20, 30:] = (200, 40, 40), (40, 200, 40)
+COLORS[20:, :30], COLORS[20:, 30:] = (40, 40, 200), (220, 220, 60)
 """Red, green, blue and yellow quarters."""
 
 
@@ -35,18 +35,18 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp", "ppm", "tga", "jpg", "gif", "avif", "jp2"])
 def test_common_formats_are_read(tmp_path: Path, suffix: str):
     options = {"lossless": True} if suffix == "webp" else {}
-    file = read_photo_file(save(tmp_path / f"a.{suffix}", Image.fromarray(COLOURS), **options))
+    file = read_photo_file(save(tmp_path / f"a.{suffix}", Image.fromarray(COLORS), **options))
     tolerance = 30 if suffix in ("jpg", "avif", "jp2") else 0
     inner = np.s_[5:15, 5:25]
-    assert np.abs(file.rgb[inner].astype(int) - COLOURS[inner]).max() <= tolerance
-    assert file.rgb.shape == COLOURS.shape
+    assert np.abs(file.rgb[inner].astype(int) - COLORS[inner]).max() <= tolerance
+    assert file.rgb.shape == COLORS.shape
     assert file.alpha is None
     assert file.notes == ()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_made_upright(tmp_path: Path, orientation: int):
-    upright = Image.fromarray(COLOURS)
+    upright = Image.fromarray(COLORS)
     inverse = {
         1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90,
@@ -56,11 +56,11 @@ def test_every_exif_orientation_is_made_upright(tmp_path: Path, orientation: int
     exif[0x0112] = orientation
     stored = upright if inverse is None else upright.transpose(inverse)
     file = read_photo_file(save(tmp_path / "a.png", stored, exif=exif))
-    assert np.array_equal(file.rgb, COLOURS)
+    assert np.array_equal(file.rgb, COLORS)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "I", "F"])
-def test_grey_images_keep_their_levels_and_say_so(tmp_path: Path, mode: str):
+def test_gray_images_keep_their_levels_and_say_so(tmp_path: Path, mode: str):
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
     if mode == "I;16":
         image = Image.fromarray(ramp.astype(np.uint16) * 257)
@@ -77,9 +77,9 @@ def test_grey_images_keep_their_levels_and_say_so(tmp_path: Path, mode: str):
 
 
 def test_palettes_with_and_without_transparency(tmp_path: Path):
-    palette = Image.fromarray(COLOURS).quantize(8)
+    palette = Image.fromarray(COLORS).quantize(8)
     file = read_photo_file(save(tmp_path / "a.png", palette))
-    assert np.array_equal(file.rgb, COLOURS)
+    assert np.array_equal(file.rgb, COLORS)
     assert file.alpha is None
     clear = int(np.array(palette)[0, 0])
     file = read_photo_file(save(tmp_path / "b.png", palette, transparency=clear))
@@ -89,7 +89,7 @@ def test_palettes_with_and_without_transparency(tmp_path: Path):
 
 
 def test_an_opaque_alpha_channel_is_none(tmp_path: Path):
-    image = Image.fromarray(COLOURS).convert("RGBA")
+    image = Image.fromarray(COLORS).convert("RGBA")
     assert read_photo_file(save(tmp_path / "a.png", image)).alpha is None
     image.putalpha(128)
     alpha = read_photo_file(save(tmp_path / "b.png", image)).alpha
@@ -97,20 +97,20 @@ def test_an_opaque_alpha_channel_is_none(tmp_path: Path):
     assert (alpha == 128).all()
 
 
-def test_cmyk_becomes_rgb_with_a_word_about_its_colours(tmp_path: Path):
-    image = Image.fromarray(COLOURS).convert("CMYK")
+def test_cmyk_becomes_rgb_with_a_word_about_its_colors(tmp_path: Path):
+    image = Image.fromarray(COLORS).convert("CMYK")
     file = read_photo_file(save(tmp_path / "a.tiff", image))
-    assert np.abs(file.rgb.astype(int) - COLOURS).max() <= 2
+    assert np.abs(file.rgb.astype(int) - COLORS).max() <= 2
     assert "CMYK" in file.notes[0]
     jpeg = read_photo_file(save(tmp_path / "a.jpg", image, quality=95))
-    assert np.abs(jpeg.rgb[5:15, 5:25].astype(int) - COLOURS[5:15, 5:25]).max() <= 12
+    assert np.abs(jpeg.rgb[5:15, 5:25].astype(int) - COLORS[5:15, 5:25]).max() <= 12
 
 
 def test_an_embedded_profile_is_followed_and_alpha_is_kept(tmp_path: Path):
-    # XYZ as "colour profile": sRGB's mid grey has another value there, so following it must change the pixels.
+    # XYZ as "color profile": sRGB's mid gray has another value there, so following it must change the pixels.
     linear = linear_rgb_profile()
-    grey = Image.new("RGBA", (40, 40), (55, 55, 55, 77))
-    file = read_photo_file(save(tmp_path / "a.png", grey, icc_profile=linear))
+    gray = Image.new("RGBA", (40, 40), (55, 55, 55, 77))
+    file = read_photo_file(save(tmp_path / "a.png", gray, icc_profile=linear))
     # Linear 55/255 is 0.5 in sRGB.
     assert np.abs(file.rgb.astype(int) - 128).max() <= 3
     assert file.alpha is not None
@@ -130,24 +130,24 @@ def linear_rgb_profile() -> bytes:
 
 
 def test_a_broken_profile_does_no_harm(tmp_path: Path):
-    file = read_photo_file(save(tmp_path / "a.png", Image.fromarray(COLOURS), icc_profile=b"not a profile"))
-    assert np.array_equal(file.rgb, COLOURS)
+    file = read_photo_file(save(tmp_path / "a.png", Image.fromarray(COLORS), icc_profile=b"not a profile"))
+    assert np.array_equal(file.rgb, COLORS)
 
 
 def test_an_animation_gives_its_first_frame_and_says_so(tmp_path: Path):
-    first, second = Image.fromarray(COLOURS), Image.new("RGB", (60, 40))
+    first, second = Image.fromarray(COLORS), Image.new("RGB", (60, 40))
     file = read_photo_file(save(tmp_path / "a.gif", first, save_all=True, append_images=[second]))
-    assert np.array_equal(file.rgb, COLOURS)
+    assert np.array_equal(file.rgb, COLORS)
     assert "first one" in file.notes[0]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_a_huge_photo_is_reduced_and_says_so(tmp_path: Path, suffix: str):
-    big = Image.fromarray(COLOURS).resize((6000, 4000), Image.Resampling.NEAREST)
+    big = Image.fromarray(COLORS).resize((6000, 4000), Image.Resampling.NEAREST)
     file = read_photo_file(save(tmp_path / f"a.{suffix}", big))
     assert file.rgb.shape == (1365, 2048, 3)
-    assert np.abs(file.rgb[600, 900].astype(int) - COLOURS[0, 0]).max() <= 5
-    assert np.abs(file.rgb[800, 1100].astype(int) - COLOURS[39, 59]).max() <= 5
+    assert np.abs(file.rgb[600, 900].astype(int) - COLORS[0, 0]).max() <= 5
+    assert np.abs(file.rgb[800, 1100].astype(int) - COLORS[39, 59]).max() <= 5
     assert file.notes == ("The photo has 6000x4000 pixels; it was reduced to 2048x1365.",)
 
 
@@ -193,7 +193,7 @@ def test_no_focal_length_is_made_up(tmp_path: Path):
 
 def test_damaged_metadata_does_not_stop_the_photo(tmp_path: Path):
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(range(200))
-    file = read_photo_file(save(tmp_path / "a.jpg", Image.fromarray(COLOURS), exif=exif))
+    file = read_photo_file(save(tmp_path / "a.jpg", Image.fromarray(COLORS), exif=exif))
     assert file.rgb.shape == (40, 60, 3)
 
 
@@ -222,7 +222,7 @@ def test_what_is_no_image_says_which_formats_are(tmp_path: Path):
     # Pillow would start Ghostscript for this one.
     (tmp_path / "a.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
     assert "JPEG, PNG" in refusal(tmp_path / "a.eps")
-    save(tmp_path / "a.dng", Image.fromarray(COLOURS), format="TIFF")
+    save(tmp_path / "a.dng", Image.fromarray(COLORS), format="TIFF")
     assert "camera raw" in refusal(tmp_path / "a.dng")
 
 
@@ -256,7 +256,7 @@ def test_damage_anywhere_is_a_photo_error_or_an_image(tmp_path_factory: pytest.T
     suffix = data.draw(st.sampled_from(["jpg", "png", "gif", "webp", "tiff", "bmp"]))
     out = io.BytesIO()
     exif = exif_of(f35=50) if suffix in ("jpg", "png", "webp", "tiff") else None
-    Image.fromarray(COLOURS).save(out, {"jpg": "JPEG"}.get(suffix, suffix.upper()), **({"exif": exif} if exif else {}))
+    Image.fromarray(COLORS).save(out, {"jpg": "JPEG"}.get(suffix, suffix.upper()), **({"exif": exif} if exif else {}))
     damaged = bytearray(out.getvalue())
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

@@ -1,4 +1,4 @@
-"""Soft mattes and foreground colours on made-up pictures, of which all is known."""
+"""Soft mattes and foreground colors on made-up pictures, of which all is known."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instax3d.matting.closed_form import foreground_colours, matte
+from instax3d.matting.closed_form import foreground_colors, matte
 
 SIDE = 96
 
@@ -24,10 +24,10 @@ def hairy_disc(seed: int = 0) -> np.ndarray:
     return cv2.GaussianBlur(alpha, (0, 0), 0.6)
 
 
-def shaded(colour: tuple[float, float, float], slope: float) -> np.ndarray:
-    """A colour that gets lighter across the picture."""
+def shaded(color: tuple[float, float, float], slope: float) -> np.ndarray:
+    """A color that gets lighter across the picture."""
     ramp = 1 + slope * np.linspace(-1, 1, SIDE, dtype=np.float32)
-    return np.float32(colour) * ramp[None, :, None] * np.ones((SIDE, 1, 1), np.float32)
+    return np.float32(color) * ramp[None, :, None] * np.ones((SIDE, 1, 1), np.float32)
 
 
 def composed(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -57,10 +57,10 @@ def test_hairs_are_found_that_the_guess_does_not_hold(seed: int):
     assert found.max() <= 1
 
 
-def test_where_the_colours_tell_nothing_the_outline_stays():
+def test_where_the_colors_tell_nothing_the_outline_stays():
     guess, unknown = known_disc(np.clip(25 - np.hypot(*(np.mgrid[:SIDE, :SIDE] - 48.0)), 0, 1).astype(np.float32))
-    grey = np.full((SIDE, SIDE, 3), 0.5, np.float32)
-    assert ((matte(grey, guess, unknown, 0.02) > 0.5) != (guess > 0.5)).mean() < 0.02
+    gray = np.full((SIDE, SIDE, 3), 0.5, np.float32)
+    assert ((matte(gray, guess, unknown, 0.02) > 0.5) != (guess > 0.5)).mean() < 0.02
 
 
 def test_nothing_unknown_changes_nothing():
@@ -69,10 +69,10 @@ def test_nothing_unknown_changes_nothing():
     assert np.array_equal(matte(image, alpha, np.zeros((SIDE, SIDE), bool), 0.01), alpha)
 
 
-def test_soft_pixels_give_back_the_colour_in_front():
+def test_soft_pixels_give_back_the_color_in_front():
     alpha = hairy_disc()
     image, front, _ = composed(alpha)
-    found = foreground_colours(image, alpha)
+    found = foreground_colors(image, alpha)
     soft = (alpha > 0.15) & (alpha < 0.95)
     assert np.abs(found - front)[soft].mean() < 0.03
     assert np.abs(image - front)[soft].mean() > 0.1  # what is in the picture is not it
@@ -80,7 +80,7 @@ def test_soft_pixels_give_back_the_colour_in_front():
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
-def test_colours_of_a_flat_matte_are_finite(level: float):
+def test_colors_of_a_flat_matte_are_finite(level: float):
     image, _, _ = composed(hairy_disc())
-    found = foreground_colours(image, np.full((SIDE, SIDE), level, np.float32))
+    found = foreground_colors(image, np.full((SIDE, SIDE), level, np.float32))
     assert np.isfinite(found).all()

@@ -89,7 +89,7 @@ def test_a_folder_without_portrait_is_refused(tmp_path: Path, capsys):
 
 def test_a_pattern_makes_a_portrait_of_each_photo(photo: Path, made: Path, tmp_path: Path, capfd):
     shutil.copy(photo, tmp_path / "anna.png")
-    Image.new("RGB", (300, 300), "grey").save(tmp_path / "wall.png")
+    Image.new("RGB", (300, 300), "gray").save(tmp_path / "wall.png")
     command = ["create", str(tmp_path / "*.png"), "-o", str(tmp_path / "all"), "--preset", "draft", *SMALL]
     with pytest.raises(SystemExit, match="1"):  # as of a program of its own
         main([*command, "--workers", "2"])

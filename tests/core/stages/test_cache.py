@@ -36,8 +36,8 @@ def cache(tmp_path: Path) -> StageCache:
     return StageCache(tmp_path / "cache")
 
 
-def stored(cache: StageCache, artefact):
-    cache.store("stage", "key", artefact)
+def stored(cache: StageCache, artifact):
+    cache.store("stage", "key", artifact)
     return cache.load("stage", "key")
 
 
@@ -69,11 +69,11 @@ def test_a_mesh_comes_back_with_its_rig(cache):
     rotation = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     rig = Rig(head, replace(head.neutral(), shape=torch.randn(head.shape_components)), rotation, torch.ones(3), 1.25)
     regions = {"face": torch.rand(len(toy_mesh().vertices)) > 0.5}
-    mesh = replace(toy_mesh(), rig=rig, regions=regions, axes=rotation, units_per_metre=1.25, metrics={"error": 0.5})
+    mesh = replace(toy_mesh(), rig=rig, regions=regions, axes=rotation, units_per_meter=1.25, metrics={"error": 0.5})
     again = unpack_mesh(stored(cache, pack_mesh(mesh)), lambda: head)
     assert torch.equal(again.vertices, mesh.vertices)
     assert torch.equal(again.regions["face"], regions["face"])
-    assert (again.units_per_metre, again.metrics) == (1.25, {"error": 0.5})
+    assert (again.units_per_meter, again.metrics) == (1.25, {"error": 0.5})
     assert torch.equal(again.rig.vertices(again.rig.parameters), rig.vertices(rig.parameters))
     plain = unpack_mesh(stored(cache, pack_mesh(toy_mesh())), pytest.fail)
     assert plain.rig is None
@@ -163,7 +163,7 @@ def test_edited_code_is_other_code(tmp_path, monkeypatch):
 
 
 def test_what_is_not_hashed_is_used_by_no_stage():
-    """Only what composes the stages may import it; the layers contract holds the lower storeys to that as well."""
+    """Only what composes the stages may import it; the layers contract holds the lower layers to that as well."""
     package = Path(instax3d.__file__).parent
     outside = {Path(name).stem for name in fingerprint.NOT_HASHED}
     assert outside <= {path.stem for path in package.iterdir()}

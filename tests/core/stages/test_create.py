@@ -53,7 +53,7 @@ def test_the_manifest_says_how_it_was_made(made: Path):
         "name": "absgs",
         "distribution": "instax3d",
         "version": instax3d.__version__,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     assert run["head_model"]["name"] == "mannequin"
     assert [asset["used_by"] for asset in run["assets"]] == ["landmark_detector"]
@@ -99,7 +99,7 @@ def test_the_portrait_stands_upright_and_faces_the_front(made: Path):
     portrait = Portrait.load(made)
     up = portrait.orbit.axes[:, 1]
     assert float(up[1]) > 0.99
-    assert 0.1 < float(portrait.mesh.vertices[:, 1].amax() - portrait.mesh.vertices[:, 1].amin()) < 0.7, "metres"
+    assert 0.1 < float(portrait.mesh.vertices[:, 1].amax() - portrait.mesh.vertices[:, 1].amin()) < 0.7, "meters"
 
 
 def test_a_photo_that_will_not_do_leaves_nothing(tmp_path: Path, capsys):
@@ -125,7 +125,7 @@ def test_a_lost_interrupt_ends_the_run_at_the_next_stage(capsys):
 def test_an_interrupt_while_training_is_one_for_all():
     views = toy_views()
     blobs = BlobGaussians()
-    blobs.initialise(toy_mesh(), views, seed=0)
+    blobs.initialize(toy_mesh(), views, seed=0)
 
     def interrupt(report):
         signal.raise_signal(signal.SIGINT)

@@ -21,12 +21,12 @@ LANDMARKS = torch.full((68, 3), -0.02)
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A portrait of the toy ball in a world in which a metre is two units."""
+    """A portrait of the toy ball in a world in which a meter is two units."""
     config = load_config(overrides=["output.turntable_frames=4", "output.sheet_views=2"], source="capture")
     mesh = replace(
         toy_mesh(rings=24, spokes=36),
         landmarks=LANDMARKS,
-        units_per_metre=2.0,
+        units_per_meter=2.0,
         axes=torch.eye(3),
         regions={"face": toy_mesh(rings=24, spokes=36).vertices[:, 2] > 0},
     )
@@ -52,7 +52,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def capture(tmp_path):
-    """The true ball, a centimetre larger in the portrait's units."""
+    """The true ball, a centimeter larger in the portrait's units."""
     views, mesh = toy_views(), toy_mesh(rings=24, spokes=36)
     names = [f"{index}.png" for index in range(len(views))]
     for name, image, alpha in zip(names, views.images, views.alpha):
@@ -74,7 +74,7 @@ def test_a_saved_portrait_keeps_what_metrics_need(saved):
     assert torch.equal(mesh.faces, wanted.faces)
     assert torch.equal(mesh.landmarks, LANDMARKS)
     assert torch.equal(mesh.regions["face"], wanted.vertices[:, 2] > 0)
-    assert mesh.units_per_metre == 2
+    assert mesh.units_per_meter == 2
     assert mesh.rig is None
 
 
@@ -82,8 +82,8 @@ def test_the_truth_is_handed_to_metrics(saved, capture, capsys):
     found = told(capsys, saved, "--against", capture, "--metrics", "fidelity,surface,landmarks")
     assert found["not_measured"] == {}
     assert {"psnr_views", "psnr_test", "surface", "landmarks_faces"} <= set(found["figures"])
-    assert found["figures"]["surface"] == pytest.approx(10, rel=0.05), "two centimetres in units of half a metre"
-    other = told(capsys, saved, "--against", capture, "metrics=[{plugin: surface, units_per_metre: 1}]")
+    assert found["figures"]["surface"] == pytest.approx(10, rel=0.05), "two centimeters in units of half a meter"
+    other = told(capsys, saved, "--against", capture, "metrics=[{plugin: surface, units_per_meter: 1}]")
     assert other["figures"]["surface"] == pytest.approx(2 * found["figures"]["surface"], rel=1e-6)
 
 

@@ -20,7 +20,7 @@ def module(densifier=None, **options) -> PortraitModule:
     config = TrainingConfig(**{"iterations": 24, **options})
     torch.manual_seed(0)
     blobs = BlobGaussians()
-    blobs.initialise(toy_mesh(), toy_views(), seed=0)
+    blobs.initialize(toy_mesh(), toy_views(), seed=0)
     return PortraitModule(blobs, densifier or IdleDensifier(), DenseRenderer(), toy_views(), config, scene_scale=0.6)
 
 
@@ -57,7 +57,7 @@ def test_a_view_without_trust_teaches_nothing():
     views = toy_views()
     blind = type(views)(views.images, views.alpha, views.cameras, torch.zeros_like(views.alpha))
     blobs = BlobGaussians()
-    blobs.initialise(toy_mesh(), views, seed=0)
+    blobs.initialize(toy_mesh(), views, seed=0)
     before = blobs.gaussians().detach()
     made = PortraitModule(blobs, IdleDensifier(), DenseRenderer(), blind, TrainingConfig(iterations=4), scene_scale=0.6)
     run(made)

@@ -22,7 +22,7 @@ class TestConformance(DensifierSuite):
 def scene():
     torch.manual_seed(0)
     blobs = BlobGaussians()
-    blobs.initialise(toy_mesh(), toy_views(), seed=0)
+    blobs.initialize(toy_mesh(), toy_views(), seed=0)
     return blobs, {name: torch.optim.Adam([blobs.splats[name]]) for name in blobs.learning_rates()}
 
 

@@ -120,7 +120,7 @@ def test_the_figures_are_those_of_a_direct_computation(networks, metric):
     )
 
 
-def test_the_order_of_frames_matters_to_neighbours_alone(metric):
+def test_the_order_of_frames_matters_to_neighbors_alone(metric):
     evidence = toy_evidence()
     order = [3, 0, 5, 1, 4, 2]
     found, mixed = (

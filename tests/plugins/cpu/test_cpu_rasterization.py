@@ -45,7 +45,7 @@ def draw_reference(tensors, Ks, width, height, **options):
     for c, view in enumerate(tensors["viewmats"]):
         colors = tensors["colors"][c] if tensors["colors"].shape[0] == len(Ks) != len(shared[0]) else tensors["colors"]
         results.append(
-            reference.rasterise(
+            reference.rasterize(
                 *shared, colors, view, Ks[c], width, height, background=tensors["backgrounds"][c], **options
             )
         )
@@ -95,7 +95,7 @@ def compare(tensors, Ks, width, height, mode, reference_options, options, tolera
 
 @pytest.mark.parametrize("mode", ["RGB", "RGB+D", "RGB+ED", "D", "ED"])
 @pytest.mark.parametrize("antialiased", [False, True])
-def test_colours_and_depth(mode, antialiased):
+def test_colors_and_depth(mode, antialiased):
     options = {"rasterize_mode": "antialiased" if antialiased else "classic"}
     compare(*scene(), mode, {"antialiased": antialiased}, options)
 
@@ -115,7 +115,7 @@ def test_features_and_depth(mode):
     compare(*scene(channels=5), mode, {}, {})
 
 
-def test_colours_of_each_camera():
+def test_colors_of_each_camera():
     for channels in (3, 4):
         tensors, *rest = scene(channels=channels)
         colors = torch.rand(2, 60, channels).double().requires_grad_()

@@ -51,8 +51,8 @@ def test_one_opaque_gaussian_is_where_it_should_be():
     assert column in (24, 25)
     assert row == 9
     assert render.depth[0, 0, row, column] == pytest.approx(4.0)
-    colour = render.image[0, :, row, column] / render.alpha[0, 0, row, column]
-    assert torch.allclose(colour, 0.5 + 0.28209479 * torch.tensor([1.0, 0.0, -1.0]), atol=1e-5)
+    color = render.image[0, :, row, column] / render.alpha[0, 0, row, column]
+    assert torch.allclose(color, 0.5 + 0.28209479 * torch.tensor([1.0, 0.0, -1.0]), atol=1e-5)
 
 
 def test_info_holds_what_densifiers_read():

@@ -1,4 +1,4 @@
-"""The CPU rasteriser under odd inputs: threads, layouts, refusals, and parameters that no sane user would give."""
+"""The CPU rasterizer under odd inputs: threads, layouts, refusals, and parameters that no sane user would give."""
 
 import math
 

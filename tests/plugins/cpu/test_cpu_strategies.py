@@ -1,4 +1,4 @@
-"""What is written for gsplat runs on the CPU rasteriser: its arguments, and its densification strategies."""
+"""What is written for gsplat runs on the CPU rasterizer: its arguments, and its densification strategies."""
 
 import inspect
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from instax3d_plugins.face_regressors.checkpoints import load_deca, load_deep3d, load_faceverse, load_mean_points
 from instax3d_plugins.face_regressors.coefficients import (
-    DEEP3D_CENTRE,
+    DEEP3D_CENTER,
     DEEP3D_FOCAL,
     DecaCode,
     Deep3DCode,
@@ -35,7 +35,7 @@ from instax3d.testing import MeshPriorSuite, views_of_model
 from instax3d.types import Face
 
 MEAN = np.array([[-0.31, 0.29, 0.14], [0.31, 0.29, 0.14], [0, -0.04, 0.5], [-0.25, -0.37, 0.2], [0.25, -0.37, 0.2]])
-"""Five points of a face like Deep3D's mean, in decimetres."""
+"""Five points of a face like Deep3D's mean, in decimeters."""
 
 
 def tensor(array):
@@ -51,13 +51,13 @@ def checkpoints(fixtures_dir, tmp_path_factory):
         return {name: tensor(value) for name, value in regenerate(fixtures_dir / recipe).items()}
 
     # what a trainer leaves beside the weights must not matter
-    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(2))])
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(2))])
     torch.save(
-        {"E_flame": seeded("deca/E_flame.weights.json"), "opt": optimiser.state_dict(), "global_step": 7},
+        {"E_flame": seeded("deca/E_flame.weights.json"), "opt": optimizer.state_dict(), "global_step": 7},
         folder / "deca_model.tar",
     )
     torch.save(
-        {"net_recon": seeded("deep3d/net_recon.weights.json"), "opt_00": optimiser.state_dict()},
+        {"net_recon": seeded("deep3d/net_recon.weights.json"), "opt_00": optimizer.state_dict()},
         folder / "epoch_20.pth",
     )
     torch.save(seeded("faceverse/faceverse_resnet50.weights.json"), folder / "faceverse_resnet50.pth")
@@ -100,7 +100,7 @@ def test_deep3d_s_camera(fixtures_dir):
         assert relative_error(rotation(angles).mT, expected["rotation"]) < 1e-6
         seen = to_camera(points, angles, trans)
         assert relative_error(seen, expected["points_camera"]) < 1e-6
-        pixels = DEEP3D_FOCAL * seen[..., :2] / seen[..., 2:] + DEEP3D_CENTRE
+        pixels = DEEP3D_FOCAL * seen[..., :2] / seen[..., 2:] + DEEP3D_CENTER
         assert relative_error(pixels, expected["points_image"]) < 1e-5
 
 
@@ -141,7 +141,7 @@ def face():
 
 
 def assert_shows_the_place(crop):
-    """The picture's colours say where in the image they come from."""
+    """The picture's colors say where in the image they come from."""
     side = crop.picture.shape[-1]
     for pixel in ([side // 2, side // 2], [side // 3, 2 * side // 3]):
         at = crop.to_image(torch.tensor([pixel]) + 0.5)[0]
@@ -311,7 +311,7 @@ class TestFused(MeshPriorSuite):
 
 
 @pytest.mark.fixtures
-def test_fused_averages_deca_over_the_photo_and_its_neighbours(with_assets):
+def test_fused_averages_deca_over_the_photo_and_its_neighbors(with_assets):
     prior = build(Kind.MESH_PRIOR, "fused")
     views = replace(noisy(views_of_model(prior.head_model())), photo_index=0)
     mesh = prior.fit(views)
@@ -348,7 +348,7 @@ def test_a_known_head_is_placed_where_it_is(with_assets, tmp_path):
     torch.testing.assert_close(mesh.rig.parameters.pose[3:], torch.stack(gazes), atol=1e-5, rtol=0)
     skin = model.regions["face"] & ~model.regions["eyeballs"]
     assert float((mesh.vertices - truth)[skin].norm(dim=1).mean()) < 2e-3
-    assert mesh.units_per_metre == pytest.approx(1, abs=0.02)
+    assert mesh.units_per_meter == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.fixtures

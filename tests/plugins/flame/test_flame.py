@@ -205,5 +205,5 @@ def test_the_core_fits_it_to_views(whole):
     rest = whole(whole.neutral())
     face = whole.landmarks(rest)
     assert float((mesh.landmarks + moved[:3, 3] - face)[17:].norm(dim=1).mean()) < 0.003
-    assert mesh.units_per_metre == pytest.approx(1, rel=0.1)
+    assert mesh.units_per_meter == pytest.approx(1, rel=0.1)
     torch.testing.assert_close(mesh.rig.vertices(mesh.rig.parameters), mesh.vertices, atol=1e-5, rtol=1e-4)

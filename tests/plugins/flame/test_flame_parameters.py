@@ -57,7 +57,7 @@ def _padded(shape, expression) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(padded[0]), torch.tensor(padded[1])
 
 
-def test_a_placed_head_is_the_same_for_vhap_in_metres(data, head, tmp_path):
+def test_a_placed_head_is_the_same_for_vhap_in_meters(data, head, tmp_path):
     vertices = _lbs(data).vertices(*_padded(head.shape, head.expression), torch.tensor(head.pose)).numpy()
     world = head.scale * vertices @ head.rotation.T + head.translation
     write_head(tmp_path / "p.npz", head)

@@ -49,8 +49,8 @@ def test_reduced_frames_keep_points_in_place(capture: Capture):
     rows, columns = torch.meshgrid(torch.arange(20) + 0.5, torch.arange(30) + 0.5, indexing="ij")
     for k in range(3):
         weight = views.alpha[k, 0] / views.alpha[k].sum()
-        centre = torch.stack([(columns * weight).sum(), (rows * weight).sum()])
-        torch.testing.assert_close(centre, at[k], atol=1e-3, rtol=0)
+        center = torch.stack([(columns * weight).sum(), (rows * weight).sum()])
+        torch.testing.assert_close(center, at[k], atol=1e-3, rtol=0)
 
 
 def test_a_photo_is_refused():

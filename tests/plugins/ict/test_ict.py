@@ -154,8 +154,8 @@ def test_it_meets_the_surface_of_a_real_head(data_dir):
         corners = truth["vertices"].astype(float)[truth["faces"]]
     inside = np.random.default_rng(0).dirichlet([1, 1, 1], (len(corners), 4))
     surface = cKDTree(np.concatenate([(inside @ corners).reshape(-1, 3), corners.reshape(-1, 3)]))
-    distance = surface.query(mesh.vertices.numpy())[0] / mesh.units_per_metre * 1000
+    distance = surface.query(mesh.vertices.numpy())[0] / mesh.units_per_meter * 1000
     face = mesh.regions["face"].numpy()
     head = face | mesh.regions["scalp"].numpy() | mesh.regions["ears"].numpy()
-    assert distance[face].mean() < 2.5  # millimetres
+    assert distance[face].mean() < 2.5  # millimeters
     assert distance[head].mean() < 2.5

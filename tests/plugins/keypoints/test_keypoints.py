@@ -26,7 +26,7 @@ needs_mtcnn = pytest.mark.skipif(
     find_spec("facenet_pytorch") is None, reason="MTCNN's weights are absent: pip install --no-deps facenet-pytorch"
 )
 HEAD = 0.05 * torch.nn.functional.normalize(torch.randn(68, 3, generator=torch.Generator().manual_seed(3)))
-"""68 places on a ball of five centimetres: which is where does not matter to the metrics."""
+"""68 places on a ball of five centimeters: which is where does not matter to the metrics."""
 
 
 def names(metric):
@@ -267,7 +267,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
         values = [-step[name] for step in steps]
         assert values == sorted(values)
     assert steps[-1]["pck_05"] < 50
-    # the head moves by 0.1 units: two centimetres at life size
+    # the head moves by 0.1 units: two centimeters at life size
     pushed = measured(pushed=0.1)
     assert pushed["landmarks"] > perfect["landmarks"] + 10
     assert pushed["pck"] < 20

@@ -99,8 +99,8 @@ def test_faces_look_outwards(model, neutral):
     assert bool(((normal * a).sum(1) > 0)[crown].all())
     ball = model.regions["eyeballs"][model.faces].all(1)
     a, b, c = neutral[model.faces[ball]].unbind(1)
-    centre = model.joints[2:][(a[:, 0] < 0).long()]
-    assert bool(((torch.linalg.cross(b - a, c - a) * (a - centre)).sum(1) > 0).all())
+    center = model.joints[2:][(a[:, 0] < 0).long()]
+    assert bool(((torch.linalg.cross(b - a, c - a) * (a - center)).sum(1) > 0).all())
 
 
 def test_symmetry(model, neutral):
@@ -330,7 +330,7 @@ def test_the_jaw_takes_the_chin_and_leaves_the_skull(model, neutral):
     assert float(moved[51, 1].abs()) < 0.004
 
 
-def test_an_eye_turns_about_its_centre_alone(model, neutral):
+def test_an_eye_turns_about_its_center_alone(model, neutral):
     turned = model(parameters(model, pose={"eye_left": (0.0, 0.4, 0.0)}))
     ball = model.skinning[:, 3] == 1
     torch.testing.assert_close(turned[~ball], neutral[~ball])

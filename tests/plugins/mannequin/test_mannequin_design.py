@@ -17,7 +17,7 @@ from instax3d_plugins.mannequin.design.outline_points import Curve, Feature, Siz
 from instax3d_plugins.mannequin.design.shapes import _push
 from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
 from instax3d_plugins.mannequin.design.triangles import join
-from instax3d_plugins.mannequin.figures import METRES, Figures
+from instax3d_plugins.mannequin.figures import METERS, Figures
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +89,11 @@ def test_subdivision_keeps_what_is_straight(cage):
 def test_contacts_keep_a_fit_from_crossing(cage):
     once, fine = cage.levels[1], cage.levels[2]
     figures = Figures.packaged()
-    start = cage.refine(once.whole(figures.cage * METRES), 1)
+    start = cage.refine(once.whole(figures.cage * METERS), 1)
     lids = figures.expr_names.tolist().index("eyeBlinkLeft")
     rows = slice(*figures.expr_start[lids : lids + 2])
     moves = np.zeros((len(once.mirror), 3))
-    moves[figures.expr_points[rows]] = 1.5 * METRES * figures.expr_moves[rows]  # too far
+    moves[figures.expr_points[rows]] = 1.5 * METERS * figures.expr_moves[rows]  # too far
     fit = Fit.of_whole(cage, 1, 1e-3, np.ones(len(fine.mirror)))
     assert len(crossing_pairs(start + fit.skin(moves), fine.faces)) > 20
 
@@ -127,7 +127,7 @@ def test_components_are_moved_least_to_keep_contacts_apart():
 def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     monkeypatch.setattr(detail, "ROUNDS", 2)
     fine, left = cage.levels[-1], cage.levels[-1].half
-    controls = Figures.packaged().cage / 1000  # about centimetres
+    controls = Figures.packaged().cage / 1000  # about centimeters
     skin = Skin(cage, controls, sp.csr_matrix((0, 0)), np.zeros(0), np.zeros((len(left), 3)))
     start = skin.vertices
     place = np.full(len(start), -1)

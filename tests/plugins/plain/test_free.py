@@ -20,13 +20,13 @@ class TestConformance(RepresentationSuite):
 
 def started(**options) -> FreeGaussians:
     representation = FreeGaussians(FreeConfig(**options))
-    representation.initialise(toy_mesh(), toy_views(8, 64), seed=0)
+    representation.initialize(toy_mesh(), toy_views(8, 64), seed=0)
     return representation
 
 
 def test_it_starts_as_bound_gaussians_do():
     bound = build(Kind.REPRESENTATION, "triangles")
-    bound.initialise(toy_mesh(), toy_views(8, 64), seed=0)
+    bound.initialize(toy_mesh(), toy_views(8, 64), seed=0)
     ours, theirs = started().gaussians().detach(), bound.gaussians().detach()
     torch.testing.assert_close(ours.means, theirs.means, atol=1e-6, rtol=0)
     torch.testing.assert_close(ours.sh, theirs.sh)
@@ -51,14 +51,14 @@ def test_a_start_without_points_is_refused():
         started(points_per_face=0, hull_points=0)
 
 
-def test_colours_may_start_grey():
-    assert float(started(colours_from_views=False).splats["sh0"].detach().abs().max()) == 0
+def test_colors_may_start_gray():
+    assert float(started(colors_from_views=False).splats["sh0"].detach().abs().max()) == 0
 
 
-def test_rates_are_in_metres():
+def test_rates_are_in_meters():
     representation = FreeGaussians(FreeConfig(means_rate=0.001))
     mesh = toy_mesh()
-    representation.initialise(type(mesh)(mesh.vertices, mesh.faces, units_per_metre=5.0), toy_views(), seed=0)
+    representation.initialize(type(mesh)(mesh.vertices, mesh.faces, units_per_meter=5.0), toy_views(), seed=0)
     assert representation.learning_rates()["means"] == pytest.approx(0.005)
 
 

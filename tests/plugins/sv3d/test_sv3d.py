@@ -303,8 +303,8 @@ def test_the_person_is_framed_on_white(photo):
 def test_coverage_of_a_picture_on_white():
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     truth = (0.5 + 30 - ((x - 47.5) ** 2 + (y - 47.5) ** 2).sqrt()).clamp(0, 1)
-    colour = torch.tensor([0.7, 0.4, 0.2])[:, None, None]
-    image = colour * truth + 1 - truth
+    color = torch.tensor([0.7, 0.4, 0.2])[:, None, None]
+    image = color * truth + 1 - truth
     image[:, 40:50, 40:50] = 1.0  # a tooth
     found = coverage_on_white(image[None])[0, 0]
     assert float((found - truth).abs().max()) < 0.08
@@ -346,18 +346,18 @@ class TestSv3d(ViewGeneratorSuite):
         assert float(views.trust[:-1].max()) == pytest.approx(0.6)
 
     def test_cameras_rise_to_the_subjects_left(self, views, plugin, photo):
-        x, y, z = views.cameras.centres.unbind(1)
+        x, y, z = views.cameras.centers.unbind(1)
         azimuths = torch.atan2(x, z).rad2deg() % 360
         torch.testing.assert_close(azimuths, torch.tensor([120.0, 240, 0]), atol=1e-3, rtol=0)
-        radius = views.cameras.centres.norm(dim=1)
+        radius = views.cameras.centers.norm(dim=1)
         torch.testing.assert_close(y, radius * torch.tensor(5.0).deg2rad().sin())
-        assert 0.4 < float(radius[0]) < 1.5, "metres"
+        assert 0.4 < float(radius[0]) < 1.5, "meters"
         mirrored = plugin.config.model_copy(update={"azimuth_sign": -1})
         other = type(plugin)(mirrored).cameras(
             [120.0],
             frame(photo, person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model()), size=64, ratio=0.917),
         )
-        assert float(other.centres[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
+        assert float(other.centers[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 
 
 def test_the_camera_is_told_or_not(model):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from instax3d_plugins.template.generator import DISTANCE, FIELD_OF_VIEW, photo_orbit, reconstruct, turntable_centre
+from instax3d_plugins.template.generator import DISTANCE, FIELD_OF_VIEW, photo_orbit, reconstruct, turntable_center
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
@@ -15,7 +15,7 @@ from skimage.data import astronaut
 from instax3d import registry
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import vertex_normals
-from instax3d.geometry.mesh_raster import project, rasterise
+from instax3d.geometry.mesh_raster import project, rasterize
 from instax3d.inputs.photo import read_photo
 from instax3d.io.images import to_uint8
 from instax3d.matting.square import Crop
@@ -37,21 +37,21 @@ def generator(**options):
 
 @pytest.fixture(scope="module")
 def toy() -> Photo:
-    """The mannequin with painted hair, shirt and glaring features, from the left and on grey."""
+    """The mannequin with painted hair, shirt and glaring features, from the left and on gray."""
     model = mannequin()
     vertices = model(model.neutral())
     places, faces = vertices.numpy().astype(np.float64), model.faces.numpy()
-    camera = orbit([AZIMUTH], [ELEVATION], radius=DISTANCE, size=SIDE, focal=FOCAL, centre=(0.0, 0.02, 0.0))
+    camera = orbit([AZIMUTH], [ELEVATION], radius=DISTANCE, size=SIDE, focal=FOCAL, center=(0.0, 0.02, 0.0))
     viewmat = camera.viewmats[0].double().numpy()
     K = np.array([[FOCAL, 0, SIDE / 2], [0, FOCAL, SIDE / 2], [0, 0, 1]])
-    colours = np.tile(SKIN, (len(places), 1))
-    colours[model.regions["scalp"].numpy()] = HAIR
-    colours[places[:, 1] < -0.125] = CLOTH
-    colours[(model.regions["lips"] | model.regions["eyeballs"]).numpy()] = FEATURES
+    colors = np.tile(SKIN, (len(places), 1))
+    colors[model.regions["scalp"].numpy()] = HAIR
+    colors[places[:, 1] < -0.125] = CLOTH
+    colors[(model.regions["lips"] | model.regions["eyeballs"]).numpy()] = FEATURES
     light = 0.75 + 0.25 * vertex_normals(places, faces) @ (-viewmat[2, :3])
-    raster = rasterise(places, faces, viewmat, K, SIDE, SIDE)
+    raster = rasterize(places, faces, viewmat, K, SIDE, SIDE)
     image = np.full((SIDE, SIDE, 3), 0.6, np.float32)
-    image[raster.mask] = raster.interpolate(colours * light[:, None], faces)
+    image[raster.mask] = raster.interpolate(colors * light[:, None], faces)
     image += np.random.default_rng(0).normal(0, 0.01, image.shape).astype(np.float32)
     marks = project(model.landmarks(vertices).numpy().astype(np.float64), viewmat, K)[:, :2]
     box = (*marks.min(0).tolist(), *marks.max(0).tolist())
@@ -64,12 +64,12 @@ def views(toy):
     return generator().generate(toy, seed=1)
 
 
-def centres(views):
-    return views.cameras.centres.numpy()
+def centers(views):
+    return views.cameras.centers.numpy()
 
 
 def azimuths(views):
-    places = centres(views)
+    places = centers(views)
     return np.degrees(np.arctan2(places[:, 0], places[:, 2])) % 360
 
 
@@ -86,16 +86,16 @@ def test_the_views_are_as_asked(views):
 def test_all_but_the_photo_stand_on_one_orbit_as_high_as_the_photo(views):
     others = [k for k in range(VIEWS) if k != views.photo_index]
     assert np.allclose(azimuths(views)[others], np.arange(VIEWS)[others] * 360 / VIEWS, atol=1.5)
-    assert np.ptp(centres(views)[others, 1]) < 1e-4
+    assert np.ptp(centers(views)[others, 1]) < 1e-4
     focal = SIZE / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
     assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
-    middle = centres(views)[others][:, [0, 2]]
+    middle = centers(views)[others][:, [0, 2]]
     assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)
 
 
 def test_the_face_is_seen_from_as_high_as_in_the_photo(views):
     face = np.array([0.0, 0.0, 0.08])
-    towards = centres(views) - face
+    towards = centers(views) - face
     height = np.degrees(np.arcsin(towards[:, 1] / np.linalg.norm(towards, axis=1)))
     assert height[0] > 4
     assert height[[1, -1]] == pytest.approx(height[0], abs=1.0)
@@ -127,7 +127,7 @@ def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
     assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
 
 
-def test_hair_and_glasses_before_the_face_colour_no_skin(toy, views):
+def test_hair_and_glasses_before_the_face_color_no_skin(toy, views):
     """Dark glasses and a strand down the turned-to cheek change nothing of the skin that the photo does not show."""
     image = np.ascontiguousarray(toy.image.permute(1, 2, 0).numpy())
     marks = toy.face.marks.numpy()
@@ -161,10 +161,10 @@ def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy):
     grazed = camera.facing(scene.vertices, scene.normals)
     seen = []
     for azimuth in (camera.azimuth, camera.azimuth + 14):
-        cameras = photo_orbit(person.head, [azimuth], turntable_centre(scene), size)
+        cameras = photo_orbit(person.head, [azimuth], turntable_center(scene), size)
         viewmat, K = cameras.viewmats[0].numpy(), cameras.Ks[0].numpy()
         drawn = painter.draw(viewmat, K, size)
-        raster = rasterise(scene.vertices, scene.faces, viewmat, K, size, size)
+        raster = rasterize(scene.vertices, scene.faces, viewmat, K, size, size)
         cosine = np.ones((size, size))
         cosine[raster.mask] = raster.interpolate(grazed[:, None].astype(np.float32), scene.faces)[:, 0]
         rim = raster.mask & (cosine > 0.08) & (cosine < 0.14) & (np.arange(size)[:, None] < 0.45 * size)
@@ -237,7 +237,7 @@ def test_a_capture_is_no_photo(views):
 
 
 @pytest.mark.slow
-def test_a_real_person_stays_recognisable(tmp_path):
+def test_a_real_person_stays_recognizable(tmp_path):
     detector = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
     path = tmp_path / "astronaut.png"
     Image.fromarray(astronaut()).save(path)

@@ -70,7 +70,7 @@ def test_a_collar_goes_round_behind_with_a_clean_edge(scene):
     albedo = np.where(collar[:, None], BLUE, ORANGE)
     clothes = dress(scene, evidence(scene, np.ones(len(height)), albedo), COMPLEXION, ORANGE)
     back = behind(scene)
-    to_blue, to_orange = (np.abs(clothes.albedo - colour).sum(1) for colour in (BLUE, ORANGE))
+    to_blue, to_orange = (np.abs(clothes.albedo - color).sum(1) for color in (BLUE, ORANGE))
     clear = np.abs(height + 0.075) > 0.012
     assert (to_blue[back & clear & collar] < 0.15).mean() > 0.95
     assert (to_orange[back & clear & ~collar] < 0.15).mean() > 0.95
@@ -79,7 +79,7 @@ def test_a_collar_goes_round_behind_with_a_clean_edge(scene):
     assert (clothes.border[back & clear] > 0).all()
 
 
-def test_folds_make_no_pattern_and_two_colours_are_two():
+def test_folds_make_no_pattern_and_two_colors_are_two():
     random = np.random.default_rng(0)
     folds = BLUE * random.uniform(0.7, 1.15, (400, 1))
     assert _clusters(folds).max() == 0
@@ -130,7 +130,7 @@ def test_specks_of_skin_in_cloth_and_of_cloth_in_skin_are_mistakes(scene):
     assert np.array_equal(_without_islands(share, scene.faces), left)
 
 
-def test_arms_taken_for_cloth_are_skin_again_and_grey_is_not(scene):
+def test_arms_taken_for_cloth_are_skin_again_and_gray_is_not(scene):
     x = scene.vertices[:, 0]
     cloth = np.ones(len(x))
     told = evidence(scene, cloth, np.where((x > 0.13)[:, None], 0.9 * COMPLEXION, BLUE))
@@ -146,8 +146,8 @@ def test_arms_taken_for_cloth_are_skin_again_and_grey_is_not(scene):
 def test_what_light_does_can_be_undone():
     random = np.random.default_rng(0)
     light = Light(random.uniform(0.6, 1, 50), random.uniform(0.7, 1.2, 50))
-    colours = random.uniform(0.05, 0.8, (50, 3))
-    np.testing.assert_allclose(light.on(light.taken_off(colours)), colours, atol=0.01)
+    colors = random.uniform(0.05, 0.8, (50, 3))
+    np.testing.assert_allclose(light.on(light.taken_off(colors)), colors, atol=0.01)
 
 
 def test_shadows_on_bright_skin_are_lighter_and_warmer_than_on_black_cloth():
@@ -184,7 +184,7 @@ def test_what_shines_through_strands_at_the_outline_is_not_seen():
     assert not _fringe(inner, person, nothing, 0.001).any()
 
 
-def test_colours_continued_far_beyond_the_person_are_not_seen():
+def test_colors_continued_far_beyond_the_person_are_not_seen():
     _, person = strand_beside(30)
     near = _near(person, 0.001)
     assert (near[:, 30:] == 1).all()

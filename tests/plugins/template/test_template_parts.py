@@ -10,7 +10,7 @@ from instax3d_plugins.template.diffusion import Spreader
 from instax3d_plugins.template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
 from instax3d_plugins.template.materials import border, strand_shortness
 from instax3d_plugins.template.noise import SIZE, make_noise
-from instax3d_plugins.template.texture import edge_fade, person_colours
+from instax3d_plugins.template.texture import edge_fade, person_colors
 from instax3d_plugins.template.volume import Grid, relax, without_specks
 from scipy import ndimage
 
@@ -18,7 +18,7 @@ from instax3d.geometry.mesh import vertex_normals
 from instax3d.geometry.sample_image import sample
 from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, without_foreign
 from instax3d.matting.ledges import without_ledges
-from instax3d.matting.seeds import HAIR_ELLIPSES, ByColours, by_colours, from_places, with_colours
+from instax3d.matting.seeds import HAIR_ELLIPSES, ByColors, by_colors, from_places, with_colors
 from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
 from instax3d.types import Face, Photo
 
@@ -45,10 +45,10 @@ def toy_person(background: tuple[float, float, float], *, own_alpha: bool = Fals
     mask = np.zeros((PHOTO_SIZE, PHOTO_SIZE), np.uint8)
     image = np.full((PHOTO_SIZE, PHOTO_SIZE, 3), background, np.float32)
     for shape in (mask, image):
-        colours = [(1,) * 3] * 3 if shape is mask else [(0.2, 0.3, 0.6), (0.3, 0.2, 0.1), (0.85, 0.65, 0.55)]
-        cv2.rectangle(shape, (60, 190), (240, PHOTO_SIZE), colours[0], -1)
-        cv2.ellipse(shape, (150, 110), (62, 85), 0, 0, 360, colours[1], -1)
-        cv2.ellipse(shape, (150, 130), (52, 66), 0, 0, 360, colours[2], -1)
+        colors = [(1,) * 3] * 3 if shape is mask else [(0.2, 0.3, 0.6), (0.3, 0.2, 0.1), (0.85, 0.65, 0.55)]
+        cv2.rectangle(shape, (60, 190), (240, PHOTO_SIZE), colors[0], -1)
+        cv2.ellipse(shape, (150, 110), (62, 85), 0, 0, 360, colors[1], -1)
+        cv2.ellipse(shape, (150, 130), (52, 66), 0, 0, 360, colors[2], -1)
     image += np.random.default_rng(0).normal(0, 0.004, image.shape).astype(np.float32)
     pixels = torch.from_numpy(image.clip(0, 1)).permute(2, 0, 1).contiguous()
     alpha = torch.from_numpy(mask.astype(np.float32))[None] if own_alpha else None
@@ -59,8 +59,8 @@ def rough_head(square) -> np.ndarray:
     head = np.zeros((square.crop.size,) * 2, np.uint8)
     chin, brow = square.landmarks[8], square.landmarks[19:25].mean(0)
     height = float(chin[1] - brow[1])
-    centre = (int(chin[0]), int(brow[1] + 0.15 * height))
-    cv2.ellipse(head, centre, (int(0.62 * height), int(0.85 * height)), 0, 0, 360, 1, -1)
+    center = (int(chin[0]), int(brow[1] + 0.15 * height))
+    cv2.ellipse(head, center, (int(0.62 * height), int(0.85 * height)), 0, 0, 360, 1, -1)
     return head > 0
 
 
@@ -100,8 +100,8 @@ def test_cutting_keeps_places(scale):
     crop = Crop(scale, (30 - 100 * scale, 40 - 70 * scale), 128)
     cut = crop.cut(image)
     y, x = np.mgrid[:128, :128] + 0.5
-    centre = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
-    assert np.abs(centre - crop.points(np.array([[120.0, 80.0]]))[0]).max() < 0.1
+    center = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
+    assert np.abs(center - crop.points(np.array([[120.0, 80.0]]))[0]).max() < 0.1
 
 
 def test_where_the_photo_ends():
@@ -154,21 +154,21 @@ def test_a_dark_ground_beside_the_cheek_is_told_from_dark_hair_by_its_tint(besid
     assert without_foreign(square, foreign, np.zeros_like(person), person)[person].all()
 
 
-def colours_of(square: WorkingSquare, head: np.ndarray) -> ByColours:
-    return by_colours(square, head, from_places(square, head, max(HAIR_ELLIPSES)))
+def colors_of(square: WorkingSquare, head: np.ndarray) -> ByColors:
+    return by_colors(square, head, from_places(square, head, max(HAIR_ELLIPSES)))
 
 
 def test_ground_beside_the_shoulders_is_no_likely_body():
-    """Where shoulders usually are, what has the colour of the ground above is probably ground, all else the person."""
+    """Where shoulders usually are, what has the color of the ground above is probably ground, all else the person."""
     photo, _ = toy_person((0.75, 0.72, 0.7))
     square = working_square(picture(photo))
     head = rough_head(square)
-    found = with_colours(from_places(square, head, 1.2), colours_of(square, head))
+    found = with_colors(from_places(square, head, 1.2), colors_of(square, head))
     shown = {name: found[tuple(square.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()}
     assert shown == {"ground": cv2.GC_PR_BGD, "shirt": cv2.GC_PR_FGD}
 
 
-def recoloured(
+def recolored(
     background: tuple[float, float, float],
     hair: tuple[float, float, float],
     sides: tuple[int, int] = (0, PHOTO_SIZE),
@@ -188,8 +188,8 @@ def recoloured(
     return square, (square.crop.cut(truth[:, left:right].astype(np.float32)) > 0.5) & square.valid
 
 
-def test_hair_of_the_colour_of_a_plain_ground_is_told_by_its_grain():
-    """A ground that has the hair's mean colour, but not its strands."""
+def test_hair_of_the_color_of_a_plain_ground_is_told_by_its_grain():
+    """A ground that has the hair's mean color, but not its strands."""
     grain = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 0.2, (PHOTO_SIZE, PHOTO_SIZE, 1)), (0, 0), 1)
     hair, face = np.zeros((2, PHOTO_SIZE, PHOTO_SIZE), np.uint8)
     cv2.ellipse(hair, (150, 110), (62, 85), 0, 0, 360, 1, -1)
@@ -199,7 +199,7 @@ def test_hair_of_the_colour_of_a_plain_ground_is_told_by_its_grain():
     def draw(image: np.ndarray) -> None:
         image[strands] += grain[strands][:, None]
 
-    square, truth = recoloured((0.3, 0.3, 0.3), (0.32, 0.3, 0.28), draw=draw)
+    square, truth = recolored((0.3, 0.3, 0.3), (0.32, 0.3, 0.28), draw=draw)
     found = cut_out(square, skull(square)) > 0.5
     assert (found & truth).sum() / (found | truth).sum() > 0.97
 
@@ -218,7 +218,7 @@ def test_hair_that_cannot_be_told_from_the_ground_ends_in_no_ledge(ground, rows,
         below = image[118:190, :100]
         below[np.abs(below - 0.09).max(2) < 0.03] = ground
 
-    square, truth = recoloured((0.09, 0.09, 0.09), (0.07, 0.065, 0.06), (76, 260), draw)
+    square, truth = recolored((0.09, 0.09, 0.09), (0.07, 0.065, 0.06), (76, 260), draw)
     box = np.zeros((PHOTO_SIZE, 260 - 76), np.float32)
     box[rows, : 100 - 76] = 1
     ledge = (square.crop.cut(box) > 0.5) & square.valid
@@ -230,13 +230,13 @@ def test_hair_that_cannot_be_told_from_the_ground_ends_in_no_ledge(ground, rows,
     assert person[truth].mean() > 0.95
 
 
-def test_raised_shoulders_are_told_from_the_ground_by_colours_that_are_not_above():
+def test_raised_shoulders_are_told_from_the_ground_by_colors_that_are_not_above():
     def draw(image: np.ndarray) -> None:
         cv2.rectangle(image, (60, 165), (95, PHOTO_SIZE), (0.9, 0.75, 0.2), -1)
         cv2.rectangle(image, (215, 165), (230, 180), (0.9, 0.75, 0.2), -1)
 
-    square, _ = recoloured((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
-    told = colours_of(square, rough_head(square))
+    square, _ = recolored((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
+    told = colors_of(square, rough_head(square))
     # what does not go on to the photo's lower edge is an object behind the person
     assert shown(told.body, square.crop, [(85, 175), (85, 185), (222, 172), (85, 150)]) == [True, True, False, False]
 
@@ -246,9 +246,9 @@ def test_at_the_side_of_a_tight_photo_ground_is_told_from_hair():
         cv2.rectangle(image, (180, 60), (PHOTO_SIZE, PHOTO_SIZE), (0.3, 0.2, 0.1), -1)
         cv2.ellipse(image, (150, 130), (52, 66), 0, 0, 360, (0.85, 0.65, 0.55), -1)
 
-    square, _ = recoloured((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
+    square, _ = recolored((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
     head = skull(square)
-    seeds = with_colours(from_places(square, head, 1.7), colours_of(square, head))
+    seeds = with_colors(from_places(square, head, 1.7), colors_of(square, head))
     at_sides = shown(seeds == cv2.GC_BGD, square.crop, [(0, 125), (135, 125)])
     assert at_sides == [True, False]
 
@@ -270,19 +270,19 @@ def test_the_guided_filter_follows_edges_of_the_guide():
     assert step.argmax() == 19
 
 
-def test_no_background_in_the_colours_of_the_person():
-    """Continued colours do not hold the background's green, but for the two narrow corners under the chin."""
+def test_no_background_in_the_colors_of_the_person():
+    """Continued colors do not hold the background's green, but for the two narrow corners under the chin."""
     photo, _ = toy_person((0.1, 0.9, 0.1))
     square = working_square(picture(photo))
-    colours, core = person_colours(square, cut_out(square, rough_head(square)))
+    colors, core = person_colors(square, cut_out(square, rough_head(square)))
     assert core.any()
-    assert (colours[..., 1] > 0.75).mean() < 1e-4
+    assert (colors[..., 1] > 0.75).mean() < 1e-4
 
 
 # --- labels
 
 
-def labelled_crop(
+def labeled_crop(
     collar: tuple[float, float, float],
     *,
     fringe: bool = False,
@@ -322,7 +322,7 @@ def label_at(labels: Labels, crop: Crop, x: float, y: float) -> int:
 
 @pytest.mark.parametrize("collar", [(0.9, 0.92, 0.95), (0.12, 0.12, 0.14), (0.3, 0.35, 0.6)])
 def test_a_collar_that_barely_shows_is_cloth_and_the_neck_is_skin(collar):
-    labels, crop = labelled_crop(collar)
+    labels, crop = labeled_crop(collar)
     assert label_at(labels, crop, 105, 205) == CLOTH
     assert label_at(labels, crop, 165, 205) == SKIN
 
@@ -333,13 +333,13 @@ def test_skin_in_other_light_is_told_from_cloth(skin):
     in_light = [(k * linear) ** (1 / 2.2) for k in (0.25, 0.5, 1.0, 1.3)]
     flushed = np.array(skin) * [1.05, 0.9, 0.95]
     cloth = [[0.9, 0.9, 0.92], [0.5, 0.5, 0.5], [0.02, 0.02, 0.02], [0.25, 0.27, 0.2], [0.2, 0.3, 0.6]]
-    colours = np.array([[*in_light, flushed, *cloth]], np.float32)
-    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)
+    colors = np.array([[*in_light, flushed, *cloth]], np.float32)
+    lab = cv2.cvtColor(colors, cv2.COLOR_RGB2LAB)
     assert unlike_skin(lab, lab[0, 2:3])[0].tolist() == [False] * 5 + [True] * 5
 
 
 @pytest.mark.parametrize(("edge", "label"), [(False, SKIN), (True, CLOTH)])
-def test_skin_in_strong_light_hangs_together_with_skin_and_cloth_of_its_colour_does_not(edge, label):
+def test_skin_in_strong_light_hangs_together_with_skin_and_cloth_of_its_color_does_not(edge, label):
     def draw(image: np.ndarray) -> None:
         cv2.rectangle(image, (60, 190), (240, PHOTO_SIZE), (0.2, 0.3, 0.6), -1)
         share = np.clip((np.arange(190, PHOTO_SIZE) - 225) / 40, 0, 1)[:, None, None]
@@ -348,7 +348,7 @@ def test_skin_in_strong_light_hangs_together_with_skin_and_cloth_of_its_colour_d
         light = np.array((1.0, 0.9, 0.8)) if edge else np.array((0.99, 0.85, 0.74))
         image[190:, 110:190] = (1 - share) * (0.85, 0.65, 0.55) + share * light
 
-    labels, crop = labelled_crop((0.85, 0.65, 0.55), draw=draw, ending=PHOTO_SIZE)
+    labels, crop = labeled_crop((0.85, 0.65, 0.55), draw=draw, ending=PHOTO_SIZE)
     assert label_at(labels, crop, 150, 280) == label
     assert label_at(labels, crop, 150, 205) == SKIN
     assert label_at(labels, crop, 80, 280) == CLOTH
@@ -360,16 +360,16 @@ def test_a_shadow_beside_the_neck_is_no_cloth():
     def draw(image: np.ndarray, end: int) -> None:
         cv2.rectangle(image, (60, 165), (101, end), (0.3, 0.32, 0.3), -1)
 
-    free, crop = labelled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 180), sides=True)
-    worn, _ = labelled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 215), sides=True)
+    free, crop = labeled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 180), sides=True)
+    worn, _ = labeled_crop((0.7, 0.5, 0.42), draw=lambda image: draw(image, 215), sides=True)
     assert label_at(free, crop, 96, 172) != CLOTH
     assert label_at(worn, crop, 96, 172) == CLOTH
 
 
 def test_brows_are_hair_under_a_fringe_alone():
-    labels, crop = labelled_crop((0.9, 0.92, 0.95))
+    labels, crop = labeled_crop((0.9, 0.92, 0.95))
     assert label_at(labels, crop, 112, 111) == SKIN
-    labels, crop = labelled_crop((0.9, 0.92, 0.95), fringe=True)
+    labels, crop = labeled_crop((0.9, 0.92, 0.95), fringe=True)
     assert label_at(labels, crop, 112, 111) == HAIR
 
 
@@ -383,7 +383,7 @@ def test_a_strand_across_the_cheek_is_told_from_skin_and_a_wrinkle_is_not():
         cv2.line(image, (178, 130), (174, 168), (0.6, 0.43, 0.33), 1)
         cv2.line(image, (130, 95), (170, 95), (0.6, 0.43, 0.33), 1)
 
-    labels, crop = labelled_crop((0.9, 0.92, 0.95), draw=draw)
+    labels, crop = labeled_crop((0.9, 0.92, 0.95), draw=draw)
     strand, wrinkle, skin = [(177, 140), (176, 150), (175, 160)], [(140, 95), (150, 95), (160, 95)], [(125, 150)]
     assert shown(labels.strands, crop, strand) == [True] * 3
     assert not any(shown(labels.strands, crop, wrinkle + skin))
@@ -398,12 +398,12 @@ def test_glasses_are_worn_before_skin_and_no_hair(tinted):
         for start, end in ((99, 111), (143, 157), (189, 201)):
             cv2.line(image, (start, 121), (end, 121), (0.06, 0.05, 0.05), 3)
 
-    labels, crop = labelled_crop((0.9, 0.92, 0.95), draw=draw)
+    labels, crop = labeled_crop((0.9, 0.92, 0.95), draw=draw)
     frame = [(127, 138), (173, 138), (150, 121), (190, 121)]
     assert shown(labels.glasses, crop, frame) == [True] * 4
     assert shown(labels.glasses, crop, [(122, 128), (178, 128)]) == [tinted] * 2
     assert shown(labels.of(SKIN), crop, [*frame, (122, 128), (178, 128)]) == [True] * 6
-    assert not labelled_crop((0.9, 0.92, 0.95))[0].glasses.any()
+    assert not labeled_crop((0.9, 0.92, 0.95))[0].glasses.any()
 
 
 def test_edges_fade_at_the_photo_and_not_at_the_crop():
@@ -464,7 +464,7 @@ def test_fields_are_resampled_linearly():
     assert np.abs(coarse.resample(ramp.reshape(coarse.shape), fine) - expected).max() < 1e-6
 
 
-# --- colours
+# --- colors
 
 
 def strip(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -476,7 +476,7 @@ def strip(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return vertices, faces
 
 
-def test_colours_spread_smoothly_between_known_ends():
+def test_colors_spread_smoothly_between_known_ends():
     vertices, faces = strip()
     values, weights = np.zeros((len(vertices), 2)), np.zeros(len(vertices))
     ends = np.isclose(vertices[:, 0], vertices[:, 0].max())
@@ -487,7 +487,7 @@ def test_colours_spread_smoothly_between_known_ends():
     assert np.abs(spread - along[:, None] * [1.0, 0.5]).max() < 0.02
 
 
-def test_colours_do_not_jump_to_another_part():
+def test_colors_do_not_jump_to_another_part():
     vertices, faces = strip()
     both = np.concatenate([vertices, vertices + np.array([0, 0, 1e-4])])
     group = np.repeat([0, 1], len(vertices))
@@ -545,7 +545,7 @@ def test_the_edge_of_a_material_is_a_distance():
     assert np.allclose(found, (vertices[:, 0] - vertices[:, 0].mean())[inside], atol=1e-6)
 
 
-def test_sampling_reads_between_pixel_centres():
+def test_sampling_reads_between_pixel_centers():
     image = np.arange(16, dtype=np.float32).reshape(4, 4)
     at = np.array([[0.5, 0.5], [1.0, 0.5], [2.5, 1.5], [-5.0, 0.5]])
     assert np.allclose(sample(image, at), [0, 0.5, 6, 0])

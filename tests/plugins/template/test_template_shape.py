@@ -24,7 +24,7 @@ from instax3d.matting.square import Crop, WorkingSquare
 from instax3d.plugin import Kind
 
 SIZE = 352
-SKIN_COLOUR, HAIR_COLOUR, CLOTH_COLOUR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
+SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,17 @@ def row_of(head: Head, height: float) -> float:
     return float(head.camera.project(np.array([[0.0, height, 0.05]]))[0, 1])
 
 
-def labelled(head: Head, *, hair: float = 0.0, down_to: float | None = None) -> tuple[np.ndarray, Labels]:
-    """Coverage and labels: the head, a shirt, and hair of a thickness (metres) around all above the brows or, beside
+def labeled(head: Head, *, hair: float = 0.0, down_to: float | None = None) -> tuple[np.ndarray, Labels]:
+    """Coverage and labels: the head, a shirt, and hair of a thickness (meters) around all above the brows or, beside
     the face, above a height."""
     y, x = np.mgrid[:SIZE, :SIZE]
-    mask, per_metre = head.raster.mask, 1 / head.metres_per_pixel
+    mask, per_meter = head.raster.mask, 1 / head.meters_per_pixel
     chin = row_of(head, head.landmarks[8, 1])
-    shirt = (y > chin + 0.05 * per_metre) & (np.abs(x - SIZE / 2) < 0.18 * per_metre)
-    skin = mask & (y < chin + 0.06 * per_metre)
+    shirt = (y > chin + 0.05 * per_meter) & (np.abs(x - SIZE / 2) < 0.18 * per_meter)
+    skin = mask & (y < chin + 0.06 * per_meter)
     part = np.where(shirt, CLOTH, np.where(skin, SKIN, 0))
     if hair:
-        around = dilate(skin, round(hair * per_metre))
+        around = dilate(skin, round(hair * per_meter))
         above = y < row_of(head, head.landmarks[19, 1] + 0.03)
         part[around & above] = HAIR
         if down_to is not None:
@@ -60,14 +60,14 @@ def labelled(head: Head, *, hair: float = 0.0, down_to: float | None = None) -> 
 
 
 def outline_of(head: Head, **options) -> Outline:
-    alpha, labels = labelled(head, **options)
+    alpha, labels = labeled(head, **options)
     return make_outline(head, alpha, labels, np.ones((SIZE, SIZE), bool))
 
 
 def hair_of(head: Head, outline: Outline) -> np.ndarray:
     covered = hidden_ears(head, outline)
     head = head.flattened(covered)
-    body = head.camera.rasterise(head.vertices, head.faces).depth
+    body = head.camera.rasterize(head.vertices, head.faces).depth
     return mesh_hair(head, covered, fit_bust(head, outline), outline, body)[0]
 
 
@@ -103,7 +103,7 @@ def test_ears_meet_their_outline_also_where_hair_hides_a_part(head):
     ears = head.regions["ears"]
     wide = head.vertices.copy()
     wide[ears, 0] *= 1 + 0.08 * np.clip((np.abs(wide[ears, 0]) - 0.07) / 0.015, 0, 1)
-    mask = head.camera.rasterise(wide, head.faces).mask
+    mask = head.camera.rasterize(wide, head.faces).mask
     rows = head.camera.project(head.vertices[ears])[:, 1]
     top, middle, bottom = np.quantile(rows, [0.2, 0.5, 0.8]).round().astype(int)
     part = np.where(mask, SKIN, 0).astype(np.uint8)
@@ -141,11 +141,11 @@ def test_a_bust_is_closed_never_gets_thinner_and_is_as_wide_as_the_shirt(head):
 
 def test_a_neck_is_as_narrow_as_the_photo_shows_it(head):
     y, x = np.mgrid[:SIZE, :SIZE]
-    alpha, labels = labelled(head)
-    chin, per_metre = row_of(head, head.landmarks[8, 1]), 1 / head.metres_per_pixel
-    slim = (y > chin + 0.012 * per_metre) & (y < chin + 0.07 * per_metre) & (np.abs(x - SIZE / 2) > 0.04 * per_metre)
+    alpha, labels = labeled(head)
+    chin, per_meter = row_of(head, head.landmarks[8, 1]), 1 / head.meters_per_pixel
+    slim = (y > chin + 0.012 * per_meter) & (y < chin + 0.07 * per_meter) & (np.abs(x - SIZE / 2) > 0.04 * per_meter)
     shown = (alpha > 0) & ~slim
-    part = np.where(shown & (labels.part == CLOTH) & (y < chin + 0.07 * per_metre), SKIN, labels.part * shown)
+    part = np.where(shown & (labels.part == CLOTH) & (y < chin + 0.07 * per_meter), SKIN, labels.part * shown)
     narrow = make_outline(
         head, shown.astype(np.float32), replace(labels, part=part.astype(np.uint8)), np.ones((SIZE, SIZE), bool)
     )
@@ -172,15 +172,15 @@ def test_an_open_mouth_does_not_lower_the_shoulders(head):
 
 def bust_in_photo(head: Head, outline: Outline) -> np.ndarray:
     vertices, faces, _ = mesh_bust(head, fit_bust(head, outline), outline)
-    return head.camera.rasterise(vertices, faces).mask
+    return head.camera.rasterize(vertices, faces).mask
 
 
 @pytest.fixture(scope="module")
 def dressed(head):
     """A shirt with a collar that stands off the neck on one side, above the chin, and that side's shoulder raised."""
-    alpha, labels = labelled(head)
+    alpha, labels = labeled(head)
     y, x = np.mgrid[:SIZE, :SIZE]
-    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.meters_per_pixel
     aside, below = (x - SIZE / 2) * pixel, (y - chin) * pixel
     collar = ~head.raster.mask & (aside > 0) & (aside < 0.1) & (below > -0.012)
     shoulder = (aside > 0) & (aside < 0.17) & (below > 0.012 + 0.2 * aside)
@@ -197,7 +197,7 @@ def test_collars_and_raised_shoulders_are_part_of_the_bust(head, dressed):
     other = np.arange(SIZE)[None, :] < SIZE / 2
     above = np.arange(SIZE)[:, None] < row_of(head, head.landmarks[8, 1])
     assert not (bust_in_photo(head, outline) & other & above & ~dilate(head.raster.mask, 1)).any()
-    beyond = shown & (outline.person < -0.004) & (np.arange(SIZE) > SIZE / 2 + 0.09 / head.metres_per_pixel)
+    beyond = shown & (outline.person < -0.004) & (np.arange(SIZE) > SIZE / 2 + 0.09 / head.meters_per_pixel)
     assert not beyond.any(), "it does not stand out of the outline"
 
 
@@ -213,9 +213,9 @@ def test_shoulders_are_no_deeper_for_being_raised(head, dressed):
 
 
 def test_an_arm_that_leaves_the_photo_is_no_shoulder(head):
-    alpha, labels = labelled(head)
+    alpha, labels = labeled(head)
     y, x = np.mgrid[:SIZE, :SIZE]
-    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.meters_per_pixel
     narrow = (np.abs(x - SIZE / 2) < 0.13 / pixel) | head.raster.mask
     arm = (x < SIZE / 2 - 0.1 / pixel) & (y > chin + 0.055 / pixel)
     valid = x > SIZE / 2 - 0.24 / pixel
@@ -226,9 +226,9 @@ def test_an_arm_that_leaves_the_photo_is_no_shoulder(head):
 
 
 def test_shoulders_go_on_round_and_whole_beyond_the_photo(head):
-    alpha, labels = labelled(head)
+    alpha, labels = labeled(head)
     y, x = np.mgrid[:SIZE, :SIZE]
-    chin, pixel = row_of(head, head.landmarks[8, 1]), head.metres_per_pixel
+    chin, pixel = row_of(head, head.landmarks[8, 1]), head.meters_per_pixel
     valid = (np.abs(x - SIZE / 2) < 0.1 / pixel) & (y < chin + 0.06 / pixel)
     outline = make_outline(head, alpha * valid, labels, valid)
     bust = fit_bust(head, outline)
@@ -254,9 +254,9 @@ def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
     y, x = np.mgrid[:SIZE, :SIZE]
     beside_cheek = (outline.part == HAIR) & ~turned.raster.mask & (x > SIZE / 2) & (y > high) & (y < low)
     covered = hidden_ears(turned, outline)
-    body = turned.camera.rasterise(turned.vertices, turned.faces).depth
+    body = turned.camera.rasterize(turned.vertices, turned.faces).depth
     vertices, faces, _ = mesh_hair(turned, covered, fit_bust(turned, outline), outline, body)
-    shown = turned.camera.rasterise(vertices, faces).mask
+    shown = turned.camera.rasterize(vertices, faces).mask
     assert shown[beside_cheek].mean() > 0.6
 
 
@@ -356,9 +356,9 @@ def test_kept_vertices_keep_their_triangles():
 
 def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where a picture of the head has a hand beside the jaw, if it is to have one, and what is found to be hidden."""
-    alpha, labels = labelled(head, hair=0.015)
-    colours = np.array([GROUND, SKIN_COLOUR, HAIR_COLOUR, CLOTH_COLOUR], np.float32)
-    rgb = colours[labels.part] + np.random.default_rng(0).normal(0, 0.01, (SIZE, SIZE, 3)).astype(np.float32)
+    alpha, labels = labeled(head, hair=0.015)
+    colors = np.array([GROUND, SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR], np.float32)
+    rgb = colors[labels.part] + np.random.default_rng(0).normal(0, 0.01, (SIZE, SIZE, 3)).astype(np.float32)
     drawn = np.zeros((SIZE, SIZE), np.uint8)
     if hand:
         x, y = head.camera.project(head.landmarks[4:5])[0, :2]
@@ -368,7 +368,7 @@ def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray
     marks = head.camera.project(head.landmarks)[:, :2]
     rgb = cv2.GaussianBlur(rgb, (0, 0), 0.8).clip(0, 1)
     square = WorkingSquare(rgb, np.ones((SIZE, SIZE), bool), None, marks, Crop(1.0, (0.0, 0.0), SIZE))
-    part = label_parts(square, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.metres_per_pixel)
+    part = label_parts(square, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.meters_per_pixel)
     return drawn > 0, part.occluded
 
 

@@ -52,7 +52,7 @@ def test_binding_is_that_of_the_reference(fixtures_dir: Path, form, dtype, toler
 
 def ready(**options) -> TriangleGaussians:
     representation = TriangleGaussians(TrianglesConfig(**options))
-    representation.initialise(toy_mesh(), toy_views(), seed=0)
+    representation.initialize(toy_mesh(), toy_views(), seed=0)
     return representation
 
 
@@ -85,12 +85,12 @@ def test_gaussians_follow_a_moved_mesh():
 def test_the_geometry_constraint_pulls_only_beyond_its_thresholds():
     representation = ready()
     assert all(
-        float(loss.detach()) == 0 for loss in representation.regularisation().values() if loss.requires_grad
-    ) or (float(representation.regularisation()["position"].detach()) == 0)
+        float(loss.detach()) == 0 for loss in representation.regularization().values() if loss.requires_grad
+    ) or (float(representation.regularization()["position"].detach()) == 0)
     with torch.no_grad():
         representation.splats["means"] += 5
         representation.splats["scales"] += 3
-    losses = representation.regularisation()
+    losses = representation.regularization()
     assert float(losses["position"].detach()) > 0.01
     assert float(losses["scale"].detach()) > 0.1
 
@@ -101,28 +101,28 @@ def test_gaussians_of_the_hull_may_let_go():
     pulls = []
     for hold in (True, False):
         representation = TriangleGaussians(TrianglesConfig(hold_hull=hold))
-        representation.initialise(small, views, seed=0)
+        representation.initialize(small, views, seed=0)
         with torch.no_grad():
             representation.splats["means"][4 * len(small.faces) :] += 5
-        pulls.append(float(representation.regularisation()["position"].detach()))
+        pulls.append(float(representation.regularization()["position"].detach()))
     assert pulls[0] > 0.01
     assert pulls[1] == 0
 
 
-def test_colours_come_from_the_views():
+def test_colors_come_from_the_views():
     representation = ready(hull_points=0)
     gaussians = representation.gaussians().detach()
     wanted = 0.5 + 0.4 * torch.nn.functional.normalize(gaussians.means, dim=-1)
     facing = wanted[:, 1].sub(0.5).abs() < 0.25  # the poles are seen at a grazing angle only
-    colours = 0.5 + 0.28209479 * gaussians.sh[:, 0]
-    assert float((colours - wanted)[facing].abs().mean()) < 0.06
+    colors = 0.5 + 0.28209479 * gaussians.sh[:, 0]
+    assert float((colors - wanted)[facing].abs().mean()) < 0.06
 
 
 def test_what_the_mesh_lacks_starts_on_the_visual_hull():
     small = toy_mesh()
     small = type(small)(small.vertices * 0.5, small.faces)
     representation = TriangleGaussians(TrianglesConfig())
-    representation.initialise(small, toy_views(8, 64), seed=0)
+    representation.initialize(small, toy_views(8, 64), seed=0)
     radii = representation.gaussians().means.detach().norm(dim=1)
     extra = radii[4 * len(small.faces) :]
     assert len(extra) > 300
@@ -136,5 +136,5 @@ def test_ghosts_of_the_visual_hull_hold_no_points():
     both = type(views)(views.images, torch.maximum(views.alpha, aside), views.cameras, views.trust)
     mesh = toy_mesh()
     representation = TriangleGaussians(TrianglesConfig())
-    representation.initialise(type(mesh)(mesh.vertices * 0.5, mesh.faces), both, seed=0)
+    representation.initialize(type(mesh)(mesh.vertices * 0.5, mesh.faces), both, seed=0)
     assert float(representation.gaussians().means.detach().norm(dim=1).max()) < 0.2

@@ -114,7 +114,7 @@ def test_clips_are_captures_in_sv3ds_order(cheap):
     assert turntable.elevation_deg == 5.0
     assert turntable.about == {"index": 1}
     assert turntable.views.photo_index == INPUT_VIEW == 20
-    x, _, z = turntable.views.cameras.centres.double().T
+    x, _, z = turntable.views.cameras.centers.double().T
     azimuths = torch.rad2deg(torch.atan2(x, z)) % 360
     apart = (azimuths - torch.tensor(AZIMUTHS_DEG) + 180) % 360 - 180
     assert float(apart.abs().max()) < 1e-3

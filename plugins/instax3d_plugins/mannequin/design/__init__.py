@@ -1,4 +1,4 @@
-"""Measures the mannequin's table of figures on ICT-FaceKit (MIT licence, USC Institute for Creative Technologies).
+"""Measures the mannequin's table of figures on ICT-FaceKit (MIT license, USC Institute for Creative Technologies).
 
 ``python -m instax3d_plugins.mannequin.design ICT_FOLDER figures.npz`` needs trimesh besides the project's own
 dependencies and takes two to four minutes. In order:
@@ -14,5 +14,5 @@ dependencies and takes two to four minutes. In order:
 
 `pictures` draws the README's pictures.
 
-Lengths are the reference's centimetres until the table is written.
+Lengths are the reference's centimeters until the table is written.
 """

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cage import Cage
-from ..figures import BARYCENTRIC, CHART, METRES, SHAPE, WEIGHT, Array
+from ..figures import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array
 from ..regions import inside_ring
 from .chart import flatten
 from .correspondence import fine_chart
@@ -25,7 +25,7 @@ from .surface import Surface, flat_surface, lifted
 from .triangles import join
 
 EYE_DISTANCE = 6.3
-"""Centimetres between the eyes' centres, to which everything is scaled: the mean of adults (Dodgson, 2004)."""
+"""Centimeters between the eyes' centers, to which everything is scaled: the mean of adults (Dodgson, 2004)."""
 SHAPES = 60
 OPENING = 0.6
 """Of jawOpen, while the chart is made, so that the lips lie apart in it."""
@@ -34,7 +34,7 @@ EDGE_SCALE = 1.6
 SEED = 2
 """Of eight starts of the relaxation, the one whose neutral has no self-intersections."""
 NECK_JOINT = (0.0, -8.0, -1.5)
-"""Centimetres; between the collar bones and the nape."""
+"""Centimeters; between the collar bones and the nape."""
 
 Table = dict[str, NDArray[np.generic]]
 
@@ -57,7 +57,7 @@ def build(folder: Path) -> Table:
     nostril = points.on(len(points.lines) - 1)
     skin = fit_neutral(cage, fine_chart(cage, points), half, chart)
     eye = eyeball(reference)
-    scale = EYE_DISTANCE / (2 * eye.centre[0]) / 100 / METRES
+    scale = EYE_DISTANCE / (2 * eye.center[0]) / 100 / METERS
     skin = replace(skin, controls=np.round(skin.controls * scale) / scale, count=1 / scale)
     finished = replace(
         skin,
@@ -80,13 +80,13 @@ def build(folder: Path) -> Table:
         "ear": _counts(_ear(half, chart) / CHART),
         "cage": _counts(skin.controls * scale),
         "detail": _counts(finished.detail * scale),
-        "shape": _counts(shape * scale * METRES / SHAPE),
-        "shape_eye": _counts(shape_eye * scale * METRES / SHAPE),
+        "shape": _counts(shape * scale * METERS / SHAPE),
+        "shape_eye": _counts(shape_eye * scale * METERS / SHAPE),
         "expr_names": np.array(list(moves)),
         "expr_start": np.cumsum([0, *map(len, kept)]).astype(np.int32),
         "expr_points": np.concatenate(kept).astype(np.int16),
         "expr_moves": _counts(np.vstack([move[k] for move, k in zip(moves.values(), kept, strict=True)]) * scale),
-        "eye_centre": _counts(eye.centre * scale),
+        "eye_center": _counts(eye.center * scale),
         "eye_radius": _counts(eye.radius * scale),
         "joints": _counts(np.array([NECK_JOINT, HINGE]) * scale),
         "jaw_weight": _counts(jaw_weights(skin, reference, half) / WEIGHT),
@@ -132,7 +132,7 @@ def _sizes(half: Half, reference: Reference, rings: Rings) -> Sizes:
 
 
 def _ear(half: Half, chart: Array) -> Array:
-    """[5] centre and covariance of the outer ear in the chart: u, v, uu, uv, vv."""
+    """[5] center and covariance of the outer ear in the chart: u, v, uu, uv, vv."""
     x, y, z = half.vertices.T
     outer = chart[(x > 7.9) & (y > -2.3) & (y < 5) & (np.abs(z - 0.4) < 3)]
     covariance = np.cov(outer.T)

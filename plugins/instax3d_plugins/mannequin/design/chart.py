@@ -99,8 +99,8 @@ class Flattening:
     def untangled(self, chart: Array, rounds: int = 14) -> Array:
         """Evens out the surroundings of folded triangles, wider in each round, until none is left."""
         chart = chart.copy()
-        neighbours = (_laplacian(self.faces, np.ones((len(self.faces), 3)), self.count) != 0).astype(float)
-        laplacian = (sp.diags(np.asarray(neighbours.sum(1)).ravel()) - neighbours).tocsr()
+        neighbors = (_laplacian(self.faces, np.ones((len(self.faces), 3)), self.count) != 0).astype(float)
+        laplacian = (sp.diags(np.asarray(neighbors.sum(1)).ravel()) - neighbors).tocsr()
         movable = np.ones(self.count, bool)
         movable[self.edge] = False
         for number in range(rounds):
@@ -110,7 +110,7 @@ class Flattening:
             region = np.zeros(self.count, bool)
             region[self.faces[bad]] = True
             for _ in range(1 + number // 2):
-                region = (neighbours @ region) > 0
+                region = (neighbors @ region) > 0
             free, fixed = np.flatnonzero(region & movable), np.flatnonzero(~(region & movable))
             right = -(laplacian[free][:, fixed] @ chart[fixed])
             chart[free] = spl.spsolve(laplacian[free][:, free].tocsc(), right).reshape(-1, 2)

@@ -12,7 +12,7 @@ from ..crossings import crosses, crossing_pairs
 from ..figures import Array, Index
 
 TOLERANCE = 1e-3
-"""Centimetres that a solved contact may miss."""
+"""Centimeters that a solved contact may miss."""
 STEPS = 32
 """In which the motion from one state to another is looked at."""
 

@@ -35,7 +35,7 @@ NOSTRIL_SMOOTHNESS = 1.0
 NOSTRIL_STAYS = 1.0
 """There the reference is left out, and the control points' place has this weight: the walls must not fold."""
 FARTHEST = 0.5
-"""Centimetres beyond which, and ..."""
+"""Centimeters beyond which, and ..."""
 FACING = 0.5
 """... cosine of normals below which, a closest point is another part of the surface."""
 STAGES = 2

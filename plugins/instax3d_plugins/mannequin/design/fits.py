@@ -113,7 +113,7 @@ class Fit:
     ) -> Array:
         """The control points closest to ``controls``, as the fit measures it, that keep all contacts apart.
 
-        Quadratic programmes, solved by their duals, each with the contacts found so far, until there is no new one.
+        Quadratic programs, solved by their duals, each with the contacts found so far, until there is no new one.
 
         Args:
             controls: [free, 3] positions or displacements.

@@ -8,7 +8,7 @@ from ..cage import boundary_loops
 from ..figures import Array, Index
 
 ON_MIDLINE = 1e-3
-"""Centimetres from the plane of symmetry."""
+"""Centimeters from the plane of symmetry."""
 LID_LINING, LIP_LINING = 2, 6
 """Rows of quads between the reference's openings and where the mannequin's skin begins."""
 BASE_BELOW = -10.0

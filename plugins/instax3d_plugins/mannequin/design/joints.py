@@ -24,7 +24,7 @@ JAW_SMOOTHNESS = 2e-2
 class Eyeball:
     """The left one, cm."""
 
-    centre: Array
+    center: Array
     radius: float
 
 
@@ -33,8 +33,8 @@ def eyeball(reference: Reference) -> Eyeball:
     points = reference.neutral[reference.left_eyeball]
     points = points[points[:, 2] < CORNEA]
     system = np.c_[2 * points, np.ones(len(points))]
-    *centre, rest = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0]
-    return Eyeball(np.array(centre), float(np.sqrt(rest + np.square(centre).sum())))
+    *center, rest = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0]
+    return Eyeball(np.array(center), float(np.sqrt(rest + np.square(center).sum())))
 
 
 def jaw_weights(skin: Skin, reference: Reference, half: Half) -> Array:

@@ -21,26 +21,26 @@ ROUNDS = 6
 SLIDE = 0.7
 """How much of the way from its chart place to the closest point a target goes."""
 FARTHEST = (0.6, 0.5)
-"""Centimetres a vertex may slide in these rounds, and from its chart place in the end."""
+"""Centimeters a vertex may slide in these rounds, and from its chart place in the end."""
 LID_WEIGHT = 6.0
 SMOOTHNESS = 1e-3
 EXPRESSION_SMOOTHNESS = 3e-4
 LEAST = 0.006
-"""Centimetres between the closest places of the skin that an expression brings together."""
+"""Centimeters between the closest places of the skin that an expression brings together."""
 ON_THE_LEFT = 1e-6
-"""Centimetres from the midline."""
+"""Centimeters from the midline."""
 LIP_ROOM, LIP_OPENING = 0.02, 0.1
-"""Centimetres between the lips' edges in the neutral, and how fast the gap opens from the corner of the mouth."""
+"""Centimeters between the lips' edges in the neutral, and how fast the gap opens from the corner of the mouth."""
 STAGES = 3
 """In which an expression moves the skin, while contacts are looked for."""
 BLINK = 1.07
 """Closes the last gap between the lids."""
 LEAST_KEPT = 0.002
 LEAST_MOVE = 0.012
-"""Centimetres; control points that an expression moves less stay, unless contacts push them."""
+"""Centimeters; control points that an expression moves less stay, unless contacts push them."""
 BROWS = slice(17, 27)
 BROW_HEIGHT = 0.3
-"""Centimetres: detectors of the 68 landmarks mark the middle of the brow's hair, ICT-FaceKit a line above it."""
+"""Centimeters: detectors of the 68 landmarks mark the middle of the brow's hair, ICT-FaceKit a line above it."""
 TWO_SIDED = ("browInnerUp", "cheekPuff")
 """One expression in ARKit, one for each side in ICT-FaceKit."""
 CORRECTIVES = {"jawOpen+mouthClose": ("jawOpen", ("mouthClose",))}
@@ -65,7 +65,7 @@ class Skin:
     detail: Array
     """[half of the skin, 3] what its vertices move beyond what the control points say."""
     count: float = 1e-3
-    """Centimetres that the table's lengths are rounded to."""
+    """Centimeters that the table's lengths are rounded to."""
 
     @property
     def vertices(self) -> Array:

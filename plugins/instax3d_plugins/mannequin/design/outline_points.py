@@ -22,7 +22,7 @@ class Feature:
     size: float
     """Edge length at the points, cm."""
     growth: float
-    """By which the edges grow per centimetre away from them."""
+    """By which the edges grow per centimeter away from them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Curve:
-    """A polyline on the surface, parametrised by its length in space."""
+    """A polyline on the surface, parametrized by its length in space."""
 
     chart: Array
     """[n, 2]."""

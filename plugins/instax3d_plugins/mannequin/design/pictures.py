@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from instax3d.geometry.mesh_raster import rasterise
+from instax3d.geometry.mesh_raster import rasterize
 
 from ..figures import Array
 from ..model import MannequinModel, mannequin_from, packaged_mannequin
@@ -18,9 +18,9 @@ from .surface import vertex_normals
 BACKGROUND, SKIN, LIPS, MOUTH = (0.97, 0.97, 0.97), (0.78, 0.66, 0.58), (0.74, 0.45, 0.43), (0.5, 0.2, 0.2)
 WHITE, IRIS, PUPIL = (0.93, 0.93, 0.93), (0.42, 0.29, 0.2), (0.06, 0.05, 0.05)
 IRIS_ANGLE, PUPIL_ANGLE = 25, 12
-"""Degrees from an eye's axis within which it has these colours."""
+"""Degrees from an eye's axis within which it has these colors."""
 DISTANCE = 1.0
-"""From the camera to what it looks at, metres."""
+"""From the camera to what it looks at, meters."""
 SUPERSAMPLE = 3
 QUALITY = 86
 LIGHTS = (((-0.5, 0.6, 0.6), 0.6), ((0.8, 0.1, 0.5), 0.22))
@@ -36,9 +36,9 @@ class View:
     """Degrees from the front towards the head's left."""
     elevation: float = 0.0
     target: tuple[float, float, float] = (0.0, -0.025, 0.0)
-    """The middle of the picture, metres."""
+    """The middle of the picture, meters."""
     width: float = 0.36
-    """Metres that the picture spans there."""
+    """Meters that the picture spans there."""
     expression: dict[str, float] = field(default_factory=dict)
     shape_seed: int | None = None
     """Of a random head."""
@@ -87,9 +87,9 @@ def picture(model: MannequinModel, view: View, size: int) -> Array:
     """[size, size, 3], 8 bit."""
     vertices, faces = _posed(model, view), model.faces.numpy()
     viewmat, K = _camera(view, size)
-    raster = rasterise(vertices, faces, viewmat, K, size, size, supersample=SUPERSAMPLE)
-    seen = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colours(model)]), faces)
-    normals, colours = seen[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), seen[:, 3:]
+    raster = rasterize(vertices, faces, viewmat, K, size, size, supersample=SUPERSAMPLE)
+    seen = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colors(model)]), faces)
+    normals, colors = seen[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), seen[:, 3:]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     light = np.full(len(normals), AMBIENT)
     for direction, strength in LIGHTS:
@@ -98,7 +98,7 @@ def picture(model: MannequinModel, view: View, size: int) -> Array:
     shine = SHINE * np.clip(normals @ halfway, 0, 1) ** SHARPNESS
     image = np.empty((*raster.mask.shape, 3))
     image[:] = BACKGROUND
-    image[raster.mask] = np.clip(colours * light[:, None] + shine[:, None], 0, 1)
+    image[raster.mask] = np.clip(colors * light[:, None] + shine[:, None], 0, 1)
     small = image.reshape(size, SUPERSAMPLE, size, SUPERSAMPLE, 3).mean((1, 3))
     return np.asarray(np.round(255 * small), np.uint8)
 
@@ -114,20 +114,20 @@ def _posed(model: MannequinModel, view: View) -> Array:
     return model(replace(rest, expression=expression, shape=shape)).double().numpy()
 
 
-def _colours(model: MannequinModel) -> Array:
+def _colors(model: MannequinModel) -> Array:
     """[vertices, 3]."""
-    colours = np.tile(SKIN, (len(model.skinning), 1))
-    for region, colour in (("lips", LIPS), ("mouth_bag", MOUTH), ("teeth", WHITE), ("eyeballs", WHITE)):
-        colours[model.regions[region].numpy()] = colour
+    colors = np.tile(SKIN, (len(model.skinning), 1))
+    for region, color in (("lips", LIPS), ("mouth_bag", MOUTH), ("teeth", WHITE), ("eyeballs", WHITE)):
+        colors[model.regions[region].numpy()] = color
     neutral = model(model.neutral()).double().numpy()
     for joint in ("eye_left", "eye_right"):
         slot = model.joint_names.index(joint)
         ball = model.skinning[:, 1 + slot].numpy() == 1
         along = neutral - model.joints[slot].double().numpy()
         angle = np.degrees(np.arccos(np.clip(along[:, 2] / np.linalg.norm(along, axis=1), -1, 1)))
-        colours[ball & (angle < IRIS_ANGLE)] = IRIS
-        colours[ball & (angle < PUPIL_ANGLE)] = PUPIL
-    return colours
+        colors[ball & (angle < IRIS_ANGLE)] = IRIS
+        colors[ball & (angle < PUPIL_ANGLE)] = PUPIL
+    return colors
 
 
 def _camera(view: View, size: int) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ ROUNDS = 60
 PER_HEXAGON = 0.866
 """Area of a point's cell in squares of the edge length."""
 NORMALS = 0.45
-"""Centimetres that a unit of normal counts for when points are told apart: both sides of ear and lips stay separate."""
+"""Centimeters that a unit of normal counts for when points are told apart: both sides of ear and lips stay separate."""
 
 
 @dataclass(frozen=True)

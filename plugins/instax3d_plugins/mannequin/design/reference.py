@@ -18,7 +18,7 @@ FACE = 9409
 
 @dataclass(frozen=True)
 class Reference:
-    """The linear head model: skin and eyeballs, in centimetres."""
+    """The linear head model: skin and eyeballs, in centimeters."""
 
     neutral: Array
     """[n, 3] vertices, the skin's first."""

@@ -14,7 +14,7 @@ from .surface import Surface
 EYE_STEP = 0.04
 EYE_SAMPLES = 160
 EYE_REACHES = (0.26, 0.62)
-"""Centimetres of the eye's rings from the edge of the lids; the last one bounds the region of the eye."""
+"""Centimeters of the eye's rings from the edge of the lids; the last one bounds the region of the eye."""
 MOUTH_RINGS = 9
 """Edge loops of the reference between the mouth's outline and the skin above the lips."""
 MIDDLE = 0.42

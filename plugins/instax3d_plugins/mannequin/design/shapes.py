@@ -7,7 +7,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ..figures import METRES, SHAPE, Array
+from ..figures import METERS, SHAPE, Array
 from .contacts import Contacts
 from .fits import Fit
 from .half import Half
@@ -22,7 +22,7 @@ IN_FACE = 3.0
 DEVIATIONS = 4.0
 """Contacts hold for random heads up to this many standard deviations of how far apart their places are."""
 LEAST = 0.002
-"""Centimetres that remain between them then."""
+"""Centimeters that remain between them then."""
 SAMPLES = 150
 """Random heads that are looked at in a round."""
 ROUNDS = 15
@@ -67,7 +67,7 @@ def _without_crossings(fit: Fit, skin: Skin, shapes: Array) -> Array:
     the change has the standard deviation |r|, which is held below that distance over DEVIATIONS with least cost to the
     fit.
     """
-    rng, count = np.random.default_rng(SEED), skin.count * SHAPE / METRES
+    rng, count = np.random.default_rng(SEED), skin.count * SHAPE / METERS
     contacts, found = Contacts.none(len(skin.vertices)), shapes
     force, pushes = np.zeros((0, len(shapes))), np.zeros((0, *shapes.shape[1:]))
     for _ in range(ROUNDS):

@@ -8,7 +8,7 @@ from trimesh.triangles import closest_point, points_to_barycentric
 from ..figures import Array, Index
 
 CANDIDATES = 30
-"""Faces, by the distance of their centres, among which the closest one is sought."""
+"""Faces, by the distance of their centers, among which the closest one is sought."""
 
 
 class Surface:
@@ -17,11 +17,11 @@ class Surface:
     def __init__(self, vertices: Array, faces: Index) -> None:
         self.faces, self.count = faces, len(vertices)
         self._triangles = vertices[faces]
-        self._centres = cKDTree(self._triangles.mean(1))
+        self._centers = cKDTree(self._triangles.mean(1))
 
     def closest(self, points: Array) -> tuple[Array, Array, Index]:
         """The closest points [n, 3], their distances and their faces."""
-        candidates = self._centres.query(points, min(CANDIDATES, len(self.faces)))[1]
+        candidates = self._centers.query(points, min(CANDIDATES, len(self.faces)))[1]
         best = np.full(len(points), np.inf)
         found, face = np.zeros_like(points), np.zeros(len(points), np.int64)
         for candidate in candidates.T:
@@ -74,7 +74,7 @@ def vertex_normals(vertices: Array, faces: Index) -> Array:
 
 
 def uniform_laplacian(edges: Index, count: int) -> sp.csr_matrix:
-    """Each vertex minus the mean of its neighbours."""
+    """Each vertex minus the mean of its neighbors."""
     ends = (np.r_[edges[:, 0], edges[:, 1]], np.r_[edges[:, 1], edges[:, 0]])
     adjacency = sp.csr_matrix((np.ones(2 * len(edges)), ends), shape=(count, count))
     degree = np.asarray(adjacency.sum(1)).ravel()

@@ -13,7 +13,7 @@ class FinetuneConfig(PluginConfig):
     """How SV3D is tuned. The defaults are the paper's where it states a value."""
 
     steps: PositiveInt = 4000
-    """Optimisation steps of one clip each (paper: 4,000 with batch 1), on every device."""
+    """Optimization steps of one clip each (paper: 4,000 with batch 1), on every device."""
     rate: PositiveFloat = 1e-5
     """Learning rate of AdamW (0.9, 0.999), constant (paper: 1e-5)."""
     weight_decay: NonNegativeFloat = 0.01
