@@ -30,7 +30,7 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 from textured_heads import Subject, ict_head, mannequin_head, scan, synthetic
 
-from instax3d.config import Choice, OutputConfig, RunConfig, TrainingConfig
+from instax3d.config import OutputConfig, PluginChoice, RunConfig, TrainingConfig
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
@@ -96,7 +96,7 @@ def rows() -> list[Row]:
     return [
         Row(BASE, BASE),
         Row(BASE, "the same with another seed", seed=1),
-        Row(density, "default", densifier="default"),
+        Row(density, "adc", densifier="adc"),
         Row(density, "gof", densifier="gof"),
         Row(density, "mcmc", densifier="mcmc", density={"growth": 0.1}),
         Row(density, "none", densifier="none"),
@@ -104,18 +104,18 @@ def rows() -> list[Row]:
             density, "none, budget at the start", densifier="none", start={"points_per_face": 3, "hull_points": 11_000}
         ),
         Row(density, "absgs, threshold 0.0002", density=by_threshold),
-        Row(density, "default, threshold 0.0002", densifier="default", density=by_threshold),
+        Row(density, "adc, threshold 0.0002", densifier="adc", density=by_threshold),
         Row(density, "absgs, splits alone", density={"grow_scale3d": 1e-9}),
-        Row(density, "default, splits alone", densifier="default", density={"grow_scale3d": 1e-9}),
+        Row(density, "adc, splits alone", densifier="adc", density={"grow_scale3d": 1e-9}),
         Row(density, "gof, splits alone", densifier="gof", density={"grow_scale3d": 1e-9}),
         Row(density, "absgs, revised opacities", density=revised),
-        Row(density, "default, revised opacities", densifier="default", density=revised),
+        Row(density, "adc, revised opacities", densifier="adc", density=revised),
         Row(density, "gof, revised opacities", densifier="gof", density=revised),
-        Row(prior, "free Gaussians", representation="free"),
+        Row(prior, "unbound Gaussians", representation="unbound"),
         Row(prior, "true surface as the mesh", prior="true"),
         Row(prior, "ball as the mesh", prior="ball"),
-        Row(prior, "free Gaussians on a ball", representation="free", prior="ball"),
-        Row(prior, "free Gaussians on the hull", representation="free", start={"points_per_face": 0}),
+        Row(prior, "unbound Gaussians on a ball", representation="unbound", prior="ball"),
+        Row(prior, "unbound Gaussians on the hull", representation="unbound", start={"points_per_face": 0}),
         Row(start, "1 point a face", start={"points_per_face": 1}),
         Row(start, "3 points a face", start={"points_per_face": 3}),
         Row(start, "gray", start={"colors_from_views": False}),
@@ -123,16 +123,16 @@ def rows() -> list[Row]:
         Row(start, "hull points let go of the mesh", start={"hold_hull": False}),
         Row(views, "6 views", views=6),
         Row(views, "12 views", views=12),
-        Row(views, "6 views, free Gaussians", views=6, representation="free"),
+        Row(views, "6 views, unbound Gaussians", views=6, representation="unbound"),
         Row(views, "6 views, ball as the mesh", views=6, prior="ball"),
         Row(longer, "absgs, 5 times as long", longer=5),
         Row(longer, "absgs, revised opacities, 5 times as long", density=revised, longer=5),
-        Row(longer, "default, 5 times as long", densifier="default", longer=5),
+        Row(longer, "adc, 5 times as long", densifier="adc", longer=5),
         Row(longer, "absgs, splits alone, 5 times as long", density={"grow_scale3d": 1e-9}, longer=5),
         Row(
             longer,
-            "default, splits alone, 5 times as long",
-            densifier="default",
+            "adc, splits alone, 5 times as long",
+            densifier="adc",
             density={"grow_scale3d": 1e-9},
             longer=5,
         ),
@@ -141,7 +141,7 @@ def rows() -> list[Row]:
     ]
 
 
-QUICK = (BASE, "default", "mcmc", "none", "free Gaussians", "ball as the mesh")
+QUICK = (BASE, "adc", "mcmc", "none", "unbound Gaussians", "ball as the mesh")
 
 
 def subjects(scale: Scale, wanted: Iterable[str], data: Path | None) -> dict[str, Callable[[], Subject]]:
@@ -241,9 +241,9 @@ class Bench:
         return np.asarray((shown.depth * (first.alpha > 0.95))[0, 0])
 
 
-def _choice(kind: Kind, name: str, options: dict[str, Any]) -> Choice:
+def _choice(kind: Kind, name: str, options: dict[str, Any]) -> PluginChoice:
     entry = registry().get(kind, name)
-    return Choice(entry, entry.config_class().model_validate(options))
+    return PluginChoice(entry, entry.config_class().model_validate(options))
 
 
 def _some(views: Views, count: int | None) -> Views:
@@ -252,7 +252,7 @@ def _some(views: Views, count: int | None) -> Views:
         return views
     chosen = torch.linspace(0, len(views), count + 1)[:-1].round().long()
     faces = tuple(views.faces[i] for i in chosen.tolist())
-    parts = (views.images[chosen], views.alpha[chosen], views.cameras[chosen], views.trust[chosen])
+    parts = (views.images[chosen], views.alpha[chosen], views.cameras[chosen], views.confidence[chosen])
     return Views(*parts, faces=faces)
 
 

@@ -32,7 +32,7 @@ from step_profile import WORK, StepProfile
 
 from instax3d.config import RunConfig, load_config
 from instax3d.inputs.capture import load_frames, read_capture
-from instax3d.io.artifacts import rounded
+from instax3d.io.artifacts import quantized
 from instax3d.plugin import Kind
 from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import resolve_device, with_faces
@@ -80,12 +80,12 @@ def prepare(folder: Path, preset: str, overrides: tuple[str, ...] = ()) -> Scene
     """Views, faces and the fitted head, as the pipeline makes them."""
     config = load_config(preset=preset, source="capture", overrides=overrides)
     device = resolve_device(config.device)
-    config = config.on(device)
+    config = config.resolved_for(device)
     capture = read_capture(folder)
     if capture.test_cameras is None:
         raise SystemExit(f"{folder} has no transforms_test.json: nothing is held out")
     truth, _ = load_frames(capture.test_cameras, capture.test_files)
-    views = rounded(config.build(Kind.VIEW_GENERATOR).generate(capture, seed=0))
+    views = quantized(config.build(Kind.VIEW_GENERATOR).generate(capture, seed=0))
     views = with_faces(views, config.build(Kind.LANDMARK_DETECTOR))
     return Scene(views, config.build(Kind.MESH_PRIOR).fit(views), truth, capture.test_cameras, config, device)
 

@@ -118,7 +118,7 @@ def some_views(views: Views, count: int) -> Views:
         images=views.images[chosen],
         alpha=views.alpha[chosen],
         cameras=views.cameras[chosen],
-        trust=views.trust[chosen],
+        confidence=views.confidence[chosen],
         photo_index=chosen.index(20),
         faces=tuple(views.faces[view] for view in chosen),
     )

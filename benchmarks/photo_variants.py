@@ -128,7 +128,7 @@ def mirrored(known: Known) -> Version:
 
 def cropped(known: Known, margins: tuple[float, float, float]) -> Version:
     """To the landmarks' box, widened above, at the sides and below by these shares of its size."""
-    marks = known.photo.face.marks.numpy()
+    marks = known.photo.face.require_landmarks68().numpy()
     low, high, size = marks.min(0), marks.max(0), np.ptp(marks, axis=0).max()
     height, width = known.pixels.shape[:2]
     left, top = np.maximum(low - [margins[1] * size, margins[0] * size], 0).astype(int)
@@ -142,7 +142,7 @@ def same_place(change: Callable[[Pixels], Pixels], quality: int | None = None) -
 
 
 def blurred(known: Known) -> Version:
-    sigma = 0.012 * face_size(known.photo.face.marks)
+    sigma = 0.012 * face_size(known.photo.face.require_landmarks68())
     return Version(cv2.GaussianBlur(known.pixels, (0, 0), sigma), np.eye(2, 3))
 
 
@@ -231,8 +231,8 @@ def carried(person: Person, shape: tuple[int, int], from_photo: Map) -> Float[nd
 
 def compare(known: Known, version: Version, photo: Photo, person: Person) -> dict[str, float]:
     """How far a version's findings are from those of its photo."""
-    marks = photo.face.marks
-    expected = known.photo.face.marks
+    marks = photo.face.require_landmarks68()
+    expected = known.photo.face.require_landmarks68()
     if version.mirrored:
         marks = marks[MIRROR]
     reduced = photo.image.shape[2] / version.pixels.shape[1]  # the gate makes huge photos smaller
@@ -251,7 +251,7 @@ def compare(known: Known, version: Version, photo: Photo, person: Person) -> dic
     inside = cv2.warpAffine(
         np.ones(version.pixels.shape[:2], np.uint8), version.to_version, shape[::-1], flags=cv2.WARP_INVERSE_MAP
     )
-    above = (inside > 0) & (np.arange(shape[0])[:, None] < float(known.photo.face.marks[8, 1]))
+    above = (inside > 0) & (np.arange(shape[0])[:, None] < float(known.photo.face.require_landmarks68()[8, 1]))
     ours, theirs = (alpha > 0.5) & above, (known.alpha > 0.5) & above
     return {
         "landmarks": float(error),

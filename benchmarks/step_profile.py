@@ -32,7 +32,7 @@ class StepProfile:
         self._around(module.representation, "gaussians", "rest", "placement", self._watch_gaussians)
         self._around(module.renderer, "render", "rest", "render", self._watch_render)
         self._around(module.densifier, "before_backward", "loss", "densifier")
-        self._around(module.densifier, "after_backward", "rest", "densifier")
+        self._around(module.densifier, "after_step", "rest", "densifier")
 
     def table(self) -> dict[str, tuple[float, float]]:
         """Milliseconds and share of a step, by part; and of all ``overhead`` and the whole ``step``."""

@@ -87,7 +87,7 @@ class Truth:
         self.alpha = alpha[:, 0].numpy() > 0.5
         photo = replace(read_photo(files[0], detector), focal=float(self.cameras.Ks[0, 0, 0]))
         self.person, self.scene, self.painter = reconstruct(photo, model, seed)
-        self.chin = round(float(photo.face.marks[8, 1]))
+        self.chin = round(float(photo.face.require_landmarks68()[8, 1]))
 
     @property
     def azimuths(self) -> Float[ndarray, "views"]:

@@ -206,4 +206,4 @@ def scan(folder: Path, *, size: int) -> Subject:
 
 def _scaled(face: Face, factor: float) -> Face:
     left, top, right, bottom = (factor * side for side in face.box)
-    return Face((left, top, right, bottom), face.score, face.marks * factor)
+    return Face((left, top, right, bottom), face.score, face.require_landmarks68() * factor)

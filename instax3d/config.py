@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, Valid
 
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError
 from .plugin import Kind, PluginConfig, PluginRef
-from .registry import Entry, Registry, registry
+from .registry import PluginEntry, Registry, registry
 
 Source = Literal["photo", "capture"]
 """What a portrait can be made from; also the capability that a view generator may need."""
@@ -25,7 +25,7 @@ def source_kind(path: Path) -> Source:
     return "capture" if path.is_dir() or path.suffix.lower() == ".json" else "photo"
 
 
-SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (Kind.METRIC, Kind.TURNTABLE_SOURCE)}
+SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (Kind.METRIC, Kind.CLIP_SOURCE)}
 """The slots that every portrait fills, by their key in a config."""
 
 _WHEN = "when"
@@ -74,10 +74,10 @@ _KEYS = (*SLOTS, METRICS, *_SECTIONS, *_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PluginChoice:
     """A slot's plugin and its validated options."""
 
-    entry: Entry
+    entry: PluginEntry
     config: PluginConfig
 
 
@@ -85,12 +85,12 @@ class Choice:
 class RunConfig:
     """A checked configuration: every name is known, every option valid, and the plugins fit together."""
 
-    choices: Mapping[Kind, Choice]
+    choices: Mapping[Kind, PluginChoice]
     training: TrainingConfig
     output: OutputConfig
     seed: int
     device: Literal["auto", "cpu", "cuda"]
-    metrics: tuple[Choice, ...] = ()
+    metrics: tuple[PluginChoice, ...] = ()
     """What is measured of the finished portrait, in this order."""
     automatic_renderer: bool = False
     """Whether the renderer was chosen by the device."""
@@ -120,12 +120,12 @@ class RunConfig:
         doc["output"] = self.output.model_dump(mode="json")
         return doc
 
-    def on(self, device: str, plugins: Registry | None = None) -> "RunConfig":
+    def resolved_for(self, device: str, plugins: Registry | None = None) -> "RunConfig":
         """The same for a known device: an automatic renderer becomes the one that suits it."""
         if not self.automatic_renderer:
             return self
         entry = _renderer_for(device, plugins or registry())
-        choice = Choice(entry, entry.config_class()())
+        choice = PluginChoice(entry, entry.config_class()())
         return replace(self, choices={**self.choices, Kind.RENDERER: choice})
 
     def to_yaml(self) -> str:
@@ -367,7 +367,7 @@ def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfi
         near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
         guess = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(_KEYS)}"
         problems.append(f"{key}: no such key (from {_origin_of(layers, key)}){guess}")
-    choices: dict[Kind, Choice] = {}
+    choices: dict[Kind, PluginChoice] = {}
     for slot, kind in SLOTS.items():
         choice = _choose(slot, kind, doc.get(slot), plugins, layers, problems)
         if choice is not None:
@@ -403,18 +403,20 @@ def _is_automatic(body: Any) -> bool:
     return isinstance(body, dict) and body.get("plugin") == AUTOMATIC
 
 
-def _renderer_for(device: str, plugins: Registry) -> Entry:
+def _renderer_for(device: str, plugins: Registry) -> PluginEntry:
     """The first built-in, else the first renderer, that runs on the device and, on a GPU, needs one."""
     devices = {"cpu", device}
-    for entry in plugins.of(Kind.RENDERER):
+    for entry in plugins.plugins(Kind.RENDERER):
         if entry.spec.needs <= devices and (device == "cpu" or device in entry.spec.needs):
             return entry
     raise ConfigError(f"renderer: no installed renderer runs on {device}; install one, or write device=cpu")
 
 
-def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> Choice | None:
+def _choose(
+    slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]
+) -> PluginChoice | None:
     if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
-        offered = ", ".join(entry.spec.name for entry in plugins.of(kind)) or "none is installed"
+        offered = ", ".join(entry.spec.name for entry in plugins.plugins(kind)) or "none is installed"
         problems.append(f"{slot}: no plugin chosen; write {slot}=NAME, one of: {offered}")
         return None
     options = {key: value for key, value in body.items() if key != "plugin"}
@@ -435,10 +437,10 @@ def _choose(slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers,
     if config is None:
         return None
     problems += [str(error) for error in _dangling_references(slot, config, plugins)]
-    return Choice(entry, config)
+    return PluginChoice(entry, config)
 
 
-def _measured(body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> tuple[Choice, ...]:
+def _measured(body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> tuple[PluginChoice, ...]:
     """The metrics that a list names, each by its name or as a slot's plugin with options."""
     if not isinstance(body, list):
         problems.append(f"{METRICS}: must list metrics, as in {METRICS}=[fidelity, likeness]")
@@ -459,8 +461,11 @@ def _validate(
     except ValidationError as error:
         for item in error.errors(include_url=False):
             key = ".".join([*filter(None, [where]), *map(str, item["loc"])])
-            if item["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(item["loc"][-1]), list(model.model_fields), 1, 0.5)
+            old = str(item["loc"][-1])
+            if item["type"] == "extra_forbidden" and old in model.renamed:
+                message = f"this option is now called {model.renamed[old]!r}"
+            elif item["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(old, list(model.model_fields), 1, 0.5)
                 guess = f"did you mean {near[0]!r}? " if near else ""
                 message = f"no such option; {guess}there are: {', '.join(model.model_fields) or 'none'}"
             else:
@@ -491,7 +496,7 @@ def _dangling_references(slot: str, config: PluginConfig, plugins: Registry) -> 
             yield error
             continue
         if missing := mark.needs - entry.spec.provides:
-            fitting = [e.spec.name for e in plugins.of(mark.kind) if mark.needs <= e.spec.provides]
+            fitting = [e.spec.name for e in plugins.plugins(mark.kind) if mark.needs <= e.spec.provides]
             yield IncompatiblePipelineError(
                 f"{slot}.{name}: {mark.kind.value} {value!r} does not provide {', '.join(sorted(missing))}; "
                 f"these do: {', '.join(fitting) or 'none is installed'}"
@@ -540,8 +545,8 @@ def json_schema() -> dict[str, Any]:
     slots = {}
     definitions: dict[str, Any] = {}
     for slot, kind in SLOTS.items():
-        forms: list[dict[str, Any]] = [{"type": "string", "enum": [e.spec.name for e in registry().of(kind)]}]
-        for entry in registry().of(kind):
+        forms: list[dict[str, Any]] = [{"type": "string", "enum": [e.spec.name for e in registry().plugins(kind)]}]
+        for entry in registry().plugins(kind):
             try:
                 schema = entry.config_class().model_json_schema(ref_template="#/$defs/{model}")
             except Instax3DError:

@@ -18,13 +18,13 @@ from .types import (
     Capture,
     DensifyReport,
     DensifyStep,
-    Evidence,
+    EvaluationContext,
     Face,
     Gaussians,
     HeadMesh,
     Photo,
     Render,
-    Turntable,
+    TurntableClip,
     Views,
 )
 
@@ -51,7 +51,7 @@ class ViewGenerator(Component[C]):
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         """Images in [0, 1] on white with alpha and cameras, the same for the same seed.
 
-        One of the views may be the photo itself (``photo_index``). ``trust`` says how far each pixel may be
+        One of the views may be the photo itself (``photo_index``). ``confidence`` says how far each pixel may be
         believed, ``provenance`` where it came from, if the generator knows.
         ``faces`` may stay empty: the pipeline fills it in.
         """
@@ -122,7 +122,7 @@ class Densifier(Component[C]):
         """Called between forward and backward (retain gradients here)."""
 
     @abc.abstractmethod
-    def after_backward(self, step: DensifyStep) -> DensifyReport:
+    def after_step(self, step: DensifyStep) -> DensifyReport:
         """Called after the optimizers stepped. Reports how many Gaussians were born and died."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,12 +180,12 @@ class LandmarkDetector(Component[C]):
 class Metric(Component[C]):
     """Measures a finished portrait.
 
-    The spec's ``figures`` say what: each name with its definition, unit and better direction.
+    The spec's ``metric_info`` say what: each name with its definition, unit and better direction.
     """
 
     @abc.abstractmethod
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        """Figures by name. Those that this evidence does not give, for want of a photo or of the truth, are left out.
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        """Figures by name. Those that this context does not give, for want of a photo or of the truth, are left out.
 
         Raises:
             AssetError: a file of others that this metric needs is not here.
@@ -194,7 +194,7 @@ class Metric(Component[C]):
         """
 
 
-class TurntableSource(Component[C]):
+class ClipSource(Component[C]):
     """Gives clips to train view generators on: heads seen from all sides, one after the other, for `instax3d dataset`.
 
     Clips are made in several processes, each with its own instance: a clip depends on the config, the seed and its
@@ -209,7 +209,7 @@ class TurntableSource(Component[C]):
         return None
 
     @abc.abstractmethod
-    def make(self, index: int, *, seed: int) -> Turntable:
+    def make(self, index: int, *, seed: int) -> TurntableClip:
         """One clip, the same bit for bit for the same index and seed.
 
         Raises:
@@ -225,6 +225,6 @@ KINDS: Mapping[str, type[Any]] = {
     "renderer": Renderer,
     "landmark_detector": LandmarkDetector,
     "metric": Metric,
-    "turntable_source": TurntableSource,
+    "clip_source": ClipSource,
 }
 """The abstract class of each kind, by the kind's value."""

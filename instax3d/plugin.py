@@ -17,11 +17,11 @@ a `PluginConfig` subclass per plugin, and a module with the implementation, whic
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -46,11 +46,14 @@ class Kind(StrEnum):
     RENDERER = "renderer"
     LANDMARK_DETECTOR = "landmark_detector"
     METRIC = "metric"
-    TURNTABLE_SOURCE = "turntable_source"
+    CLIP_SOURCE = "clip_source"
 
 
 class PluginConfig(BaseModel):
     """Base of every plugin's options: typos are errors, values are frozen, attribute docstrings are the help."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Options that had another name, by their old names; who still writes one is told the new name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
@@ -161,11 +164,11 @@ class AssetConverter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class MetricInfo:
     """A number that describes a portrait: what tables call it, and how it is to be read."""
 
     name: str
-    meaning: str
+    description: str
     """Its definition in a sentence, with its source."""
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
@@ -193,11 +196,13 @@ class PluginSpec:
     api: int
     needs: frozenset[str] = frozenset()
     provides: frozenset[str] = frozenset()
-    requires: tuple[str, ...] = ()
+    formerly: tuple[str, ...] = ()
+    """Names it had in earlier versions; who still writes one is told the new name."""
+    imports: tuple[str, ...] = ()
     """Import names that must be present; looked for by ``instax3d plugins check``."""
     extra: str | None = None
-    """The pip extra of ``instax3d`` that installs ``requires``."""
-    figures: tuple[Figure, ...] = ()
+    """The pip extra of ``instax3d`` that installs ``imports``."""
+    metric_info: tuple[MetricInfo, ...] = ()
     """What a metric measures, in the order of tables."""
     assets: tuple[str, ...] = ()
     """Assets it always uses; those chosen by an option are marked there with `AssetRef`."""

@@ -39,14 +39,14 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PluginEntry:
     """A plugin that can be chosen."""
 
     spec: PluginSpec
     provider: Provider
 
     @property
-    def qualified(self) -> str:
+    def qualified_name(self) -> str:
         """``distribution/name``, unique also where two packages offer the same name."""
         return f"{self.provider.distribution}/{self.spec.name}"
 
@@ -84,15 +84,15 @@ class Entry:
         """The plugin, made from its validated config."""
         return self.plugin_class()(config)
 
-    def missing_requirements(self) -> list[str]:
-        """Names in ``spec.requires`` that cannot be imported here."""
-        return [name for name in self.spec.requires if find_spec(name) is None]
+    def missing_imports(self) -> list[str]:
+        """Names in ``spec.imports`` that cannot be imported here."""
+        return [name for name in self.spec.imports if find_spec(name) is None]
 
     def _label(self) -> str:
         return f"{self.spec.kind.value} {self.spec.name!r} from {self.provider}"
 
 
-def _load(path: str, entry: Entry) -> Any:
+def _load(path: str, entry: PluginEntry) -> Any:
     module, _, attribute = path.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -110,7 +110,7 @@ class Registry:
         self._manager = pluggy.PluginManager("instax3d")
         self._manager.add_hookspecs(HookSpecs)
         self.providers: list[Provider] = []
-        self.entries: list[Entry] = []
+        self.entries: list[PluginEntry] = []
         self.assets: dict[str, Asset] = {}
         self.converters: dict[str, AssetConverter] = {}
         self.commands: dict[str, CommandSpec] = {}
@@ -133,7 +133,7 @@ class Registry:
             return
         provider = Provider(point.name, distribution, version)
         self.providers.append(provider)
-        self.entries += [Entry(spec, provider) for spec in specs]
+        self.entries += [PluginEntry(spec, provider) for spec in specs]
         self.assets |= assets
         self.converters |= converters
         self.commands |= commands
@@ -203,7 +203,7 @@ class Registry:
                 )
         return found
 
-    def of(self, kind: Kind) -> list[Entry]:
+    def plugins(self, kind: Kind) -> list[PluginEntry]:
         """All plugins of one kind."""
         return [entry for entry in self.entries if entry.spec.kind is kind]
 
@@ -212,23 +212,26 @@ class Registry:
         """Entry points that could not be used."""
         return [provider for provider in self.providers if provider.error is not None]
 
-    def get(self, kind: Kind, name: str, where: str = "") -> Entry:
+    def get(self, kind: Kind, name: str, where: str = "") -> PluginEntry:
         """The plugin of that name, or of that ``distribution/name``; ``where`` is named in the error.
 
         Raises:
             UnknownPluginError: there is none; the message lists what there is, and the broken packages.
             AmbiguousPluginError: two packages offer it.
         """
-        pool = self.of(kind)
-        hits = [entry for entry in pool if name in (entry.spec.name, entry.qualified)]
+        pool = self.plugins(kind)
+        hits = [entry for entry in pool if name in (entry.spec.name, entry.qualified_name)]
         if len(hits) == 1:
             return hits[0]
         at = f" (at {where})" if where else ""
         if hits:
-            choices = ", ".join(sorted(entry.qualified for entry in hits))
+            choices = ", ".join(sorted(entry.qualified_name for entry in hits))
             raise AmbiguousPluginError(
                 f"{kind.value} {name!r}{at} is offered by more than one package; write one of: {choices}"
             )
+        renamed = [entry.spec.name for entry in pool if name in entry.spec.formerly]
+        if renamed:
+            raise UnknownPluginError(f"{kind.value} {name!r}{at} is now called {renamed[0]!r}")
         near = difflib.get_close_matches(name, [entry.spec.name for entry in pool], 1, 0.5)
         guess = f"; did you mean {near[0]!r}?" if near else ";"
         installed = ", ".join(f"{entry.spec.name} ({entry.provider})" for entry in pool) or "none"

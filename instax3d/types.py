@@ -41,8 +41,7 @@ class Face:
     points: Mapping[str, Float[Tensor, "_ 2"]] = field(default_factory=dict)
     """What else the detector finds, by scheme: `FIVE_POINTS`, `MEDIAPIPE_POINTS`, or a plugin's own."""
 
-    @property
-    def marks(self) -> Float[Tensor, "68 2"]:
+    def require_landmarks68(self) -> Float[Tensor, "68 2"]:
         """The 68 landmarks, for those that cannot do without.
 
         Raises:
@@ -152,7 +151,7 @@ class Views:
     """sRGB in [0, 1] on white."""
     alpha: Float[Tensor, "views 1 h w"]
     cameras: Cameras
-    trust: Float[Tensor, "views 1 h w"]
+    confidence: Float[Tensor, "views 1 h w"]
     """How far each pixel, background included, may be believed, in [0, 1]: 1 in a photograph, less where generated.
     Construction multiplies each pixel's loss by it."""
     photo_index: int | None = None
@@ -167,14 +166,14 @@ class Views:
         return self.images.shape[0]
 
     @property
-    def view_trust(self) -> Float[Tensor, "views"]:
-        """The mean trust over the person in each view; over the whole view where nobody is."""
+    def view_confidence(self) -> Float[Tensor, "views"]:
+        """The mean confidence over the person in each view; over the whole view where nobody is."""
         share = self.alpha + 1e-6
-        return (self.trust * share).sum((1, 2, 3)) / share.sum((1, 2, 3))
+        return (self.confidence * share).sum((1, 2, 3)) / share.sum((1, 2, 3))
 
 
 @dataclass(frozen=True)
-class Turntable:
+class TurntableClip:
     """A clip of one head that turns: views in the order of `instax3d.datasets.AZIMUTHS_DEG`, the input view last."""
 
     views: Views
@@ -267,7 +266,7 @@ class Render:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EvaluationContext:
     """All that a metric may look at of a finished portrait. New fields get defaults, so an old plugin keeps working."""
 
     gaussians: Gaussians
@@ -276,31 +275,31 @@ class Evidence:
     """What it was made from."""
     rendered: Float[Tensor, "views 3 h w"]
     """The portrait from the cameras of the views, in [0, 1] on white."""
-    turn_cameras: Cameras
+    turntable_cameras: Cameras
     """A turn about the head in even steps, the first from straight in front."""
     render: Callable[[Cameras], Float[Tensor, "_ 3 _ _"]]
     """Draws the portrait from any cameras, in [0, 1] on white."""
     detector: Any = None
     """The run's landmark detector."""
     photo: Photo | None = None
-    truth: Float[Tensor, "tests 3 high wide"] | None = None
+    test_images: Float[Tensor, "tests 3 high wide"] | None = None
     """Held-out frames of a capture."""
-    truth_rendered: Float[Tensor, "tests 3 high wide"] | None = None
+    test_rendered: Float[Tensor, "tests 3 high wide"] | None = None
     """The portrait from their cameras."""
-    truth_cameras: Cameras | None = None
+    test_cameras: Cameras | None = None
     """Of the held-out frames."""
     surface: TrueSurface | None = None
     """Of the head, in the portrait's world."""
 
     @cached_property
-    def turn(self) -> Float[Tensor, "frames 3 size size"]:
-        """The portrait from `turn_cameras`; drawn when a metric first asks for it."""
-        return self.render(self.turn_cameras)
+    def turntable(self) -> Float[Tensor, "frames 3 size size"]:
+        """The portrait from `turntable_cameras`; drawn when a metric first asks for it."""
+        return self.render(self.turntable_cameras)
 
     @property
     def front(self) -> list[int]:
         """The frames of the turn that are at most `FRONT_DEG` from the front."""
-        count = len(self.turn_cameras)
+        count = len(self.turntable_cameras)
         return [frame for frame in range(count) if min(frame, count - frame) * 360 / count <= FRONT_DEG]
 
 

@@ -16,7 +16,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileRecord:
     """A file as it was when it was last read."""
 
     sha256: str
@@ -67,7 +67,7 @@ class Ledger:
         if known is None or known.sha256 == found or not keep_first:
             same = known is not None and known.sha256 == found
             revision = known.revision if known is not None and same else None
-            self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns, revision))
+            self._write(path, FileRecord(found, stat.st_size, stat.st_mtime_ns, revision))
         return found
 
     def downloaded(self, path: Path, found: str, revision: str | None) -> None:
@@ -79,7 +79,7 @@ class Ledger:
         path = path.absolute()
         known, stat = self._entries().get(str(path)), path.stat()
         if known is None or known.sha256 == found:
-            self._write(path, Entry(found, stat.st_size, stat.st_mtime_ns, revision))
+            self._write(path, FileRecord(found, stat.st_size, stat.st_mtime_ns, revision))
 
     def revision_of(self, path: Path) -> str | None:
         """The revision that a file was downloaded from, where it is known."""
@@ -97,10 +97,10 @@ class Ledger:
         if entries.pop(str(path.absolute()), None):
             self._save(entries)
 
-    def _entries(self) -> dict[str, Entry]:
+    def _entries(self) -> dict[str, FileRecord]:
         try:
             stored = json.loads(self.path.read_text(encoding="utf-8"))
-            return {path: Entry(**values) for path, values in stored.items()}
+            return {path: FileRecord(**values) for path, values in stored.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -108,10 +108,10 @@ class Ledger:
                 f"cannot read {self.path} ({error}); remove it, then `instax3d assets check` writes it anew"
             ) from error
 
-    def _write(self, path: Path, entry: Entry) -> None:
+    def _write(self, path: Path, entry: FileRecord) -> None:
         self._save({**self._entries(), str(path): entry})
 
-    def _save(self, entries: dict[str, Entry]) -> None:
+    def _save(self, entries: dict[str, FileRecord]) -> None:
         text = json.dumps({path: asdict(entry) for path, entry in sorted(entries.items())}, indent=1)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instax3d.errors import AssetError
-from instax3d.io.paths import assets_folder
+from instax3d.io.paths import assets_dir
 from instax3d.plugin import Asset, AssetFile
 from instax3d.registry import registry
 
@@ -31,7 +31,7 @@ class Located:
 
 def asset_folder(name: str) -> Path:
     """Where the files of an asset belong."""
-    return assets_folder() / name
+    return assets_dir() / name
 
 
 def locate(name: str) -> Located | None:
@@ -100,7 +100,7 @@ def verify(file: AssetFile, path: Path, asset: Asset) -> str:
     again = f"`instax3d assets get {asset.name}`"
     if file.size is not None and size != file.size:
         raise AssetError(f"{path} has {size:,} bytes, not {file.size:,}; remove it and run {again}")
-    ledger = Ledger(assets_folder())
+    ledger = Ledger(assets_dir())
     first, found = ledger.recorded(path), ledger.sum_of(path, keep_first=True)
     if file.sha256 is not None and found != file.sha256:
         raise AssetError(

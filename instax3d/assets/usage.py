@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from instax3d.config import METRICS, Choice, RunConfig, references
+from instax3d.config import METRICS, PluginChoice, RunConfig, references
 from instax3d.errors import AssetError
-from instax3d.io.paths import assets_folder
+from instax3d.io.paths import assets_dir
 from instax3d.plugin import AssetRef, PluginConfig
-from instax3d.registry import Entry, registry
+from instax3d.registry import PluginEntry, registry
 
 from .ledger import Ledger, sha256
 from .library import Located, require
@@ -89,7 +89,7 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
     return records
 
 
-def _records(where: str, entry: Entry, config: PluginConfig) -> list[dict[str, Any]]:
+def _records(where: str, entry: PluginEntry, config: PluginConfig) -> list[dict[str, Any]]:
     records = []
     for field, mark, value in required(config):
         name, located = resolve(mark, value)
@@ -97,13 +97,13 @@ def _records(where: str, entry: Entry, config: PluginConfig) -> list[dict[str, A
     return records + [_record(where, name, None) for name in entry.spec.assets]
 
 
-def _plugins(config: RunConfig) -> Iterator[tuple[str, Entry, PluginConfig]]:
+def _plugins(config: RunConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
     """All plugins of a run but the metrics, with their options."""
     for kind, choice in config.choices.items():
         yield from _with_named(kind.value, choice)
 
 
-def _with_named(where: str, choice: Choice) -> Iterator[tuple[str, Entry, PluginConfig]]:
+def _with_named(where: str, choice: PluginChoice) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
     """A plugin, and those that it names in its options, with their options."""
     yield where, choice.entry, choice.config
     for field, (ref, name) in references(choice.config).items():
@@ -124,7 +124,7 @@ def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
     record["license_url"] = asset.license_url if asset else ""
     record["commercial"] = asset.commercial if asset else None
     if located is not None:
-        ledger = Ledger(assets_folder())
+        ledger = Ledger(assets_dir())
         record["files"] = [
             {"path": str(path), "sha256": _sum(path, own=located.own), "revision": ledger.revision_of(path)}
             for path in located.files.values()
@@ -137,7 +137,7 @@ def _sum(path: Path, *, own: bool) -> str:
 
     Files that did not change since they were last read are not read again.
     """
-    ledger = Ledger(assets_folder())
+    ledger = Ledger(assets_dir())
     if path.is_file():
         return ledger.sum_of(path, keep_first=not own)
     inside = sorted(file for file in path.rglob("*") if file.is_file())

@@ -89,7 +89,7 @@ def read_grid(path: Path, *, subjects: Sequence[str] = (), preset: str | None = 
         subjects: [photos/*.jpg, scan]     # photos, captures, folders of photos, patterns
         vary:
           densifier: [absgs, {plugin: mcmc, max_gaussians: 60000}]
-          representation: [triangles, {plugin: free, means_rate: 3.0e-4, label: free}]
+          representation: [triangles, {plugin: unbound, means_rate: 3.0e-4, label: unbound}]
           training.iterations: [300, 600]
           seed: [0, 1, 2]
         cells:                             # optional: these alone, instead of all combinations

@@ -3,10 +3,10 @@
 import io
 from collections import defaultdict
 
-from instax3d.plugin import Figure
+from instax3d.plugin import MetricInfo
 from instax3d.report.html import as_svg, fill
 from instax3d.report.jpeg_url import file_as_jpeg_url
-from instax3d.report.metric_info import known_figures
+from instax3d.report.metric_info import known_metrics
 
 from .pareto import front
 from .plan import Plan
@@ -34,13 +34,13 @@ def make_report(plan: Plan, store: Store, results: Results, table: Table, title:
         failed=[store.failure(cell.id) for cell in plan.cells if cell.id in failed],
         machines=results.machines,
         missing=results.missing,
-        figures=[figure for figure in known_figures() if (rows[FIGURE] == figure.name).any()],
+        figures=[figure for figure in known_metrics() if (rows[FIGURE] == figure.name).any()],
         subjects=sorted(rows[SUBJECT].unique()),
         measured=rows[CELL].nunique(),
     )
 
 
-def _is_quality(figure: Figure) -> bool:
+def _is_quality(figure: MetricInfo) -> bool:
     return figure.better is not None and not figure.name.startswith("seconds")
 
 
@@ -65,9 +65,9 @@ def _turntables(plan: Plan, store: Store, named: set[str]) -> list[tuple[str, li
     return list(found.items())
 
 
-def _plot(table: Table, figure: Figure) -> str:
+def _plot(table: Table, figure: MetricInfo) -> str:
     """A figure against time as an SVG element, the Pareto front drawn through it."""
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
     column = table.figures.index(figure)
     cost = next(i for i, other in enumerate(table.figures) if other.name == _COST)
@@ -76,7 +76,7 @@ def _plot(table: Table, figure: Figure) -> str:
         for row, entries in zip(table.rows, table.entries, strict=True)
         if entries[column] is not None and entries[cost] is not None
     ]
-    canvas = Canvas(figsize=(6.4, 4), layout="constrained")
+    canvas = Figure(figsize=(6.4, 4), layout="constrained")
     axes = canvas.subplots()
     chosen = front([(x, y) for x, y, _ in points], higher=figure.better == "higher")
     axes.plot([points[i][0] for i in chosen], [points[i][1] for i in chosen], color="#c33", lw=1, label="Pareto front")

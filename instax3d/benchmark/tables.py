@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from instax3d.plugin import Figure
-from instax3d.report.metric_info import known_figures
+from instax3d.plugin import MetricInfo
+from instax3d.report.metric_info import known_metrics
 
 from .results import CELL, FIGURE, SUBJECT, VALUE
 
@@ -20,7 +20,7 @@ _FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TableEntry:
     """A figure of one combination of settings."""
 
     mean: float
@@ -40,8 +40,8 @@ class Table:
     settings: tuple[str, ...]
     """Names of the axes that take several values, without the seed."""
     rows: tuple[tuple[str, ...], ...]
-    figures: tuple[Figure, ...]
-    entries: tuple[tuple[Entry | None, ...], ...]
+    figures: tuple[MetricInfo, ...]
+    entries: tuple[tuple[TableEntry | None, ...], ...]
     """None where a figure was not measured."""
     counts: tuple[tuple[int, int], ...]
     """Of each row: subjects, and cells."""
@@ -59,7 +59,7 @@ def make_table(results: "pd.DataFrame", axes: Sequence[str]) -> Table:
     combinations = list(zip(*(results[axis] for axis in settings))) if settings else [()] * len(results)
     marked = results.assign(**{_ROW: combinations})
     rows = tuple(dict.fromkeys(combinations))
-    figures = tuple(figure for figure in known_figures() if (marked[FIGURE] == figure.name).any())
+    figures = tuple(figure for figure in known_metrics() if (marked[FIGURE] == figure.name).any())
     columns = [_column(marked[marked[FIGURE] == figure.name], rows, figure, SEED in axes) for figure in figures]
     entries = tuple(tuple(column[i] for column in columns) for i in range(len(rows)))
     parts = [marked[marked[_ROW] == row] for row in rows]
@@ -71,12 +71,12 @@ _ROW = "combination"
 
 
 def _column(
-    part: "pd.DataFrame", rows: tuple[tuple[str, ...], ...], figure: Figure, seeded: bool
-) -> list[Entry | None]:
+    part: "pd.DataFrame", rows: tuple[tuple[str, ...], ...], figure: MetricInfo, seeded: bool
+) -> list[TableEntry | None]:
     pair = [SUBJECT, SEED] if seeded else [SUBJECT]
     by_row = {row: part[part[_ROW] == row].set_index(pair)[VALUE] for row in rows}
     subjects = {row: set(values.index.get_level_values(SUBJECT)) for row, values in by_row.items() if len(values)}
-    found: dict[tuple[str, ...], Entry] = {}
+    found: dict[tuple[str, ...], TableEntry] = {}
     for group in _comparable(subjects):
         common = set.intersection(*(subjects[row] for row in group))
         entries = {}
@@ -86,7 +86,7 @@ def _column(
             spread = float(grouped.std().mean()) if seeded and grouped.size().min() > 1 else None
             first = by_row[group[0]]
             difference = None if row is group[0] else _difference((values - first).dropna().to_numpy())
-            entries[row] = Entry(float(grouped.mean().mean()), spread, difference)
+            entries[row] = TableEntry(float(grouped.mean().mean()), spread, difference)
         found |= _with_best(entries, figure)
     return [found.get(row) for row in rows]
 
@@ -114,7 +114,7 @@ def _difference(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, fl
     return mean, float(interval.low), float(interval.high)
 
 
-def _with_best(entries: dict[tuple[str, ...], Entry], figure: Figure) -> dict[tuple[str, ...], Entry]:
+def _with_best(entries: dict[tuple[str, ...], TableEntry], figure: MetricInfo) -> dict[tuple[str, ...], TableEntry]:
     means = {row: round(entry.mean, figure.decimals) for row, entry in entries.items()}
     if figure.better is None or len(set(means.values())) < 2:
         return entries
@@ -127,7 +127,7 @@ def _heads(table: Table) -> list[str]:
     return [*table.settings, "subjects", "cells", *units]
 
 
-def _number(entry: Entry | None, figure: Figure, plus_minus: str) -> str:
+def _number(entry: TableEntry | None, figure: MetricInfo, plus_minus: str) -> str:
     if entry is None:
         return "not measured"
     text = f"{entry.mean:,.{figure.decimals}f}"
@@ -158,7 +158,7 @@ def differences_to_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _difference_text(entry: Entry | None, figure: Figure) -> str:
+def _difference_text(entry: TableEntry | None, figure: MetricInfo) -> str:
     if entry is None or entry.difference is None:
         return ""
     mean, low, high = entry.difference

@@ -13,7 +13,7 @@ from instax3d.assets.download import download
 from instax3d.assets.ledger import Ledger
 from instax3d.assets.library import asset_folder, commercial_word, locate, readable, total_size, verify
 from instax3d.errors import AssetError, BrokenPluginError
-from instax3d.io.paths import ASSETS_VARIABLE, assets_folder
+from instax3d.io.paths import ASSETS_VARIABLE, assets_dir
 from instax3d.plugin import Asset, AssetConverter, AssetFile
 from instax3d.portrait.licenses import parts, verdict
 from instax3d.portrait.manifest import read_manifest
@@ -99,7 +99,7 @@ def get(name: str, quiet: bool) -> None:
         if file in absent:
             with _bar(file, quiet) as told:
                 brought = download(asset, file, target, told)
-            Ledger(assets_folder()).downloaded(target, brought.sha256, brought.revision)
+            Ledger(assets_dir()).downloaded(target, brought.sha256, brought.revision)
         found = verify(file, target, asset)
         note = "as published" if file.sha256 else "the published sum is not known; this one was written down"
         click.echo(f"{target}: SHA-256 {found} ({note})")
@@ -170,7 +170,7 @@ def check(names: tuple[str, ...], accept: bool) -> None:
                     click.echo(f"absent: {path}", err=True)
                 continue
             if accept and file.sha256 is None:
-                Ledger(assets_folder()).forget(path)
+                Ledger(assets_dir()).forget(path)
             try:
                 found = verify(file, path, asset)
             except AssetError as error:
@@ -181,7 +181,7 @@ def check(names: tuple[str, ...], accept: bool) -> None:
                 click.echo(f"in order: {path}, SHA-256 {found} ({note})")
     if wrong:
         click.get_current_context().exit(1)
-    click.echo(f"the folder of assets is {assets_folder()} (set {ASSETS_VARIABLE} for another)")
+    click.echo(f"the folder of assets is {assets_dir()} (set {ASSETS_VARIABLE} for another)")
 
 
 def _conversion(converter: AssetConverter) -> click.Command:

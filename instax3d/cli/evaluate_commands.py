@@ -9,7 +9,7 @@ from instax3d.config import load_config
 from instax3d.errors import ConfigError
 from instax3d.plugin import Kind
 from instax3d.registry import registry
-from instax3d.report.metric_info import known_figures
+from instax3d.report.metric_info import known_metrics
 
 from .interrupts import interruptible
 from .logs import logged_to
@@ -35,7 +35,7 @@ def evaluate(
     instax3d evaluate out/scan --against my_capture --metrics fidelity,cost
     """
     if metrics == "all":
-        metrics = ",".join(entry.qualified for entry in registry().of(Kind.METRIC))
+        metrics = ",".join(entry.qualified_name for entry in registry().plugins(Kind.METRIC))
     if metrics is not None and not metrics:
         raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
     chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
@@ -46,25 +46,25 @@ def evaluate(
         from instax3d.inputs.capture import read_capture
         from instax3d.portrait.portrait import Portrait
         from instax3d.portrait.views import read_saved
+        from instax3d.stages.evaluation import collect
         from instax3d.stages.evaluation import evaluate as measure
-        from instax3d.stages.evaluation import gather
 
         portrait = Portrait.load(folder, chosen)
         detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
         views, photo = read_saved(folder, detector)
         capture = None if against is None else read_capture(against)
-        evidence = gather(portrait, views, detector, photo=photo, capture=capture)
-        found = measure(evidence, portrait.config.metrics)
+        context = collect(portrait, views, detector, photo=photo, capture=capture)
+        found = measure(context, portrait.config.metrics)
     if as_json:
         click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
         return
     from instax3d.report.portrait_page import write_report
 
-    measured = [figure for figure in known_figures() if figure.name in found.figures]
+    measured = [figure for figure in known_metrics() if figure.name in found.figures]
     width = max((len(figure.name) for figure in measured), default=0)
     for figure in measured:
         value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
-        click.echo(f"{figure.name:{width}} {value:>12}  {figure.meaning}")
+        click.echo(f"{figure.name:{width}} {value:>12}  {figure.description}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")
-    click.echo(f"look at {write_report(folder, portrait, evidence, found)}")
+    click.echo(f"look at {write_report(folder, portrait, context, found)}")

@@ -8,7 +8,7 @@ import click
 
 from instax3d.errors import Instax3DError
 from instax3d.plugin import Kind
-from instax3d.registry import Entry, registry
+from instax3d.registry import PluginEntry, registry
 
 
 @click.group()
@@ -16,7 +16,7 @@ def plugins() -> None:
     """What can be chosen for each slot."""
 
 
-def _summary(entry: Entry) -> dict[str, Any]:
+def _summary(entry: PluginEntry) -> dict[str, Any]:
     spec = entry.spec
     return {
         "kind": spec.kind.value,
@@ -56,7 +56,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show(name: str, as_json: bool) -> None:
     """The options of a plugin, with their defaults; NAME, or distribution/NAME."""
-    hits = [entry for entry in registry().entries if name in (entry.spec.name, entry.qualified)]
+    hits = [entry for entry in registry().entries if name in (entry.spec.name, entry.qualified_name)]
     if not hits:
         known = ", ".join(sorted({entry.spec.name for entry in registry().entries}))
         raise Instax3DError(f"no plugin is named {name!r}; there are: {known}")
@@ -75,7 +75,7 @@ def show(name: str, as_json: bool) -> None:
                 click.echo(f"      {option['help']}")
 
 
-def _options(entry: Entry) -> list[dict[str, Any]]:
+def _options(entry: PluginEntry) -> list[dict[str, Any]]:
     fields = entry.config_class().model_fields
     return [
         {
@@ -94,10 +94,10 @@ def check() -> None:
     found = registry()
     wrong = [f"{p.entry_point} of {p} was not loaded ({p.reason})" for p in found.broken]
     for entry in found.entries:
-        missing = entry.missing_requirements()
+        missing = entry.missing_imports()
         if missing:
             hint = f"; try: pip install 'instax3d[{entry.spec.extra}]'" if entry.spec.extra else ""
-            click.echo(f"{entry.qualified}: cannot run here, {', '.join(missing)} is not installed{hint}")
+            click.echo(f"{entry.qualified_name}: cannot run here, {', '.join(missing)} is not installed{hint}")
             continue
         try:
             entry.config_class()
@@ -105,9 +105,9 @@ def check() -> None:
         except Instax3DError as error:
             wrong.append(str(error))
     for kind in Kind:
-        names = [entry.spec.name for entry in found.of(kind)]
+        names = [entry.spec.name for entry in found.plugins(kind)]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            offered = ", ".join(e.qualified for e in found.of(kind) if e.spec.name == name)
+            offered = ", ".join(e.qualified_name for e in found.plugins(kind) if e.spec.name == name)
             click.echo(f"{kind.value} {name!r} is offered more than once; configs must say which: {offered}")
     for line in wrong:
         click.echo(line, err=True)

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from instax3d.errors import DatasetError
-from instax3d.interfaces import TurntableSource
+from instax3d.interfaces import ClipSource
 from instax3d.io.files import atomic
 from instax3d.io.progress import Progress, Silent
 from instax3d.plugin import Kind
@@ -43,14 +43,14 @@ class Recipe:
     seed: int
     shard_size: int = 100
 
-    def build(self) -> TurntableSource[Any]:
+    def build(self) -> ClipSource[Any]:
         """The source.
 
         Raises:
             UnknownPluginError, BrokenPluginError: there is none of that name.
             ConfigError: an option is wrong.
         """
-        source: TurntableSource[Any] = build(Kind.TURNTABLE_SOURCE, self.source, **self.options)
+        source: ClipSource[Any] = build(Kind.CLIP_SOURCE, self.source, **self.options)
         return source
 
 
@@ -98,7 +98,7 @@ def make_dataset(
     return total
 
 
-def _how_many(source: TurntableSource[Any], clips: int | None) -> int:
+def _how_many(source: ClipSource[Any], clips: int | None) -> int:
     there = source.clips()
     if clips is None:
         if there is None:
@@ -186,7 +186,7 @@ def _start_child() -> None:
 
 
 @cache
-def _source(source: str, options: str) -> TurntableSource[Any]:
+def _source(source: str, options: str) -> ClipSource[Any]:
     """Built once per process."""
     return Recipe(source, json.loads(options), 0).build()
 

@@ -11,7 +11,7 @@ import torch
 from instax3d.errors import DatasetError
 from instax3d.geometry.cameras import read_transforms
 from instax3d.inputs.capture import load_frames
-from instax3d.types import Turntable, Views
+from instax3d.types import TurntableClip, Views
 
 from .layout import CLIP, DATASET, FORMAT, FRAMES, INDEX, INPUT_VIEW, TRANSFORMS, read_json, sha256
 
@@ -24,7 +24,7 @@ class Clip:
     sha256: str
     """Of its ``clip.json``, which names those of all its other files: what caches may go by."""
 
-    def load(self, size: int | None = None) -> Turntable:
+    def load(self, size: int | None = None) -> TurntableClip:
         """Read the frames, reduced to ``size`` pixels where it is given.
 
         Raises:
@@ -43,7 +43,7 @@ class Clip:
             cameras = cameras.scaled(size / cameras.width)
         images, alpha = load_frames(cameras, files)
         views = Views(images, alpha, cameras, torch.ones_like(alpha), photo_index=INPUT_VIEW)
-        return Turntable(views, float(facts["elevation_deg"]), facts["about"])
+        return TurntableClip(views, float(facts["elevation_deg"]), facts["about"])
 
 
 def open_dataset(folder: Path) -> tuple[Clip, ...]:

@@ -12,7 +12,7 @@ from instax3d.headmodel import HeadModel
 from instax3d.types import Views
 
 from .landmarks import INNER
-from .outline import Rim, SignedDistance
+from .outline import SignedDistance, Silhouette
 from .terms import on_head
 
 STICKING_OUT = 0.02
@@ -23,7 +23,7 @@ BARE_SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Agreement:
+class FitQuality:
     """Measures heads against one set of views."""
 
     model: HeadModel
@@ -43,12 +43,12 @@ class Agreement:
 
     def outside(self, vertices: Float[Tensor, "vertices 3"]) -> float:
         """The share of the head's outline that sticks out of the person's."""
-        rim = Rim.of(vertices, self.model.faces, on_head(self.model), self.views.cameras, self.outlines)
+        rim = Silhouette.of(vertices, self.model.faces, on_head(self.model), self.views.cameras, self.outlines)
         return _share(rim.distance < -STICKING_OUT * self.size)
 
     def has_bare_scalp(self, vertices: Float[Tensor, "vertices 3"]) -> bool:
         """Whether the person's outline follows the scalp everywhere."""
-        rim = Rim.of(vertices, self.model.faces, self.model.regions["scalp"], self.views.cameras, self.outlines)
+        rim = Silhouette.of(vertices, self.model.faces, self.model.regions["scalp"], self.views.cameras, self.outlines)
         return _share(rim.distance.abs() < BARE_GAP * self.size) > BARE_SHARE
 
 

@@ -15,8 +15,8 @@ from instax3d.types import Cameras
 
 from .gaze import GazeTerm
 from .solver import minimize
-from .terms import LandmarkTerm, OutlineTerm, Sightings
-from .unknowns import Unknowns
+from .terms import Correspondences, LandmarkTerm, OutlineTerm
+from .unknowns import FitVariables
 
 ROUNDS = 5
 STEPS = 8
@@ -24,7 +24,7 @@ STEPS = 8
 
 
 def solve(
-    unknowns: Unknowns,
+    unknowns: FitVariables,
     landmarks: LandmarkTerm,
     outline: OutlineTerm | None,
     gaze: GazeTerm | None = None,
@@ -34,18 +34,18 @@ def solve(
     vector = unknowns.layout.start() if start is None else start
     for number in range(ROUNDS):
         vertices, cameras = unknowns.vertices(vector), unknowns.cameras(vector)
-        seen = [landmarks.look_up(vertices, cameras, float(unknowns.scale(vector)))]
+        seen = [landmarks.find_correspondences(vertices, cameras, float(unknowns.scale(vector)))]
         # outlines wait for a head in place: before that they would be compared with the wrong edges
         if outline and (number > 0 or start is not None):
-            seen.append(outline.look_up(vertices, cameras))
+            seen.append(outline.find_correspondences(vertices, cameras))
         if gaze:
-            seen.append(gaze.look_up(vertices, cameras))
+            seen.append(gaze.find_correspondences(vertices, cameras))
         vector = minimize(_residuals(unknowns, vector, seen), unknowns.layout, vector, steps=STEPS)
     return vector
 
 
 def _residuals(
-    unknowns: Unknowns, vector: Float[Tensor, "unknowns"], seen: list[Sightings]
+    unknowns: FitVariables, vector: Float[Tensor, "unknowns"], seen: list[Correspondences]
 ) -> Callable[[Float[Tensor, "unknowns"]], Float[Tensor, "residuals"]]:
     """All residuals near ``vector``: the sightings' and the priors'."""
     needed, triangles = torch.cat([s.triangles for s in seen]).unique(return_inverse=True)

@@ -76,7 +76,7 @@ def openness(lids: Float[ndarray, "6 2"]) -> float:
     return float(np.clip((height / width - LEAST_OPENING) / (WIDE_OPENING - LEAST_OPENING), 0, 1))
 
 
-def settle_eyes(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> Float[Tensor, "68 2"]:
+def refine_eye_landmarks(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> Float[Tensor, "68 2"]:
     """The landmarks, those of eyes and brows moved up or down by what brings the eyes to where the picture shows eyes.
 
     Detectors mistake the rims of spectacles for lids and brows. Sideways nothing is moved: there an eye beside its

@@ -19,7 +19,7 @@ from instax3d.types import Cameras
 from .eyes import cut_patch, eye_likeness, openness
 from .landmarks import face_size
 from .solver import soft_l1
-from .terms import Sightings
+from .terms import Correspondences
 
 IRIS_SIGMA = 0.006
 """Of an iris' center beside the middle of its eye's corners, in face sizes; about a millimeter."""
@@ -57,7 +57,7 @@ class Iris:
 
     center: Float[Tensor, "2"]
     """Pixels."""
-    trust: float
+    confidence: float
     """From 0 to 1."""
 
 
@@ -80,8 +80,8 @@ def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"])
         if opened[side] * seen == 0 or (center := _find_iris(red, points)) is None:
             continue
         apart = float(np.linalg.norm(center - expected) / np.linalg.norm(points[3] - points[0]))
-        trust = opened[side] * seen * math.exp(-((max(apart - TOGETHER, 0) / APART) ** 2) / 2)
-        found[side] = Iris(torch.tensor(center, dtype=torch.float32), trust)
+        confidence = opened[side] * seen * math.exp(-((max(apart - TOGETHER, 0) / APART) ** 2) / 2)
+        found[side] = Iris(torch.tensor(center, dtype=torch.float32), confidence)
     return found
 
 
@@ -139,23 +139,23 @@ class GazeTerm:
         model: HeadModel,
         irises: Mapping[int, Mapping[str, Iris]],
         landmarks: Mapping[int, Float[Tensor, "68 2"]],
-        trust: Float[Tensor, "views"],
+        confidence: Float[Tensor, "views"],
         *,
-        worth: float,
+        weight: float,
     ) -> None:
         neutral = model(model.neutral())
         self._model, self._landmarks = model, landmarks
         self._tips = {"right": _foremost(model, neutral, -1), "left": _foremost(model, neutral, 1)}
         self._seen = [(view, side, iris) for view, eyes in irises.items() for side, iris in eyes.items()]
-        share = math.sqrt(worth / max(len(irises), 1))
+        share = math.sqrt(weight / max(len(irises), 1))
         self._weight = torch.tensor(
             [
-                iris.trust * float(trust[view]) * share / (IRIS_SIGMA * face_size(landmarks[view]))
+                iris.confidence * float(confidence[view]) * share / (IRIS_SIGMA * face_size(landmarks[view]))
                 for view, _, iris in self._seen
             ]
         )
 
-    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
+    def find_correspondences(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Correspondences:
         """Find the pupils of the current head, and where they should be beside its eyes' corners."""
         points = cameras.project(self._model.landmarks(vertices))[..., :2]
         view = torch.tensor([view for view, _, _ in self._seen])
@@ -169,23 +169,23 @@ class GazeTerm:
         def compare(pixels: Tensor) -> Tensor:
             return soft_l1((pixels - targets) * weight, IRIS_THRESHOLD).flatten()
 
-        return Sightings(corners, torch.tensor([1.0, 0.0, 0.0]).expand(len(corners), 3), view, compare)
+        return Correspondences(corners, torch.tensor([1.0, 0.0, 0.0]).expand(len(corners), 3), view, compare)
 
 
 def gaze_term(
     model: HeadModel,
     images: Mapping[int, Float[Tensor, "3 h w"]],
     landmarks: Mapping[int, Float[Tensor, "68 2"]],
-    trust: Float[Tensor, "views"],
+    confidence: Float[Tensor, "views"],
     *,
-    worth: float,
+    weight: float,
 ) -> GazeTerm | None:
-    """The irises of some views, which together count as ``worth`` views; None where none is seen or no eye turns."""
+    """The irises of some views, which together count as ``weight`` views; None where none is seen or no eye turns."""
     if not any("eye" in name for name in model.joint_names):
         return None
     irises = {view: find_irises(image, landmarks[view]) for view, image in images.items()}
     irises = {view: eyes for view, eyes in irises.items() if eyes}
-    return GazeTerm(model, irises, landmarks, trust, worth=worth) if irises else None
+    return GazeTerm(model, irises, landmarks, confidence, weight=weight) if irises else None
 
 
 def _foremost(model: HeadModel, neutral: Float[Tensor, "vertices 3"], side: int) -> int:

@@ -12,7 +12,7 @@ from instax3d.errors import FitError
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras, HeadMesh, Rig, Views
 
-from .agreement import Agreement
+from .agreement import FitQuality
 from .engine import solve
 from .gaze import GazeTerm, gaze_term
 from .initial import Placement, place_in_space, place_in_view, triangulate, widest_angle
@@ -20,7 +20,7 @@ from .landmarks import GROUP_WEIGHTS, INNER, face_size
 from .outline import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .unknowns import Beliefs, LogNormal, Unknowns
+from .unknowns import FitVariables, LogNormal, Priors
 
 METER_WORLD = LogNormal(1.0, 0.02)
 """Units per meter of generated views: meters, but a generator may miss the head's size a little."""
@@ -49,10 +49,10 @@ SMALL_ERROR = 0.005
 def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> HeadMesh:
     """Fit a head model to the landmarks and outlines of views.
 
-    The landmarks of each view in which a face was found count by the view's trust. The head must nowhere stick out of
-    ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald. Shape and
-    expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in meters; a capture
-    has its own units, which the result tells. From a single view with a face they cannot be told and are taken to be
+    The landmarks of each view in which a face was found count by the view's confidence. The head must nowhere stick
+    out of ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald.
+    Shape and expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in meters; a
+    capture has its own units, which the result tells. From a single view with a face they cannot be told and are taken to be
     meters as well.
 
     Args:
@@ -71,14 +71,14 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     scene = _Scene.of(model, model.neutral(), views)
     components = min(shape_components, model.shape_components)
     gaze = scene.gaze()
-    beliefs = Beliefs(components, scale=_units(views, scene.place, len(scene.seen)), gaze=gaze is not None)
-    unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
+    beliefs = Priors(components, scale=_units(views, scene.place, len(scene.seen)), gaze=gaze is not None)
+    unknowns = FitVariables(model, views.cameras, scene.place, beliefs)
 
-    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), worth=LANDMARK_WORTH)
-    haired = solve(unknowns, landmarks, scene.outline(bald=False), gaze)
-    touching = solve(unknowns, landmarks, scene.outline(bald=True), gaze, haired)
-    bald = _is_bald(scene.agreement, unknowns, haired, touching)
-    return scene.measured(_rig(model, unknowns, touching if bald else haired), {"bald": float(bald)})
+    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), weight=LANDMARK_WORTH)
+    with_hair = solve(unknowns, landmarks, scene.outline(bald=False), gaze)
+    touching = solve(unknowns, landmarks, scene.outline(bald=True), gaze, with_hair)
+    bald = _is_bald(scene.agreement, unknowns, with_hair, touching)
+    return scene.measured(_rig(model, unknowns, touching if bald else with_hair), {"bald": float(bald)})
 
 
 @one_thread()
@@ -95,7 +95,7 @@ def place_head(
     Args:
         model: any head model.
         parameters: of this model.
-        views: with ``faces`` filled in; what is said at `fit_head` of their units and trust holds here as well.
+        views: with ``faces`` filled in; what is said at `fit_head` of their units and confidence holds here as well.
         rotation: from the head's axes to the world's, where it is known; else the landmarks tell it.
         gaze: turn the eyes by the irises that are seen, instead of leaving them as ``parameters`` have them.
 
@@ -107,19 +107,19 @@ def place_head(
     """
     scene = _Scene.of(model, parameters, views, rotation)
     irises = scene.gaze() if gaze else None
-    beliefs = Beliefs(
+    beliefs = Priors(
         0,
         scale=_units(views, scene.place, len(scene.seen)),
         gaze=irises is not None,
         known=parameters,
         turned=rotation is None,
     )
-    unknowns = Unknowns(model, views.cameras, scene.place, beliefs)
-    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), worth=LANDMARK_WORTH)
+    unknowns = FitVariables(model, views.cameras, scene.place, beliefs)
+    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), weight=LANDMARK_WORTH)
     return scene.measured(_rig(model, unknowns, solve(unknowns, landmarks, None, irises)))
 
 
-def measured_head(views: Views, rig: Rig) -> HeadMesh:
+def mesh_from_rig(views: Views, rig: Rig) -> HeadMesh:
     """A head that someone else placed in the world of the cameras, with the metrics of `place_head`.
 
     Raises:
@@ -151,7 +151,7 @@ class _Scene:
         rotation: Float[Tensor, "3 3"] | None = None,
     ) -> "_Scene":
         """``head`` is what is sought at first."""
-        found = {view: face.marks for view, face in enumerate(views.faces) if face is not None}
+        found = {view: face.require_landmarks68() for view, face in enumerate(views.faces) if face is not None}
         if not found:
             raise FitError("No face was found in any of the views: use views that show the face from the front.")
         size = float(torch.tensor([face_size(points) for points in found.values()]).median())
@@ -165,15 +165,15 @@ class _Scene:
         return cls(model, views, seen, len(found), place, size, outlines)
 
     @property
-    def agreement(self) -> Agreement:
-        return Agreement(self.model, self.views, self.seen, self.outlines, self.size)
+    def agreement(self) -> FitQuality:
+        return FitQuality(self.model, self.views, self.seen, self.outlines, self.size)
 
     def gaze(self) -> GazeTerm | None:
         images = {view: self.views.images[view] for view in self.seen}
-        return gaze_term(self.model, images, self.seen, self.views.view_trust, worth=LANDMARK_WORTH)
+        return gaze_term(self.model, images, self.seen, self.views.view_confidence, weight=LANDMARK_WORTH)
 
     def outline(self, *, bald: bool) -> OutlineTerm:
-        return OutlineTerm(self.model, self.outlines, self.views.view_trust, self.size, bald=bald)
+        return OutlineTerm(self.model, self.outlines, self.views.view_confidence, self.size, bald=bald)
 
     def measured(self, rig: Rig, more_metrics: Mapping[str, float] | None = None) -> HeadMesh:
         """The result, compared with what was seen."""
@@ -208,7 +208,7 @@ def _place(
     cameras = views.cameras[chosen]
     pixels = torch.stack([found[view][INNER] for view in chosen])
     if widest_angle(cameras, pixels.mean(1)) < LEAST_ANGLE:
-        best = max(chosen, key=lambda view: (float(views.view_trust[view]), face_size(found[view])))
+        best = max(chosen, key=lambda view: (float(views.view_confidence[view]), face_size(found[view])))
         return place_in_view(points, views.cameras[best], found[best][INNER]), {best: found[best]}
     place = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
     world = place.scale * points @ place.rotation.T + place.translation
@@ -232,11 +232,11 @@ def _agreed(
 
 
 def _landmark_trust(views: Views) -> Float[Tensor, "views"]:
-    """The views' trust; the photo among generated views counts for several of them, which were made from it."""
-    trust = views.view_trust.clone()
+    """The views' confidence; the photo among generated views counts for several of them, which were made from it."""
+    confidence = views.view_confidence.clone()
     if views.photo_index is not None:
-        trust[views.photo_index] *= PHOTO_WORTH
-    return trust
+        confidence[views.photo_index] *= PHOTO_WORTH
+    return confidence
 
 
 def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
@@ -246,16 +246,16 @@ def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
     return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
 
 
-def _is_bald(agreement: Agreement, unknowns: Unknowns, haired: Tensor, touching: Tensor) -> bool:
+def _is_bald(agreement: FitQuality, unknowns: FitVariables, with_hair: Tensor, touching: Tensor) -> bool:
     """Whether the head that meets the outline everywhere is as good as the one that leaves room for hair."""
-    error = max(agreement.landmark_error(unknowns.vertices(haired)), SMALL_ERROR)
-    larger = float(unknowns.scale(touching) / unknowns.scale(haired))
+    error = max(agreement.landmark_error(unknowns.vertices(with_hair)), SMALL_ERROR)
+    larger = float(unknowns.scale(touching) / unknowns.scale(with_hair))
     vertices = unknowns.vertices(touching)
     alike = agreement.landmark_error(vertices) < WORSE * error and larger < LARGER
     return alike and agreement.has_bare_scalp(vertices)
 
 
-def _rig(model: HeadModel, unknowns: Unknowns, vector: Float[Tensor, "unknowns"]) -> Rig:
+def _rig(model: HeadModel, unknowns: FitVariables, vector: Float[Tensor, "unknowns"]) -> Rig:
     return Rig(
         model,
         unknowns.parameters(vector),

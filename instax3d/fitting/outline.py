@@ -48,7 +48,7 @@ class SignedDistance:
 
 
 @dataclass(frozen=True)
-class Rim:
+class Silhouette:
     """Points of a mesh on its outline in some view each, with the nearest edge of the person there."""
 
     triangles: Int[Tensor, "n 3"]
@@ -71,7 +71,7 @@ class Rim:
         counts: Bool[Tensor, "vertices"],
         cameras: Cameras,
         outlines: Mapping[int, SignedDistance],
-    ) -> "Rim":
+    ) -> "Silhouette":
         """The outline of a mesh in the views that have a person's outline.
 
         Args:
@@ -100,7 +100,7 @@ def _rim(
     person: SignedDistance,
     pixel: float,
     view: int,
-) -> Rim:
+) -> Silhouette:
     """The mesh's outline in one view of the comparison size, without the image's border."""
     raster = rasterize(
         vertices.numpy(),
@@ -120,7 +120,7 @@ def _rim(
     every = slice(None, None, max(1, len(y) // RIM_POINTS))
     y, x = y[every], x[every]
     rows, columns = torch.from_numpy(y), torch.from_numpy(x)
-    return Rim(
+    return Silhouette(
         faces[torch.from_numpy(raster.face[y, x]).long()],
         torch.from_numpy(raster.weights[y, x]),
         torch.full((len(rows),), view),

@@ -13,14 +13,14 @@ from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras
 
 from .engine import solve
-from .eyes import settle_eyes
+from .eyes import refine_eye_landmarks
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
 from .landmarks import INNER, JAW, face_size
 from .outline import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .unknowns import Beliefs, LogNormal, Unknowns
+from .unknowns import FitVariables, LogNormal, Priors
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
 """Meters at which heads are photographed, where nothing tells the focal length."""
@@ -87,20 +87,20 @@ def fit_photo(
     if not math.isfinite(size) or size < 8:
         raise FitError("The face in this photo is too small to fit a head to; use a larger photo of the face.")
     if image is not None:
-        landmarks = settle_eyes(image, landmarks)
+        landmarks = refine_eye_landmarks(image, landmarks)
     place, guess = _start(model, landmarks, width, height, focal, principal_point)
-    trust = torch.ones(1)
-    gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, trust, worth=1.0)
+    confidence = torch.ones(1)
+    gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, confidence, weight=1.0)
     components = min(shape_components, model.shape_components)
     distance = None if focal else PORTRAIT_DISTANCE
-    unknowns = Unknowns(model, guess, place, Beliefs(components, distance=distance, gaze=gaze is not None))
+    unknowns = FitVariables(model, guess, place, Priors(components, distance=distance, gaze=gaze is not None))
     outline = None
     if alpha is not None:
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
         landmarks = _jaw_on_person(landmarks, person, width / small.width, size)
-        outline = OutlineTerm(model, {0: person}, trust, size, bald=bald)
-    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, trust, worth=1.0), outline, gaze)
+        outline = OutlineTerm(model, {0: person}, confidence, size, bald=bald)
+    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, confidence, weight=1.0), outline, gaze)
     viewmat = torch.eye(4)
     viewmat[:3, :3], viewmat[:3, 3] = unknowns.rotation(vector), unknowns.translation(vector)
     solved = unknowns.cameras(vector)

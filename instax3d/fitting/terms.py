@@ -14,7 +14,7 @@ from instax3d.headmodel import HeadModel
 from instax3d.types import Cameras
 
 from .landmarks import JawContour
-from .outline import RIM_POINTS, Rim, SignedDistance
+from .outline import RIM_POINTS, SignedDistance, Silhouette
 from .solver import soft_l1
 
 LANDMARK_THRESHOLD = 2.0
@@ -34,7 +34,7 @@ PROFILE_REACH = 0.015
 
 
 @dataclass(frozen=True)
-class Sightings:
+class Correspondences:
     """Points on the head that are seen in some view each, and what to make of where they are seen."""
 
     triangles: Int[Tensor, "n 3"]
@@ -47,22 +47,24 @@ class Sightings:
 
 
 class LandmarkTerm:
-    """The detected landmarks of some views, which together count as ``worth`` views: a detector errs alike in all."""
+    """The detected landmarks of some views, which together count as ``weight`` views: a detector errs alike in all."""
 
     def __init__(
         self,
         model: HeadModel,
         landmarks: Mapping[int, Float[Tensor, "68 2"]],
-        trust: Float[Tensor, "views"],
+        confidence: Float[Tensor, "views"],
         *,
-        worth: float,
+        weight: float,
     ) -> None:
         self._jaw, self._faces = JawContour(model), model.faces.numpy()
         self._views = torch.tensor(sorted(landmarks))
         self._seen = torch.stack([landmarks[view] for view in self._views.tolist()])
-        self._trust = trust[self._views] * math.sqrt(worth / len(landmarks))
+        self._confidence = confidence[self._views] * math.sqrt(weight / len(landmarks))
 
-    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_meter: float) -> Sightings:
+    def find_correspondences(
+        self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras, units_per_meter: float
+    ) -> Correspondences:
         """Find the landmarks on the current head."""
         normals = torch.from_numpy(vertex_normals(vertices.double().numpy(), self._faces)).float()
         chosen = cameras[self._views]
@@ -72,14 +74,16 @@ class LandmarkTerm:
         ]
         triangles = torch.cat([c.triangles for c in carriers])
         weights = torch.cat([c.weights for c in carriers])
-        whitening = torch.cat([c.whitening * trust for c, trust in zip(carriers, self._trust, strict=True)])
+        whitening = torch.cat(
+            [c.whitening * confidence for c, confidence in zip(carriers, self._confidence, strict=True)]
+        )
         view = self._views.repeat_interleave(68)
         seen = self._seen.flatten(0, 1)
 
         def compare(pixels: Tensor) -> Tensor:
             return soft_l1((whitening @ (pixels - seen)[..., None])[..., 0], LANDMARK_THRESHOLD).flatten()
 
-        return Sightings(triangles, weights, view, compare)
+        return Correspondences(triangles, weights, view, compare)
 
 
 class OutlineTerm:
@@ -89,7 +93,7 @@ class OutlineTerm:
         self,
         model: HeadModel,
         outlines: Mapping[int, SignedDistance],
-        trust: Float[Tensor, "views"],
+        confidence: Float[Tensor, "views"],
         size: float,
         *,
         bald: bool,
@@ -99,11 +103,11 @@ class OutlineTerm:
         profile = torch.cdist(neutral, model.landmarks(neutral)[PROFILE]).min(1).values < PROFILE_REACH
         self._bare = torch.ones_like(profile) if bald else profile
         self._faces, self._outlines, self._reach = model.faces, outlines, OUTLINE_REACH * size
-        self._weight = trust * math.sqrt(min(1.0, OUTLINE_VIEWS / len(outlines))) / (OUTLINE_SIGMA * size)
+        self._weight = confidence * math.sqrt(min(1.0, OUTLINE_VIEWS / len(outlines))) / (OUTLINE_SIGMA * size)
 
-    def look_up(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Sightings:
+    def find_correspondences(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Correspondences:
         """Find the outline of the current head and the person's outline next to it."""
-        rim = Rim.of(vertices, self._faces, self._counts, cameras, self._outlines)
+        rim = Silhouette.of(vertices, self._faces, self._counts, cameras, self._outlines)
         points = torch.bincount(rim.view, minlength=len(cameras))
         weight = (self._weight * (RIM_POINTS / points.clamp_min(RIM_POINTS)).sqrt())[rim.view]
         bare = self._bare[rim.triangles].all(1)
@@ -113,7 +117,7 @@ class OutlineTerm:
             gap = torch.where(bare & (rim.distance < self._reach), inside, inside.clamp_max(0.0))
             return soft_l1((gap * weight)[:, None], OUTLINE_THRESHOLD)[:, 0]
 
-        return Sightings(rim.triangles, rim.weights, rim.view, compare)
+        return Correspondences(rim.triangles, rim.weights, rim.view, compare)
 
 
 def on_head(model: HeadModel) -> Bool[Tensor, "vertices"]:

@@ -45,7 +45,7 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class Priors:
     """What is thought before looking."""
 
     shape_components: int
@@ -62,10 +62,10 @@ class Beliefs:
     """Whether the head's rotation is solved for; else that of the start is kept."""
 
 
-class Unknowns:
+class FitVariables:
     """Maps the vector of unknowns to the head and the cameras it means. All methods are differentiable."""
 
-    def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Beliefs) -> None:
+    def __init__(self, model: HeadModel, cameras: Cameras, start: Placement, beliefs: Priors) -> None:
         self.model, self._cameras, self._start, self._beliefs = model, cameras, start, beliefs
         blocks = {} if beliefs.known else self._of_the_face()
         self._eyes = [number for number, name in enumerate(model.joint_names) if "eye" in name]

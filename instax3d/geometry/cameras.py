@@ -152,7 +152,7 @@ def write_transforms(
 
     Args:
         files: one image path per camera, relative to the file's folder, with forward slashes.
-        extra: further entries for each frame, such as its trust.
+        extra: further entries for each frame, such as its confidence.
 
     Raises:
         OSError: the file cannot be written.

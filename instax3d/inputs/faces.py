@@ -40,7 +40,7 @@ class Person:
     """Sum over the copies of the detector's scores: real faces are found in several, chance patterns in one."""
 
 
-def find_people(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) -> list[Person]:
+def detect_any_roll(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) -> list[Person]:
     """The faces that the detector finds in the image and in turned copies of it, the best supported one first."""
     found: list[tuple[float, Face]] = [(turn, face) for turn in TURNS for face in detect_turned(image, detector, turn)]
     found.sort(key=lambda pair: -pair[1].score)
@@ -54,7 +54,7 @@ def find_people(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) 
     return sorted(map(_person, groups), key=lambda person: -person.support)
 
 
-def sharpen(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any], person: Person) -> Face | None:
+def refine_face(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any], person: Person) -> Face | None:
     """The person's face with the landmarks that the detector finds in a copy in which it stands upright.
 
     None where it is not found there: what looks like a face at a tilt only is a chance pattern.
@@ -63,12 +63,12 @@ def sharpen(image: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any], pers
     for _ in range(2):  # landmarks of a strongly tilted face underrate its tilt
         if abs(tilt) < _UPRIGHT:
             break
-        roll = face_roll(face.marks)
+        roll = face_roll(face.require_landmarks68())
         again = [found for found in detect_turned(image, detector, -roll) if overlap(found, face)]
         if not again:
             return None
         best = max(again, key=lambda found: found.score)
-        tilt = face_roll(best.marks) - roll
+        tilt = face_roll(best.require_landmarks68()) - roll
         face = replace(best, score=max(best.score, face.score))
     return face
 
@@ -91,7 +91,7 @@ def five_points(face: Face) -> Float[Tensor, "5 2"]:
     Raises:
         FitError: the detector found neither.
     """
-    return face.points[FIVE_POINTS] if FIVE_POINTS in face.points else five_of(face.marks)
+    return face.points[FIVE_POINTS] if FIVE_POINTS in face.points else five_of(face.require_landmarks68())
 
 
 def overlap(first: Face, second: Face) -> bool:
@@ -151,6 +151,8 @@ def _person(group: list[tuple[float, Face]]) -> Person:
     for turn, face in group:
         best[turn] = max(best.get(turn, 0.0), face.score)
     surest = group[0][1].score
-    clear = [(face_roll(face.marks) + turn, face) for turn, face in group if face.score >= _CLEAR * surest]
+    clear = [
+        (face_roll(face.require_landmarks68()) + turn, face) for turn, face in group if face.score >= _CLEAR * surest
+    ]
     tilt, chosen = min(clear, key=lambda pair: abs(pair[0]))
     return Person(replace(chosen, score=surest), tilt, sum(best.values()))

@@ -16,7 +16,7 @@ from instax3d.io.images import over_white, to_float, to_uint8
 from instax3d.io.photo_file import read_photo_file
 from instax3d.types import Face, Photo
 
-from .faces import Person, find_people, sharpen
+from .faces import Person, detect_any_roll, refine_face
 
 SMALLEST_FACE = 50
 """Width of the face box, pixels, under which there is too little to see."""
@@ -73,8 +73,8 @@ def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
             notes.append(
                 f"A flat border was trimmed: {width}x{height} became {image.shape[2]}x{image.shape[1]} pixels."
             )
-    face = _choose(path, image, detector, notes)
-    _judge(path, image, face, notes)
+    face = _select_face(path, image, detector, notes)
+    _check_quality(path, image, face, notes)
     if focal is not None and not _plausible(focal, face):
         focal = None
         notes.append(
@@ -95,13 +95,13 @@ def face_yaw(landmarks: Float[Tensor, "68 2"]) -> float:
     return -math.degrees(math.atan(_NOSE_TO_YAW * float(offset)))
 
 
-def _choose(path: Path, image: Float[Tensor, "3 h w"], detector: LandmarkDetector[Any], notes: list[str]) -> Face:
+def _select_face(path: Path, image: Float[Tensor, "3 h w"], detector: LandmarkDetector[Any], notes: list[str]) -> Face:
     """The face of the portrait's person."""
     pixels = to_uint8(image)
     # Patterns that look a little like a face score far below a real one.
-    found = find_people(pixels, detector)
+    found = detect_any_roll(pixels, detector)
     likely = [person for person in found if person.support >= _FAINT * found[0].support]
-    people = [(person, face) for person in likely if (face := sharpen(pixels, detector, person))]
+    people = [(person, face) for person in likely if (face := refine_face(pixels, detector, person))]
     if not people:
         raise PhotoError(f"{path}: {_no_face(pixels, detector)}")
     height, width = image.shape[1:]
@@ -127,7 +127,7 @@ def _no_face(pixels: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) ->
     )
 
 
-def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[str]) -> None:
+def _check_quality(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[str]) -> None:
     """Refuse a face that is too small or turned away; warn of what will weaken the portrait."""
     size = face.box[2] - face.box[0]
     if size < SMALLEST_FACE:
@@ -136,7 +136,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
         )
     if size < SMALL_FACE:
         notes.append(f"The face is only {size:.0f} pixels wide, so the portrait will be soft; 200 or more are better.")
-    yaw = face_yaw(face.marks)
+    yaw = face_yaw(face.require_landmarks68())
     if abs(yaw) > PROFILE_DEG:
         raise PhotoError(
             f"{path}: the head is turned by about {abs(yaw):.0f} degrees, which hides half of the face; "
@@ -148,7 +148,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
             "A photo from the front gives a better portrait."
         )
     height, width = image.shape[1:]
-    x, y = face.marks.unbind(1)
+    x, y = face.require_landmarks68().unbind(1)
     margin = 0.02 * size
     if x.min() < -margin or y.min() < -margin or x.max() > width + margin or y.max() > height + margin:
         notes.append("The face is cut off by the edge of the photo; what is missing will be guessed.")
@@ -156,7 +156,7 @@ def _judge(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[st
 
 def _plausible(focal: float, face: Face) -> bool:
     """Whether a face of usual size is then at a distance from which faces are photographed."""
-    size = float((face.marks.max(0).values - face.marks.min(0).values).max())
+    size = float((face.require_landmarks68().max(0).values - face.require_landmarks68().min(0).values).max())
     return _NEAREST < focal * _FACE_METERS / size < _FARTHEST
 
 

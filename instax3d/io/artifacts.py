@@ -22,7 +22,7 @@ Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 
 _FACE = "face"
 """Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
-_PIXELS = ("images", "alpha", "trust", "provenance")
+_PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What `read_artifact` raises for files that are none."""
@@ -52,7 +52,7 @@ def read_artifact(path: Path) -> Artifact:
         return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
 
 
-def rounded(views: Views) -> Views:
+def quantized(views: Views) -> Views:
     """The views as eight-bit files hold them, so that what is stored is what was used."""
     pixels: dict[str, Any] = {name: _unpacked(_packed(values)) for name, values in _pixels(views).items()}
     return replace(views, **pixels)
@@ -71,7 +71,7 @@ def _unpacked(values: Tensor) -> Tensor:
 
 
 def pack_views(views: Views) -> Artifact:
-    """Of views that are `rounded`."""
+    """Of views that are `quantized`."""
     cameras = views.cameras
     found = [index for index, face in enumerate(views.faces) if face is not None]
     faces = [views.faces[index] for index in found]

@@ -9,15 +9,15 @@ CACHE_VARIABLE = "INSTAX3D_CACHE"
 ASSETS_VARIABLE = "INSTAX3D_ASSETS"
 
 
-def cache_folder() -> Path:
+def cache_dir() -> Path:
     """INSTAX3D_CACHE, else ``instax3d`` in the user's cache folder."""
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE])
     return user_cache_path("instax3d", appauthor=False)
 
 
-def assets_folder() -> Path:
+def assets_dir() -> Path:
     """INSTAX3D_ASSETS, else ``assets`` in the cache folder."""
     if os.environ.get(ASSETS_VARIABLE):
         return Path(os.environ[ASSETS_VARIABLE])
-    return cache_folder() / "assets"
+    return cache_dir() / "assets"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from instax3d.errors import ConfigError, PortraitError
 
 from .files import atomic
-from .paths import cache_folder
+from .paths import cache_dir
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -80,7 +80,7 @@ def fetched(place: str) -> Path:
     if not is_url(place):
         return Path(place)
     files, path = open_url(place)
-    here = cache_folder() / "fetched" / hashlib.sha256(place.encode()).hexdigest()[:20] / path.rpartition("/")[2]
+    here = cache_dir() / "fetched" / hashlib.sha256(place.encode()).hexdigest()[:20] / path.rpartition("/")[2]
     if here.exists():
         return here
     here.parent.parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ def picture(photo: Photo) -> Picture:
     """The photo in numpy, channels last."""
     rgb = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy(), dtype=np.float32)
     alpha = None if photo.alpha is None else np.ascontiguousarray(photo.alpha[0].numpy(), dtype=np.float32)
-    return Picture(rgb, alpha, photo.face.marks.numpy().astype(np.float64))
+    return Picture(rgb, alpha, photo.face.require_landmarks68().numpy().astype(np.float64))
 
 
 def cut_valid(source: Picture, crop: Crop) -> Bool[ndarray, "s s"]:

@@ -13,7 +13,7 @@ from instax3d._version import __version__
 from instax3d.assets.usage import asset_records
 from instax3d.config import RunConfig, references
 from instax3d.errors import PortraitError
-from instax3d.registry import Entry, registry
+from instax3d.registry import PluginEntry, registry
 
 from .licenses import license_of
 
@@ -29,7 +29,7 @@ FORMAT = 1
 _RECORDED = ("torch", "numpy", "numba", "gsplat", "lightning")
 
 
-def plugin_record(entry: Entry) -> dict[str, str]:
+def plugin_record(entry: PluginEntry) -> dict[str, str]:
     """Name, distribution, version and license of a plugin."""
     return {
         "name": entry.spec.name,

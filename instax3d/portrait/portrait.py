@@ -200,7 +200,9 @@ class Portrait:
         names = [f"{index:03d}.png" for index in range(len(self.views))]
         for name, image, alpha in zip(names, self.views.images, self.views.alpha):
             write_png(folder / name, image, alpha)
-        extra: list[dict[str, Any]] = [{"trust": round(float(trust), 4)} for trust in self.views.view_trust]
+        extra: list[dict[str, Any]] = [
+            {"confidence": round(float(confidence), 4)} for confidence in self.views.view_confidence
+        ]
         if self.views.photo_index is not None:
             extra[self.views.photo_index]["photo"] = True
         if self.views.provenance is not None:

@@ -45,7 +45,7 @@ def overlay(mesh: HeadMesh, views: Views, index: int) -> Float[Tensor, "3 h w"]:
     face = views.faces[index] if views.faces else None
     shown = None if mesh.landmarks is None else project(mesh.landmarks.detach().double().numpy(), viewmat, K)[:, :2]
     if face is not None:
-        found = face.marks.numpy() * [camera.width / width, camera.height / height]
+        found = face.require_landmarks68().numpy() * [camera.width / width, camera.height / height]
         if shown is not None:
             for a, b in zip(found, shown, strict=True):
                 _line(left, a, b, PROJECTED)
@@ -111,8 +111,10 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
     for index, face in enumerate(views.faces):
         if face is None:
             continue
-        error = (shown[index] - face.marks).norm(dim=1)
-        apart = float((face.marks[_OUTER_CORNERS[0]] - face.marks[_OUTER_CORNERS[1]]).norm())
+        error = (shown[index] - face.require_landmarks68()).norm(dim=1)
+        apart = float(
+            (face.require_landmarks68()[_OUTER_CORNERS[0]] - face.require_landmarks68()[_OUTER_CORNERS[1]]).norm()
+        )
         row: dict[str, Any] = {"view": index, "outer_eye_corners_px": round(apart, 2)}
         for name, values in (("inner", error[_INNER]), ("all", error)):
             row[f"{name}_median_px"] = round(float(values.median()), 3)

@@ -10,22 +10,22 @@ from instax3d.portrait.licenses import parts
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr, ssim
 from instax3d.stages.evaluation import Evaluation
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .html import as_svg, fill
 from .jpeg_url import as_jpeg_url, file_as_jpeg_url
-from .metric_info import known_figures
+from .metric_info import known_metrics
 
 REPORT = "report.html"
 
 
-def write_report(folder: Path, portrait: Portrait, evidence: Evidence, evaluation: Evaluation) -> Path:
+def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, evaluation: Evaluation) -> Path:
     """Write the report into the portrait's folder.
 
     Raises:
         PortraitError: it cannot be written.
     """
-    views, rendered = evidence.views, evidence.rendered
+    views, rendered = context.views, context.rendered
     photo = None if views.photo_index is None else as_jpeg_url(to_uint8(views.images[views.photo_index]).numpy())
     text = fill(
         "portrait.html.j2",
@@ -33,7 +33,7 @@ def write_report(folder: Path, portrait: Portrait, evidence: Evidence, evaluatio
         photo=photo,
         turntable=file_as_jpeg_url(folder / "turntable.png"),
         figures=[
-            (figure, evaluation.figures[figure.name]) for figure in known_figures() if figure.name in evaluation.figures
+            (figure, evaluation.figures[figure.name]) for figure in known_metrics() if figure.name in evaluation.figures
         ],
         missing=evaluation.missing,
         plot=_by_view(psnr(rendered, views.images).tolist(), ssim(rendered, views.images).tolist()),
@@ -50,9 +50,9 @@ def write_report(folder: Path, portrait: Portrait, evidence: Evidence, evaluatio
 
 def _by_view(psnrs: list[float], ssims: list[float]) -> str:
     """PSNR and SSIM of each view as an SVG element."""
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
-    canvas = Canvas(figsize=(8, 3), layout="constrained")
+    canvas = Figure(figsize=(8, 3), layout="constrained")
     axes = canvas.subplots()
     axes.bar(range(len(psnrs)), psnrs, color="#346")
     axes.set_xlabel("view")

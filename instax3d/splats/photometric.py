@@ -114,7 +114,7 @@ class _CpuCoverageLoss(torch.autograd.Function):
         return gradient * grad, None, None
 
 
-def coverage_loss(
+def alpha_loss(
     alpha: Float[Tensor, "views 1 h w"],
     target: Float[Tensor, "views 1 h w"],
     *,

@@ -134,7 +134,7 @@ def _outwards(
 
 
 def colors_from_views(points: SurfacePoints, views: Views, fallback: float = 0.6) -> Float[Tensor, "n 3"]:
-    """A start color for each point: the mean over the views that face it, sharply weighted by the cosine and by trust.
+    """A start color for each point: the mean over the views that face it, weighted by the cosine and by confidence.
 
     Occlusion is ignored: a start, not a result. Points that no view faces become gray.
     """
@@ -145,7 +145,7 @@ def colors_from_views(points: SurfacePoints, views: Views, fallback: float = 0.6
         pixels = camera.project(points.positions)
         towards = functional.normalize(camera.centers - points.positions, dim=-1)
         cosine = (points.normals * towards).sum(-1).clamp_min(0)
-        samples = torch.cat([views.images[index], views.alpha[index], views.trust[index]])[None]
+        samples = torch.cat([views.images[index], views.alpha[index], views.confidence[index]])[None]
         color = sample_images(samples, pixels[..., :2])[0].T
         weight = (cosine**4 * color[:, 3] ** 2 * _inside(pixels, camera)[0] * color[:, 4])[:, None]
         total += weight * color[:, :3]

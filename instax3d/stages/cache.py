@@ -5,7 +5,7 @@ from pathlib import Path
 
 from instax3d.errors import PortraitError
 from instax3d.io.artifacts import UNREADABLE, Artifact, read_artifact, write_artifact
-from instax3d.io.paths import CACHE_VARIABLE, cache_folder
+from instax3d.io.paths import CACHE_VARIABLE, cache_dir
 
 _LIMIT = 4 * 2**30
 """Bytes that the cache may hold; what was used longest ago goes first."""
@@ -15,7 +15,7 @@ class StageCache:
     """A folder of stored results, safe to share between processes; each file appears in one step."""
 
     def __init__(self, folder: Path | None = None, *, limit: int = _LIMIT) -> None:
-        self.folder, self.limit = folder or cache_folder(), limit
+        self.folder, self.limit = folder or cache_dir(), limit
 
     def path(self, stage: str, key: str, suffix: str = ".npz") -> Path:
         return self.folder / f"{stage}-{key}{suffix}"

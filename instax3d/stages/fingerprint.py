@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from instax3d.assets.usage import contents
-from instax3d.config import Choice, RunConfig, references
+from instax3d.config import PluginChoice, RunConfig, references
 from instax3d.plugin import Kind
-from instax3d.registry import Entry, registry
+from instax3d.registry import PluginEntry, registry
 from instax3d.types import Capture, Photo
 
 NOT_HASHED = ("__main__.py", "benchmark", "cli", "configs", "portrait", "report", "testing")
@@ -26,7 +26,7 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def of_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """A hash of a file's contents.
 
     Raises:
@@ -35,17 +35,17 @@ def of_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def of_source(path: Path, given: Photo | Capture) -> str:
+def hash_source(path: Path, given: Photo | Capture) -> str:
     """A hash of what a portrait is made from, wherever it lies and whatever it is called."""
     if isinstance(given, Photo):
-        return of_file(path)
+        return hash_file(path)
     cameras = given.cameras
     size = [cameras.width, cameras.height]
-    return digest([of_file(file) for file in given.files], cameras.viewmats.tolist(), cameras.Ks.tolist(), size)
+    return digest([hash_file(file) for file in given.files], cameras.viewmats.tolist(), cameras.Ks.tolist(), size)
 
 
 @cache
-def of_package(name: str, without: tuple[str, ...] = ()) -> str:
+def hash_package(name: str, without: tuple[str, ...] = ()) -> str:
     """A hash of everything in an importable package but what lies at the top of it and is named in ``without``, so
     that results of edited code are never mixed up."""
     spec = find_spec(name)
@@ -53,14 +53,14 @@ def of_package(name: str, without: tuple[str, ...] = ()) -> str:
         raise ImportError(f"{name} has no code to take a fingerprint of")
     origin = Path(spec.origin)
     if spec.submodule_search_locations is None:
-        return of_file(origin)
+        return hash_file(origin)
     files = (path.relative_to(origin.parent) for path in origin.parent.rglob("*") if path.is_file())
     counted = sorted(path for path in files if path.parts[0] not in without and path.suffix in _CODE)
-    return digest([(path.as_posix(), of_file(origin.parent / path)) for path in counted])
+    return digest([(path.as_posix(), hash_file(origin.parent / path)) for path in counted])
 
 
 @cache
-def of_libraries(distribution: str) -> str:
+def hash_libraries(distribution: str) -> str:
     """A hash of the versions of all that a distribution requires, whose results may change from one to the next.
 
     Of the extras, those that are installed count, but ``dev`` does not.
@@ -82,32 +82,32 @@ def _version(distribution: str) -> str | None:
 
 
 @cache
-def of_core() -> str:
+def hash_core() -> str:
     """A hash of this package, as far as results depend on it, and of the libraries it calculates with."""
-    return digest(of_package("instax3d", NOT_HASHED), of_libraries("instax3d"))
+    return digest(hash_package("instax3d", NOT_HASHED), hash_libraries("instax3d"))
 
 
-def of_entry(entry: Entry) -> str:
+def hash_plugin(entry: PluginEntry) -> str:
     """A hash of a plugin's name and code, and of the libraries it calculates with."""
     package = entry.spec.target.partition(":")[0].partition(".")[0]
     provider = entry.provider
-    return digest(entry.qualified, provider.version, of_package(package), of_libraries(provider.distribution))
+    return digest(entry.qualified_name, provider.version, hash_package(package), hash_libraries(provider.distribution))
 
 
-def of_choice(choice: Choice) -> str:
+def hash_choice(choice: PluginChoice) -> str:
     """A hash of a plugin's code and options, of the plugins that its options name, and of the files they read."""
     others = [registry().get(mark.kind, name) for mark, name in references(choice.config).values()]
     files = [contents(config) for config in (choice.config, *(other.config_class()() for other in others))]
-    return digest(of_entry(choice.entry), choice.config.model_dump(mode="json"), [*map(of_entry, others)], files)
+    return digest(hash_plugin(choice.entry), choice.config.model_dump(mode="json"), [*map(hash_plugin, others)], files)
 
 
 def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:
     """The key of each stage's result: a hash of what the stage depends on, the stages before it included."""
 
     def chosen(*kinds: Kind) -> list[str]:
-        return [of_choice(config.choices[kind]) for kind in kinds]
+        return [hash_choice(config.choices[kind]) for kind in kinds]
 
-    views = digest(of_core(), source, config.seed, chosen(Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR))
+    views = digest(hash_core(), source, config.seed, chosen(Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR))
     prior = digest(views, chosen(Kind.MESH_PRIOR))
     construct = digest(
         prior,

@@ -20,7 +20,7 @@ from instax3d.io.artifacts import (
     pack_gaussians,
     pack_mesh,
     pack_views,
-    rounded,
+    quantized,
     unpack_gaussians,
     unpack_mesh,
     unpack_views,
@@ -30,12 +30,12 @@ from instax3d.io.progress import Progress, Silent, Stages
 from instax3d.plugin import Kind
 from instax3d.portrait.manifest import new_manifest
 from instax3d.portrait.portrait import Orbit, Portrait
-from instax3d.splats.photometric import coverage_loss, photometric_loss
+from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Capture, Gaussians, HeadMesh, Photo, Views
 
 from .cache import StageCache
-from .evaluation import evaluate, gather
-from .fingerprint import of_source, stage_keys
+from .evaluation import collect, evaluate
+from .fingerprint import hash_source, stage_keys
 from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def _start(
 ) -> "_Run":
     """A run of the stages, once it is known that the configuration fits the source, this device and the files here."""
     device = resolve_device(config.device)
-    config = config.on(device)
+    config = config.resolved_for(device)
     check_capabilities(config, source=source_kind(path), device=device)
     check_assets(config)
     return _Run(config, device, Stages(progress or Silent()), cache, resume)
@@ -103,13 +103,11 @@ def _start(
 def warm_up(config: RunConfig) -> float:
     """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
-    config = config.on(resolve_device(config.device))
+    config = config.resolved_for(resolve_device(config.device))
     for kind in config.choices:
         config.build(kind).warmup()
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
-    (
-        photometric_loss(image, torch.rand(1, 3, 16, 16)) + coverage_loss(image[:, :1], torch.rand(1, 1, 16, 16))
-    ).backward()
+    (photometric_loss(image, torch.rand(1, 3, 16, 16)) + alpha_loss(image[:, :1], torch.rand(1, 1, 16, 16))).backward()
     return time.perf_counter() - since
 
 
@@ -187,7 +185,7 @@ def _fit(path: Path, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
         for note in given.notes:
             run.stages.note(note)
         if run.cache:
-            run.keys = stage_keys(run.config, run.device, of_source(path, given))
+            run.keys = stage_keys(run.config, run.device, hash_source(path, given))
     views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
     prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
     mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
@@ -216,14 +214,14 @@ def _create(path: Path, run: _Run) -> Portrait:
     )
     portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
     with stages.stage("evaluate"):
-        evidence = gather(
+        context = collect(
             portrait,
             views,
             detector,
             photo=fitted.given if isinstance(fitted.given, Photo) else None,
             capture=fitted.given if isinstance(fitted.given, Capture) else None,
         )
-        evaluation = evaluate(evidence, config.metrics)
+        evaluation = evaluate(context, config.metrics)
         for name, reason in evaluation.missing.items():
             stages.note(f"{name} was not measured: {reason}")
     portrait.manifest = new_manifest(
@@ -249,7 +247,7 @@ def _create(path: Path, run: _Run) -> Portrait:
 
 def _views(run: _Run, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
     generator: ViewGenerator[Any] = run.config.build(Kind.VIEW_GENERATOR)
-    views = rounded(generator.generate(given, seed=run.config.seed))
+    views = quantized(generator.generate(given, seed=run.config.seed))
     return views if views.faces else with_faces(views, detector)
 
 

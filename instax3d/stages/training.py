@@ -25,7 +25,7 @@ from instax3d.errors import PortraitError
 from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.io.files import atomic
 from instax3d.plugin import Kind
-from instax3d.splats.photometric import coverage_loss, photometric_loss
+from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Cameras, DensifyStep, HeadMesh, Views
 
 _POSITION = "means"
@@ -42,12 +42,12 @@ class TrainingView:
     image: Float[Tensor, "1 3 h w"]
     alpha: Float[Tensor, "1 1 h w"]
     camera: Cameras
-    trust: Float[Tensor, "1 1 h w"] | None
+    confidence: Float[Tensor, "1 1 h w"] | None
     """None where every pixel is fully trusted."""
 
     def to(self, device: torch.device) -> "TrainingView":
-        trust = None if self.trust is None else self.trust.to(device)
-        return TrainingView(self.image.to(device), self.alpha.to(device), self.camera.to(device), trust)
+        confidence = None if self.confidence is None else self.confidence.to(device)
+        return TrainingView(self.image.to(device), self.alpha.to(device), self.camera.to(device), confidence)
 
 
 def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:
@@ -57,11 +57,11 @@ def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:
     same = size == tuple(views.images.shape[2:])
     found = []
     for index in range(len(views)):
-        parts = [full[index : index + 1] for full in (views.images, views.alpha, views.trust)]
+        parts = [full[index : index + 1] for full in (views.images, views.alpha, views.confidence)]
         if not same:
             parts = [functional.interpolate(part, size, mode="area") for part in parts]
-        image, alpha, trust = (part.contiguous() for part in parts)
-        found.append(TrainingView(image, alpha, cameras[index], None if bool((trust == 1).all()) else trust))
+        image, alpha, confidence = (part.contiguous() for part in parts)
+        found.append(TrainingView(image, alpha, cameras[index], None if bool((confidence == 1).all()) else confidence))
     return found
 
 
@@ -108,7 +108,7 @@ class PortraitModule(lightning.LightningModule):
 
     Optimization is manual: one Adam (0.9, 0.999) per parameter, whose rates decay exponentially, the means' to
     ``position_decay`` and the others' to ``rate_decay`` of their start. Each step renders one view:
-    loss = mean over pixels of trust * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularization.
+    loss = mean over pixels of confidence * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularization.
     """
 
     def __init__(
@@ -183,10 +183,12 @@ class PortraitModule(lightning.LightningModule):
             gaussians, view.camera, background=torch.ones(3, device=self.device), absgrad=self.densifier.absgrad
         )
         losses = {
-            "photometric": photometric_loss(render.image, view.image, ssim_weight=config.ssim_weight, weight=view.trust)
+            "photometric": photometric_loss(
+                render.image, view.image, ssim_weight=config.ssim_weight, weight=view.confidence
+            )
         }
         if config.alpha_weight:
-            wrong = coverage_loss(render.alpha, view.alpha, weight=view.trust)
+            wrong = alpha_loss(render.alpha, view.alpha, weight=view.confidence)
             losses["alpha"] = config.alpha_weight * wrong
         losses |= self.representation.regularization()
         total = torch.stack(list(losses.values())).sum()
@@ -207,7 +209,7 @@ class PortraitModule(lightning.LightningModule):
         for each in others:
             each.optimizer.step()
         with torch.no_grad():
-            self.densifier.after_backward(step)
+            self.densifier.after_step(step)
         for parameter in self.representation.splats.values():
             parameter.grad = None
         if self.step_count % _PSNR_EVERY == 0 or self.step_count == config.iterations - 1:

@@ -15,20 +15,21 @@ Subclass a suite, give it one fixture, and pytest runs the whole contract agains
 
 from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .suites import (
+    ClipSourceSuite,
     DensifierSuite,
     LandmarkDetectorSuite,
     MeshPriorSuite,
     MetricSuite,
     RendererSuite,
     RepresentationSuite,
-    TurntableSourceSuite,
     ViewGeneratorSuite,
     views_of_model,
 )
-from .toys import toy_cameras, toy_evidence, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 __all__ = [
     "BlobGaussians",
+    "ClipSourceSuite",
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
@@ -39,10 +40,9 @@ __all__ = [
     "RendererSuite",
     "RepresentationSuite",
     "SphereViews",
-    "TurntableSourceSuite",
     "ViewGeneratorSuite",
     "toy_cameras",
-    "toy_evidence",
+    "toy_context",
     "toy_gaussians",
     "toy_mesh",
     "toy_photo",

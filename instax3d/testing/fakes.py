@@ -65,7 +65,7 @@ class IdleDensifier(Densifier[PluginConfig]):
 
     def before_backward(self, step: DensifyStep) -> None: ...
 
-    def after_backward(self, step: DensifyStep) -> DensifyReport:
+    def after_step(self, step: DensifyStep) -> DensifyReport:
         return DensifyReport()
 
 

@@ -14,13 +14,13 @@ from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
 from instax3d.errors import FitError
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import (
+    ClipSource,
     Densifier,
     LandmarkDetector,
     MeshPrior,
     Metric,
     Renderer,
     Representation,
-    TurntableSource,
     ViewGenerator,
 )
 from instax3d.types import (
@@ -29,7 +29,7 @@ from instax3d.types import (
     Capture,
     DensifyReport,
     DensifyStep,
-    Evidence,
+    EvaluationContext,
     Face,
     Gaussians,
     HeadMesh,
@@ -39,7 +39,7 @@ from instax3d.types import (
 )
 
 from .fakes import BlobGaussians, DenseRenderer
-from .toys import toy_cameras, toy_evidence, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 
 class _Suite:
@@ -70,11 +70,11 @@ class ViewGeneratorSuite(_Suite):
 
     def test_each_image_has_a_camera_a_coverage_and_a_trust(self, views: Views) -> None:
         assert len(views) == len(views.cameras) == len(views.alpha) > 0
-        assert views.trust.shape == views.alpha.shape
+        assert views.confidence.shape == views.alpha.shape
         assert tuple(views.images.shape[2:]) == (views.cameras.height, views.cameras.width)
 
     def test_values_are_in_the_unit_range(self, views: Views) -> None:
-        for values in (views.images, views.alpha, views.trust):
+        for values in (views.images, views.alpha, views.confidence):
             assert values.isfinite().all()
             assert float(values.min()) >= 0
             assert float(values.max()) <= 1
@@ -147,7 +147,9 @@ class MeshPriorSuite(_Suite):
         if mesh.landmarks is None:
             pytest.skip("this prior gives no landmarks")
         shown = views.cameras.project(mesh.landmarks)[..., :2]
-        errors = [(pixels - face.marks).norm(dim=1).mean() for pixels, face in zip(shown, views.faces) if face]
+        errors = [
+            (pixels - face.require_landmarks68()).norm(dim=1).mean() for pixels, face in zip(shown, views.faces) if face
+        ]
         width = max(face.box[2] - face.box[0] for face in views.faces if face)
         assert float(torch.stack(errors).mean()) < 0.05 * width
 
@@ -240,7 +242,7 @@ def densify_step(
 
 
 class DensifierSuite(_Suite):
-    """Runs on 86 free Gaussians, with strong gradients on a third of them. ``steps``: how long, so that it acts."""
+    """Runs on 86 unbound Gaussians, with strong gradients on a third of them. ``steps``: how long, so that it acts."""
 
     steps: ClassVar[int] = 300
 
@@ -268,7 +270,7 @@ class DensifierSuite(_Suite):
             for optimizer in optimizers.values():
                 optimizer.step()
             with torch.no_grad():
-                self.reports.append(plugin.after_backward(step))
+                self.reports.append(plugin.after_step(step))
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             counts.append(len(representation.splats["means"]))
@@ -413,32 +415,32 @@ class LandmarkDetectorSuite(_Suite):
 
 
 class MetricSuite(_Suite):
-    """Runs on a toy portrait; override ``evidence`` where it will not do. Set ``figures`` to the names in the spec."""
+    """Runs on a toy portrait; override ``context`` where it will not do. Set ``figures`` to the names in the spec."""
 
     figures: tuple[str, ...] = ()
 
     @pytest.fixture
-    def evidence(self) -> Evidence:
-        return toy_evidence()
+    def context(self) -> EvaluationContext:
+        return toy_context()
 
-    def test_what_is_measured_was_announced_and_is_finite(self, plugin: Metric[Any], evidence: Evidence) -> None:
-        measured = plugin.measure(evidence)
+    def test_what_is_measured_was_announced_and_is_finite(
+        self, plugin: Metric[Any], context: EvaluationContext
+    ) -> None:
+        measured = plugin.measure(context)
         assert measured
         assert set(measured) <= set(self.figures)
         assert all(isinstance(value, float) and math.isfinite(value) for value in measured.values())
 
-    def test_measuring_changes_nothing(self, plugin: Metric[Any], evidence: Evidence) -> None:
-        before = evidence.rendered.clone()
-        assert plugin.measure(evidence) == plugin.measure(evidence)
-        assert torch.equal(evidence.rendered, before)
+    def test_measuring_changes_nothing(self, plugin: Metric[Any], context: EvaluationContext) -> None:
+        before = context.rendered.clone()
+        assert plugin.measure(context) == plugin.measure(context)
+        assert torch.equal(context.rendered, before)
 
 
-class TurntableSourceSuite(_Suite):
+class ClipSourceSuite(_Suite):
     """Every test makes a clip or two: give the plugin options that make small ones."""
 
-    def test_a_clip_goes_once_around_in_even_steps_and_ends_at_the_input_view(
-        self, plugin: TurntableSource[Any]
-    ) -> None:
+    def test_a_clip_goes_once_around_in_even_steps_and_ends_at_the_input_view(self, plugin: ClipSource[Any]) -> None:
         views = plugin.make(0, seed=7).views
         assert len(views) == len(AZIMUTHS_DEG)
         assert views.photo_index == INPUT_VIEW
@@ -449,13 +451,13 @@ class TurntableSourceSuite(_Suite):
         turns = torch.rad2deg(torch.acos((flat * flat.roll(1, 0)).sum(1).clamp(-1, 1)))
         torch.testing.assert_close(turns, torch.full_like(turns, 360 / len(views)), atol=6.0, rtol=0)
 
-    def test_a_clip_depends_on_its_index_and_the_seed_alone(self, plugin: TurntableSource[Any]) -> None:
+    def test_a_clip_depends_on_its_index_and_the_seed_alone(self, plugin: ClipSource[Any]) -> None:
         first, again = plugin.make(0, seed=7), type(plugin)(plugin.config).make(0, seed=7)
         assert torch.equal(first.views.images, again.views.images)
         assert torch.equal(first.views.alpha, again.views.alpha)
         assert first.about == again.about
 
-    def test_images_are_in_the_unit_range_and_white_where_nothing_is(self, plugin: TurntableSource[Any]) -> None:
+    def test_images_are_in_the_unit_range_and_white_where_nothing_is(self, plugin: ClipSource[Any]) -> None:
         views = plugin.make(0, seed=7).views
         for values in (views.images, views.alpha):
             assert values.isfinite().all()

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from instax3d.types import Cameras, Evidence, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
+from instax3d.types import Cameras, EvaluationContext, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
 
 _RADIUS = 0.1
 
@@ -99,7 +99,7 @@ def toy_photo() -> Photo:
     return Photo(image, None, Face((90.0, 65.0, 165.0, 150.0), 1.0, landmarks), name="toy")
 
 
-def toy_evidence() -> Evidence:
+def toy_context() -> EvaluationContext:
     """A portrait of the toy ball that came out a little too dark, held-out frames and the true ball included; its photo
     is a real face, and the detector finds none."""
     from .fakes import FakeDetector
@@ -109,17 +109,17 @@ def toy_evidence() -> Evidence:
     def render(cameras: Cameras) -> Tensor:
         return 0.95 * toy_views(len(cameras), cameras.width).images
 
-    return Evidence(
+    return EvaluationContext(
         gaussians=toy_gaussians(),
         mesh=mesh,
         views=views,
         rendered=render(views.cameras),
-        turn_cameras=toy_cameras(6),
+        turntable_cameras=toy_cameras(6),
         render=render,
         detector=FakeDetector(),
         photo=toy_photo(),
-        truth=views.images,
-        truth_rendered=render(views.cameras),
-        truth_cameras=views.cameras,
+        test_images=views.images,
+        test_rendered=render(views.cameras),
+        test_cameras=views.cameras,
         surface=TrueSurface(mesh.vertices, mesh.faces),
     )

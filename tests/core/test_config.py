@@ -114,10 +114,10 @@ def test_a_photo_generator_is_refused_for_a_capture():
 def test_an_automatic_renderer_suits_the_device():
     config = load_config(source="photo")
     assert config.automatic_renderer
-    assert config.on("cpu").choices[Kind.RENDERER].entry.spec.name == "cpu"
-    assert config.on("cuda").choices[Kind.RENDERER].entry.spec.name == "gsplat"
+    assert config.resolved_for("cpu").choices[Kind.RENDERER].entry.spec.name == "cpu"
+    assert config.resolved_for("cuda").choices[Kind.RENDERER].entry.spec.name == "gsplat"
     named = load_config(overrides=["renderer=cpu"], source="photo")
-    assert named.on("cuda") is named
+    assert named.resolved_for("cuda") is named
 
 
 def test_options_of_an_automatic_renderer_are_refused():

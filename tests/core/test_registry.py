@@ -32,7 +32,7 @@ from instax3d.types import DensifyReport
 
 class Outside(Densifier):
     def before_backward(self, step): ...
-    def after_backward(self, step): return DensifyReport()
+    def after_step(self, step): return DensifyReport()
 """
 
 
@@ -124,7 +124,7 @@ def test_an_implementation_must_implement_its_kind(install):
     (site / "outside_half" / "densifier.py").write_text(
         "from instax3d.interfaces import Densifier\nclass Outside(Densifier): ...\n"
     )
-    with pytest.raises(BrokenPluginError, match="does not implement after_backward, before_backward"):
+    with pytest.raises(BrokenPluginError, match="does not implement after_step, before_backward"):
         registry_of(site).get(Kind.DENSIFIER, "outside").plugin_class()
 
 

@@ -12,8 +12,8 @@ from instax3d_plugins.gof.densifier import GOF
 from instax3d_plugins.mcmc.config import MCMCConfig
 from instax3d_plugins.mcmc.densifier import MCMC
 from instax3d_plugins.mcmc.relocation import shared_between
-from instax3d_plugins.plain.config import DefaultConfig
-from instax3d_plugins.plain.densifier import DefaultDensity
+from instax3d_plugins.vanilla.config import ADCConfig
+from instax3d_plugins.vanilla.densifier import ADC
 
 from instax3d.config import TrainingConfig
 from instax3d.geometry.rotations import quat_to_matrix
@@ -23,7 +23,7 @@ from instax3d.stages.training import PortraitModule, train
 from instax3d.testing import BlobGaussians, DensifierSuite, toy_mesh, toy_views
 from instax3d.testing.suites import densify_step
 
-DENSIFIERS = ["absgs", "default", "gof", "mcmc", "none"]
+DENSIFIERS = ["absgs", "adc", "gof", "mcmc", "none"]
 EAGER = {"refine_every": 10, "refine_start": 0.0, "refine_stop": 1.0}
 
 
@@ -60,7 +60,7 @@ def run(densifier, representation, steps: int = 11, *, scene_scale: float = 0.6,
         for optimizer in optimizers.values():
             optimizer.step()
         with torch.no_grad():
-            reports.append(densifier.after_backward(step))
+            reports.append(densifier.after_step(step))
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
     return reports
@@ -69,7 +69,7 @@ def run(densifier, representation, steps: int = 11, *, scene_scale: float = 0.6,
 class TestDefault(DensifierSuite):
     @pytest.fixture
     def plugin(self):
-        return made("default")
+        return made("adc")
 
     def test_it_acted(self, history):
         assert max(history[2]) > self.initial
@@ -102,7 +102,7 @@ class TestNone(DensifierSuite):
         assert set(history[2]) == {self.initial}
 
 
-@pytest.mark.parametrize("name", ["absgs", "default", "gof"])
+@pytest.mark.parametrize("name", ["absgs", "adc", "gof"])
 def test_by_budget_the_last_refinement_reaches_it_evenly(name):
     scene = blobs()
     start = len(scene.splats["means"])
@@ -135,11 +135,11 @@ def test_the_binding_follows(name):
     assert float(distances.max()) < 0.15
 
 
-@pytest.mark.parametrize("name", ["absgs", "default", "gof"])
+@pytest.mark.parametrize("name", ["absgs", "adc", "gof"])
 def test_bound_and_free_gaussians_are_judged_alike(name):
     """Sizes are lengths in the world, whatever the parameters' units."""
     found = []
-    for kind in ("triangles", "free"):
+    for kind in ("triangles", "unbound"):
         representation = build(Kind.REPRESENTATION, kind)
         representation.initialize(toy_mesh(), toy_views(), seed=0)
         sizes = representation.gaussians().scales.detach().amax(1)
@@ -153,7 +153,7 @@ def test_bound_and_free_gaussians_are_judged_alike(name):
 
 
 def test_default_is_that_of_gsplat():
-    """On free Gaussians, all of them drawn in every step, one refinement gives the same parameters."""
+    """On unbound Gaussians, all of them drawn in every step, one refinement gives the same parameters."""
     mine, theirs = blobs(), blobs()
     for scene in (mine, theirs):
         with torch.no_grad():
@@ -161,7 +161,7 @@ def test_default_is_that_of_gsplat():
             scene.splats["opacities"][::7] = -6.0
     options = {"grow_grad2d": 0.004, "grow_scale3d": 0.01, "prune_opacity": 0.005}
     optimizers = adams(mine), adams(theirs)
-    densifier = DefaultDensity(DefaultConfig(prune_scale3d=99.0, **options, **EAGER))
+    densifier = ADC(ADCConfig(prune_scale3d=99.0, **options, **EAGER))
     strategy = DefaultStrategy(
         prune_opa=0.005, grow_grad2d=0.004, grow_scale3d=0.01, refine_start_iter=0, refine_every=10, verbose=False
     )
@@ -176,7 +176,7 @@ def test_default_is_that_of_gsplat():
             step.render.info["means2d"].grad = gradients.clone()
         torch.manual_seed(index)
         with torch.no_grad():
-            densifier.after_backward(steps[0])
+            densifier.after_step(steps[0])
         torch.manual_seed(index)
         strategy.step_post_backward(theirs.splats, optimizers[1], state, index, dict(steps[1].render.info))
     assert len(mine.splats["means"]) != len(toy_mesh().vertices)
@@ -187,7 +187,7 @@ def test_default_is_that_of_gsplat():
 def test_opacities_are_reset():
     """gsplat up to 1.5.3 never does it."""
     scene = blobs()
-    run(made("default", reset_every=5, refine_every=100, refine_stop=1.0), scene, 6, strength=0.0)
+    run(made("adc", reset_every=5, refine_every=100, refine_stop=1.0), scene, 6, strength=0.0)
     torch.testing.assert_close(scene.splats["opacities"].detach().sigmoid().max(), torch.tensor(0.01))
 
 
@@ -197,10 +197,10 @@ def test_two_that_share_an_opacity_hide_as_much_as_one(grow_scale3d):
     before = scene.splats["opacities"].detach().sigmoid().max()
     options = {"grow_scale3d": grow_scale3d, "prune_scale3d": 999.0, "revised_opacity": True}
     step = densify_step(scene, adams(scene), 10, total=11)
-    densifier = made("default", **options, **EAGER)
+    densifier = made("adc", **options, **EAGER)
     densifier.before_backward(step)
     step.render.info["means2d"].sum().backward()
-    assert densifier.after_backward(step).born == len(toy_mesh().vertices)
+    assert densifier.after_step(step).born == len(toy_mesh().vertices)
     after = scene.splats["opacities"].detach().sigmoid()
     torch.testing.assert_close(1 - (1 - after) ** 2, before.expand(len(after)), atol=1e-5, rtol=0)
 
@@ -212,9 +212,9 @@ def test_gof_takes_the_same_share_by_either_gradient():
     signed[:10] = 2.0
     for name, values in (("signed", signed), ("absolute", absolute)):
         densifier.gradients[name].load_state_dict({"sums": values, "counts": torch.ones(count)})
-    choice = densifier.choose(torch.ones(count, dtype=torch.bool))
-    assert torch.nonzero(choice.wanted)[:, 0].tolist() == [*range(10), *range(90, 100)]
-    assert float(choice.strength[choice.wanted][1:].min()) > float(choice.strength[~choice.wanted].max())
+    candidates = densifier.select(torch.ones(count, dtype=torch.bool))
+    assert torch.nonzero(candidates.mask)[:, 0].tolist() == [*range(10), *range(90, 100)]
+    assert float(candidates.priority[candidates.mask][1:].min()) > float(candidates.priority[~candidates.mask].max())
 
 
 def test_gof_moves_its_clones():
@@ -247,7 +247,7 @@ def test_relocation_leaves_the_picture_as_it_was():
     step = densify_step(scene, adams(scene), 10, total=20)
     densifier = MCMC(MCMCConfig(noise_rate=0.0, growth=0.5, **EAGER))
     densifier.before_backward(step)
-    report = densifier.after_backward(step)
+    report = densifier.after_step(step)
     after = renderer.render(scene.gaussians().detach(), camera, background=torch.ones(3)).image
     assert report.born == 43
     assert float(scene.splats["opacities"].detach().sigmoid().min()) > 0.005
@@ -266,7 +266,7 @@ def test_noise_has_the_same_size_in_the_world_for_bound_gaussians():
     unit = (before.scales / representation.splats["scales"].detach().exp())[:, 0]
     densifier = MCMC(MCMCConfig(noise_rate=1e3))
     densifier.before_backward(step)
-    densifier.after_backward(step)
+    densifier.after_step(step)
     moved = representation.gaussians().means.detach() - before.means
     along = torch.einsum("nji,nj->ni", quat_to_matrix(before.quats), moved) / before.scales**2
     rate = 1e3 * 0.01 * unit / step.scene_scale**2
@@ -281,7 +281,7 @@ def test_mcmc_lets_useless_gaussians_fade():
     assert float(scene.splats["opacities"].detach().mean()) < start
 
 
-@pytest.mark.parametrize("representation", ["triangles", "free"])
+@pytest.mark.parametrize("representation", ["triangles", "unbound"])
 @pytest.mark.parametrize("name", DENSIFIERS)
 def test_training_works_with_every_pair(name, representation):
     torch.manual_seed(0)

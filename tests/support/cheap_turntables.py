@@ -18,7 +18,7 @@ class CheapConfig(PluginConfig):
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
-        kind=Kind.TURNTABLE_SOURCE,
+        kind=Kind.CLIP_SOURCE,
         name="cheap",
         api=1,
         target="cheap_turntables:source",
@@ -36,16 +36,16 @@ def __getattr__(name: str) -> type:
     from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
     from instax3d.errors import DatasetError
     from instax3d.geometry.cameras import orbit
-    from instax3d.interfaces import TurntableSource
-    from instax3d.types import Turntable, Views
+    from instax3d.interfaces import ClipSource
+    from instax3d.types import TurntableClip, Views
 
-    class Cheap(TurntableSource[CheapConfig]):
+    class Cheap(ClipSource[CheapConfig]):
         license = "test"
 
         def clips(self) -> int | None:
             return self.config.amount
 
-        def make(self, index: int, *, seed: int) -> Turntable:
+        def make(self, index: int, *, seed: int) -> TurntableClip:
             time.sleep(self.config.seconds)
             if index == self.config.fails_at:
                 raise DatasetError(f"clip {index} cannot be made")
@@ -54,6 +54,6 @@ def __getattr__(name: str) -> type:
             images = torch.rand(len(AZIMUTHS_DEG), 3, size, size, generator=generator)
             alpha = torch.ones(len(AZIMUTHS_DEG), 1, size, size)
             cameras = orbit(AZIMUTHS_DEG, [5.0] * len(AZIMUTHS_DEG), radius=2.0, size=size, fov_deg=33.8)
-            return Turntable(Views(images, alpha, cameras, alpha, photo_index=INPUT_VIEW), 5.0, {"index": index})
+            return TurntableClip(Views(images, alpha, cameras, alpha, photo_index=INPUT_VIEW), 5.0, {"index": index})
 
     return Cheap

@@ -30,17 +30,17 @@ _SHRINK = 1.6
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidates:
     """Which Gaussians a densifier would like to grow."""
 
-    wanted: Bool[Tensor, "n"]
+    mask: Bool[Tensor, "n"]
     """Those beyond its thresholds."""
-    strength: Float[Tensor, "n"]
+    priority: Float[Tensor, "n"]
     """How much each needs it, comparable between Gaussians; decides where not all can be had."""
 
 
-class AdaptiveDensity(Densifier[C]):
-    """3DGS's density control (Kerbl et al. 2023, Sec. 5) around a choice that each densifier makes in its own way.
+class AdaptiveDensityControl(Densifier[C]):
+    """3DGS's density control (Kerbl et al. 2023, Sec. 5) around a candidates that each densifier makes in its own way.
 
     Chosen Gaussians are cloned if they are small, else split in two; then faint and huge ones are removed, and at times
     all opacities are lowered. Sizes are those in the world (`DensifyStep.gaussians`), so that parameters in local units
@@ -56,21 +56,21 @@ class AdaptiveDensity(Densifier[C]):
 
     def __init__(self, config: C) -> None:
         super().__init__(config)
-        self.gradients = {kind: ScreenGradients(absolute=kind == "absolute") for kind in self.gathers()}
+        self.gradients = {kind: ScreenGradients(absolute=kind == "absolute") for kind in self.gradient_kinds()}
 
     @abc.abstractmethod
-    def gathers(self) -> tuple[Gradient, ...]:
-        """Which gradients `choose` goes by; the absolute ones need ``absgrad``."""
+    def gradient_kinds(self) -> tuple[Gradient, ...]:
+        """Which gradients `select` goes by; the absolute ones need ``absgrad``."""
 
     @abc.abstractmethod
-    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+    def select(self, small: Bool[Tensor, "n"]) -> Candidates:
         """What should grow, judged by `gradients`; ``small`` Gaussians will be cloned, others split."""
 
     def before_backward(self, step: DensifyStep) -> None:
         if "signed" in self.gradients:
             step.render.info["means2d"].retain_grad()
 
-    def after_backward(self, step: DensifyStep) -> DensifyReport:
+    def after_step(self, step: DensifyStep) -> DensifyReport:
         config = self.config
         if step.step > config.refine_stop * step.total_steps:
             return DensifyReport()
@@ -89,7 +89,7 @@ class AdaptiveDensity(Densifier[C]):
         splats, optimizers, config = step.splats, dict(step.optimizers), self.config
         sizes = step.gaussians.scales.detach().amax(1) / step.scene_scale
         small = sizes <= config.grow_scale3d
-        grow = self._limited(self.choose(small), self._faint(splats), step)
+        grow = self._limited(self.select(small), self._faint(splats), step)
         clone, halve = grow & small, grow & ~small
         born = int(clone.sum()) + int(halve.sum())
         if config.revised_opacity:
@@ -114,18 +114,18 @@ class AdaptiveDensity(Densifier[C]):
         opacities: Tensor = splats["opacities"].detach().sigmoid()
         return opacities < self.config.prune_opacity
 
-    def _limited(self, choice: Choice, faint: Bool[Tensor, "n"], step: DensifyStep) -> Bool[Tensor, "n"]:
+    def _limited(self, candidates: Candidates, faint: Bool[Tensor, "n"], step: DensifyStep) -> Bool[Tensor, "n"]:
         """What may grow: no more than there is room for; nothing that is about to be removed."""
         room = self.config.max_gaussians - int((~faint).sum())
         if self.config.grow_by == "budget":
             later = range(step.step, step.total_steps)
             room = -(-room // max(sum(self.config.refines_at(index, step.total_steps) for index in later), 1))
-            wanted = (choice.strength > 0) & ~faint
+            wanted = (candidates.priority > 0) & ~faint
         else:
-            wanted = choice.wanted & ~faint
+            wanted = candidates.mask & ~faint
         if int(wanted.sum()) <= room:
             return wanted
-        strength = torch.where(wanted, choice.strength, -1.0)
+        strength = torch.where(wanted, candidates.priority, -1.0)
         limited = torch.zeros_like(wanted)
         limited[torch.topk(strength, max(room, 0)).indices] = True
         return limited

@@ -16,9 +16,9 @@ from instax3d.interfaces import Representation
 from instax3d.splats.sampling import SurfacePoints, colors_from_views, hull_surface, nearest_spacing
 from instax3d.types import HeadMesh, Views
 
-from .options import StartOptions
+from .options import InitOptions
 
-C = TypeVar("C", bound=StartOptions)
+C = TypeVar("C", bound=InitOptions)
 
 # A start Gaussian reaches about to its neighbors and is thin along the normal, so that it lies on the surface.
 _SPREAD, _THICKNESS = 0.75, 0.25
@@ -36,7 +36,7 @@ class SurfaceStart:
     """Standard deviations; the middle one is along the normal."""
 
 
-def surface_start(
+def init_on_surface(
     mesh: HeadMesh, views: Views, *, points_per_face: int, hull_points: int, generator: torch.Generator
 ) -> SurfaceStart:
     """``points_per_face`` uniform random points on each triangle, and at most ``hull_points`` on the visual hull where
@@ -72,7 +72,7 @@ class SurfaceRepresentation(Representation[C]):
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
         config = self.config
         generator = torch.Generator().manual_seed(seed)
-        start = surface_start(
+        start = init_on_surface(
             mesh, views, points_per_face=config.points_per_face, hull_points=config.hull_points, generator=generator
         )
         count, bands = len(start.scales), (config.sh_degree + 1) ** 2
@@ -83,7 +83,7 @@ class SurfaceRepresentation(Representation[C]):
             "sh0": rgb_to_sh(colors)[:, None],
             "shN": torch.zeros(count, bands - 1, 3),
         }
-        for name, value in (self.placed(start, mesh) | appearance).items():
+        for name, value in (self.init_geometry(start, mesh) | appearance).items():
             trained = value.is_floating_point() and value.numel() > 0 and name not in self.fixed
             self.splats[name] = nn.Parameter(value.contiguous(), requires_grad=trained)
 
@@ -91,7 +91,7 @@ class SurfaceRepresentation(Representation[C]):
     """Entries of ``splats`` that are not trained but follow clones, splits and removals."""
 
     @abc.abstractmethod
-    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
+    def init_geometry(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         """``means``, ``quats`` and ``scales`` (logarithms) in the representation's units, and its own entries."""
 
     @abc.abstractmethod

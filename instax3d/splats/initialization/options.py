@@ -1,12 +1,17 @@
 """Options of representations that start on the head's surface. Never imports torch."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from instax3d.plugin import PluginConfig
 
 
-class StartOptions(PluginConfig):
+class InitOptions(PluginConfig):
     """Start and appearance. Rates are those of Adam at the start."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"colours_from_views": "colors_from_views"}
 
     points_per_face: NonNegativeInt = 4
     """Gaussians that each triangle of the head mesh starts with (paper: 4, about 40,000 in all)."""

@@ -8,21 +8,21 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+from instax3d.splats.density_control.control import AdaptiveDensityControl, Candidates, Gradient
 
 from .config import AbsGSConfig
 
 
-class AbsGS(AdaptiveDensity[AbsGSConfig]):
+class AbsGS(AdaptiveDensityControl[AbsGSConfig]):
     """Grows Gaussians whose pixels pull hard, whether or not they agree where to."""
 
     absgrad = True
 
-    def gathers(self) -> tuple[Gradient, ...]:
+    def gradient_kinds(self) -> tuple[Gradient, ...]:
         return ("absolute",) if self.config.clone_grad2d is None else ("absolute", "signed")
 
-    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+    def select(self, small: Bool[Tensor, "n"]) -> Candidates:
         excess = self.gradients["absolute"].mean() / self.config.grow_grad2d
         if self.config.clone_grad2d is not None:
             excess = torch.where(small, self.gradients["signed"].mean() / self.config.clone_grad2d, excess)
-        return Choice(wanted=excess > 1, strength=excess)
+        return Candidates(mask=excess > 1, priority=excess)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from instax3d.assets import require
 from instax3d.interfaces import Metric
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .config import MvcConfig
 from .networks import ClipEncoder, DinoEncoder, Encoder
@@ -36,9 +36,9 @@ class Mvc(Metric[MvcConfig]):
         dino = require("dino-vits16", self.config.dino)  # both are looked for before either is read
         return ClipEncoder(clip), DinoEncoder(dino)
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         clip, dino = self._encoders
-        seen = [encoder.directions(evidence.turn) for encoder in (clip, dino)]
+        seen = [encoder.directions(context.turntable) for encoder in (clip, dino)]
         among = [_among(each) for each in seen]
         figures = {
             "mvc": sum(among) / 2,
@@ -46,9 +46,9 @@ class Mvc(Metric[MvcConfig]):
             "mvc_dino": among[1],
             "mvc_adjacent": sum(float((each * each.roll(1, 0)).sum(1).mean()) for each in seen) / 2,
         }
-        photo = evidence.views.photo_index
+        photo = context.views.photo_index
         if photo is not None:
-            image = evidence.views.images[[photo]]
+            image = context.views.images[[photo]]
             to_photo = [each @ encoder.directions(image)[0] for each, encoder in zip(seen, (clip, dino))]
             figures["mvc_photo"] = sum(float(each.mean()) for each in to_photo) / 2
         return figures

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, AssetFile, Kind, MetricInfo, PluginSpec, hookimpl
 
 _CLIP = "https://huggingface.co/openai/clip-vit-large-patch14"
 # Revisions and sums as other projects quote them (CLIP's several, DINO's revision one); neither was downloaded here.
@@ -24,31 +24,31 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.consistency.metric:Mvc",
         config="instax3d_plugins.consistency.config:MvcConfig",
         summary="Multi-view consistency by CLIP and DINO; needs their weights.",
-        requires=("transformers", "safetensors"),
+        imports=("transformers", "safetensors"),
         extra="consistency",
-        figures=(
-            Figure(name="mvc", meaning=f"{_BOTH}, {_PAIRS} (the paper's MVC)", better="higher", decimals=3),
-            Figure(
+        metric_info=(
+            MetricInfo(name="mvc", description=f"{_BOTH}, {_PAIRS} (the paper's MVC)", better="higher", decimals=3),
+            MetricInfo(
                 name="mvc_clip",
-                meaning=f"mean cosine of CLIP ViT-L/14's image embeddings {_PAIRS}",
+                description=f"mean cosine of CLIP ViT-L/14's image embeddings {_PAIRS}",
                 better="higher",
                 decimals=3,
             ),
-            Figure(
+            MetricInfo(
                 name="mvc_dino",
-                meaning=f"mean cosine of DINO ViT-S/16's class tokens {_PAIRS}",
+                description=f"mean cosine of DINO ViT-S/16's class tokens {_PAIRS}",
                 better="higher",
                 decimals=3,
             ),
-            Figure(
+            MetricInfo(
                 name="mvc_adjacent",
-                meaning=f"{_BOTH}, over the pairs of frames of a turn that follow one another",
+                description=f"{_BOTH}, over the pairs of frames of a turn that follow one another",
                 better="higher",
                 decimals=3,
             ),
-            Figure(
+            MetricInfo(
                 name="mvc_photo",
-                meaning=f"{_BOTH}, of the frames of a turn to the view that is the photo",
+                description=f"{_BOTH}, of the frames of a turn to the view that is the photo",
                 better="higher",
                 decimals=3,
             ),

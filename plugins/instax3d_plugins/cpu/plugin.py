@@ -16,5 +16,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.cpu.renderer:CpuRenderer",
         config="instax3d_plugins.cpu.config:CpuConfig",
         provides=frozenset({"absgrad", "cpu"}),
-        requires=("numba",),
+        imports=("numba",),
     )

@@ -97,7 +97,7 @@ class DlibDetector(LandmarkDetector[DlibConfig]):
         """
         patch = _Patch.around(image.cpu().numpy(), face.box)
         corners = patch.inside(np.array(face.box, np.float64).reshape(2, 2))
-        points = patch.inside(face.marks.cpu().double().numpy()) - 0.5
+        points = patch.inside(face.require_landmarks68().cpu().double().numpy()) - 0.5
         shape = dlib.full_object_detection(
             _rectangle(corners), [dlib.point(x, y) for x, y in points.round().astype(int)]
         )

@@ -15,7 +15,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_plugins.dlib.config:DlibConfig",
         summary="Face boxes, 68 landmarks and identity descriptors by dlib, on the CPU and offline.",
         provides=frozenset({"landmarks68", "identity"}),
-        requires=("dlib", "face_recognition_models"),
+        imports=("dlib", "face_recognition_models"),
         assets=("dlib-landmarks-68",),
     )
 

@@ -31,7 +31,9 @@ def chosen_frames(views: Views, count: int) -> list[int]:
         raise FitError("No face was found in any of the views: use views that show the face from the front.")
     first = views.photo_index
     if first is None or first not in found:
-        first = max(found, key=lambda view: (frontality(found[view].marks), float(views.view_trust[view])))
+        first = max(
+            found, key=lambda view: (frontality(found[view].require_landmarks68()), float(views.view_confidence[view]))
+        )
     centers = views.cameras.centers
     return sorted(found, key=lambda view: (view != first, float((centers[view] - centers[first]).norm()), view))[:count]
 
@@ -54,7 +56,7 @@ class Regressed:
 
 def regress(encoder: DecaEncoder, views: Views, frames: Sequence[int]) -> list[Regressed]:
     """DECA's codes of some frames."""
-    crops = [deca_crop(views.images[view], _face(views, view).marks) for view in frames]
+    crops = [deca_crop(views.images[view], _face(views, view).require_landmarks68()) for view in frames]
     with torch.no_grad():
         return [Regressed(DecaCode.of(encoder(crop.picture)), crop) for crop in crops]
 
@@ -90,7 +92,7 @@ def with_gaze(
 ) -> HeadParameters:
     """The same with the eyes turned as FaceVerse sees them in a frame."""
     face = _face(views, frame)
-    crop = faceverse_crop(views.images[frame], face.marks, face.points.get(MEDIAPIPE_POINTS))
+    crop = faceverse_crop(views.images[frame], face.require_landmarks68(), face.points.get(MEDIAPIPE_POINTS))
     with torch.no_grad():
         left, right = FaceVerseCode.of(network(crop.picture)).gaze[0]
     pose = parameters.pose.clone()
@@ -105,7 +107,7 @@ def deep3d_rotation(
 ) -> Float[Tensor, "3 3"]:
     """From the head's axes to the world's, as Deep3D sees the head in a frame."""
     face = _face(views, frame)
-    points = face.points[FIVE_POINTS] if FIVE_POINTS in face.points else five_points(face.marks)
+    points = face.points[FIVE_POINTS] if FIVE_POINTS in face.points else five_points(face.require_landmarks68())
     crop = deep3d_crop(views.images[frame], points, mean)
     with torch.no_grad():
         angle = Deep3DCode.of(network(crop.picture)).angle

@@ -17,7 +17,7 @@ from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.types import Cameras, Evidence
+from instax3d.types import Cameras, EvaluationContext
 
 from .checkpoints import load_deca
 from .coefficients import DecaCode, axis_angles
@@ -76,10 +76,10 @@ class ShapePose(Metric[ShapePoseConfig]):
         detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
         return detector
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         encoder = self._encoder  # what is missing is said before anything is looked for
         shapes, poses, wanted = [], [], 0
-        for reference, renders in _comparisons(evidence):
+        for reference, renders in _comparisons(context):
             true = self._see(encoder, reference)
             if true is None:
                 continue
@@ -103,19 +103,19 @@ class ShapePose(Metric[ShapePoseConfig]):
         faces = self._detector.detect(to_uint8(shown.image))
         if not faces:
             return None
-        crop = deca_crop(shown.image, faces[0].marks)
+        crop = deca_crop(shown.image, faces[0].require_landmarks68())
         return _Seen(DecaCode.of(encoder(crop.picture)), crop, shown.camera)
 
 
-def _comparisons(evidence: Evidence) -> list[tuple[_Shown, list[_Shown]]]:
+def _comparisons(context: EvaluationContext) -> list[tuple[_Shown, list[_Shown]]]:
     """References, each with the renders that should show the same."""
-    views, photo = evidence.views, evidence.views.photo_index
+    views, photo = context.views, context.views.photo_index
     found = []
     if photo is not None:
         camera = views.cameras[photo]
-        turn = [_Shown(evidence.turn[frame], evidence.turn_cameras[frame]) for frame in evidence.front]
-        found.append((_Shown(views.images[photo], camera), [_Shown(evidence.rendered[photo], camera), *turn]))
-    truth, rendered, cameras = evidence.truth, evidence.truth_rendered, evidence.truth_cameras
+        turn = [_Shown(context.turntable[frame], context.turntable_cameras[frame]) for frame in context.front]
+        found.append((_Shown(views.images[photo], camera), [_Shown(context.rendered[photo], camera), *turn]))
+    truth, rendered, cameras = context.test_images, context.test_rendered, context.test_cameras
     if truth is not None and rendered is not None and cameras is not None:
         frames = range(len(cameras))
         found += [(_Shown(truth[k], cameras[k]), [_Shown(rendered[k], cameras[k])]) for k in frames]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, AssetFile, Kind, MetricInfo, PluginSpec, hookimpl
 
 _PAIRS = (
     "of rendered faces against the photo's, mean over the photo's camera and the frames of a turn within 40 degrees of "
@@ -34,23 +34,25 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         summary="Shape and pose codes of DECA, rendered against photo or truth; needs DECA's file.",
         target="instax3d_plugins.face_regressors.metric:ShapePose",
         config="instax3d_plugins.face_regressors.config:ShapePoseConfig",
-        figures=(
-            Figure(
+        metric_info=(
+            MetricInfo(
                 name="shape_mse",
-                meaning=f"mean squared error of DECA's 100 shape numbers {_PAIRS}",
+                description=f"mean squared error of DECA's 100 shape numbers {_PAIRS}",
                 unit="1e-2",
                 better="lower",
                 decimals=3,
             ),
-            Figure(
+            MetricInfo(
                 name="pose_mse",
-                meaning=f"mean squared error of DECA's 6 pose numbers, head and jaw in radians, {_PAIRS}; what the "
+                description=f"mean squared error of DECA's 6 pose numbers, head and jaw in radians, {_PAIRS}; what the "
                 "cameras turn the head is known and taken off",
                 unit="1e-2",
                 better="lower",
                 decimals=3,
             ),
-            Figure(name="shape_pose_faces", meaning="share of these frames in which a face is found", better="higher"),
+            MetricInfo(
+                name="shape_pose_faces", description="share of these frames in which a face is found", better="higher"
+            ),
         ),
     )
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.assets import require
-from instax3d.fitting import measured_head, place_head
+from instax3d.fitting import mesh_from_rig, place_head
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.interfaces import MeshPrior
 from instax3d.plugin import Kind
@@ -97,7 +97,7 @@ class DecaPrior(RegressorPrior[DecaConfig]):
         known = self._rotation(views, first)
         if known is not None:
             turn, translation = known, translation + (turn - known) @ root
-        mesh = measured_head(views, Rig(self._head, parameters, turn, translation, 1.0))
+        mesh = mesh_from_rig(views, Rig(self._head, parameters, turn, translation, 1.0))
         return replace(mesh, metrics={**mesh.metrics, "frames_regressed": 1.0})
 
     def _root(self, parameters: HeadParameters) -> Float[Tensor, "3"]:

@@ -27,4 +27,4 @@ class FramesGenerator(ViewGenerator[FramesConfig]):
         if longest > self.config.max_size:
             cameras = cameras.scaled(self.config.max_size / longest)
         images, alpha = load_frames(cameras, source.files)
-        return Views(images, alpha, cameras, trust=torch.ones_like(alpha))
+        return Views(images, alpha, cameras, confidence=torch.ones_like(alpha))

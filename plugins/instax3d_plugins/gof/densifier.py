@@ -5,12 +5,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+from instax3d.splats.density_control.control import AdaptiveDensityControl, Candidates, Gradient
 
 from .config import GOFConfig
 
 
-class GOF(AdaptiveDensity[GOFConfig]):
+class GOF(AdaptiveDensityControl[GOFConfig]):
     """Grows what exceeds a threshold by its gradient, and as large a share of all by the absolute gradient: the latter
     needs no threshold of its own. A clone is moved to a random place within its Gaussian.
     """
@@ -18,17 +18,17 @@ class GOF(AdaptiveDensity[GOFConfig]):
     absgrad = True
     jitter = True
 
-    def gathers(self) -> tuple[Gradient, ...]:
+    def gradient_kinds(self) -> tuple[Gradient, ...]:
         return "signed", "absolute"
 
-    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+    def select(self, small: Bool[Tensor, "n"]) -> Candidates:
         signed, absolute = self.gradients["signed"].mean(), self.gradients["absolute"].mean()
         above = signed >= self.config.grow_grad2d
         ranks = torch.maximum(_ranks(signed), _ranks(absolute))
         pulled = absolute > 0
         share = int(above.sum())
         threshold = torch.topk(absolute, share).values[-1] if share else absolute.new_tensor(torch.inf)
-        return Choice(wanted=above | (absolute >= threshold), strength=torch.where(pulled, ranks, 0.0))
+        return Candidates(mask=above | (absolute >= threshold), priority=torch.where(pulled, ranks, 0.0))
 
 
 def _ranks(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:

@@ -17,5 +17,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_plugins.gsplat.config:GsplatConfig",
         needs=frozenset({"cuda"}),
         provides=frozenset({"absgrad"}),
-        requires=("gsplat",),
+        imports=("gsplat",),
     )

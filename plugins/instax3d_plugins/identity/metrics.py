@@ -16,7 +16,7 @@ from instax3d.io.images import to_uint8
 from instax3d.io.safeload import read_checkpoint
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.types import Evidence, Face
+from instax3d.types import EvaluationContext, Face
 
 from . import inception_resnet_v1, iresnet
 from .alignment import aligned, cropped
@@ -33,17 +33,17 @@ class _Identity(Metric[C]):
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
         """A unit vector."""
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        if evidence.photo is None:
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        if context.photo is None:
             return {}
         detector = build(Kind.LANDMARK_DETECTOR, self.detector)
-        photo = to_uint8(evidence.photo.image)
+        photo = to_uint8(context.photo.image)
         faces = detector.detect(photo)
         if not faces:
             return {}
         reference = self.embed(photo, faces[0])
         cosines = []
-        for frame in evidence.turn:
+        for frame in context.turntable:
             pixels = to_uint8(frame)
             found = detector.detect(pixels)
             if found:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Asset, AssetFile, Figure, Kind, PluginSpec, hookimpl
+from instax3d.plugin import Asset, AssetFile, Kind, MetricInfo, PluginSpec, hookimpl
 
 _HOW = "mean cosine of embeddings, frames of a turn that show a face against the photo"
 
@@ -17,7 +17,9 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.identity.metrics:Facenet",
         config="instax3d_plugins.identity.config:FacenetConfig",
         summary="Likeness to the photo by FaceNet; needs its weights.",
-        figures=(Figure(name="facenet", meaning=f"FaceNet (VGGFace2): {_HOW}", better="higher", decimals=3),),
+        metric_info=(
+            MetricInfo(name="facenet", description=f"FaceNet (VGGFace2): {_HOW}", better="higher", decimals=3),
+        ),
     )
     yield PluginSpec(
         kind=Kind.METRIC,
@@ -26,7 +28,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.identity.metrics:Arcface",
         config="instax3d_plugins.identity.config:ArcfaceConfig",
         summary="Likeness to the photo by ArcFace; needs its weights.",
-        figures=(Figure(name="arcface", meaning=f"ArcFace: {_HOW}", better="higher", decimals=3),),
+        metric_info=(MetricInfo(name="arcface", description=f"ArcFace: {_HOW}", better="higher", decimals=3),),
     )
 
 

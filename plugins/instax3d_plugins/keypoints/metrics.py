@@ -14,7 +14,7 @@ from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.types import Cameras, Evidence, Face
+from instax3d.types import Cameras, EvaluationContext, Face
 
 from .config import LandmarksConfig, PckConfig
 
@@ -37,16 +37,16 @@ class Pck(Metric[PckConfig]):
     In a frame without a face all five points are wrong; of several faces the one nearest to the head's points counts.
     """
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        head = _landmarks(evidence, "pck")
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        head = _landmarks(context, "pck")
         detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
-        frames = evidence.front
+        frames = context.front
         shares, found = [], 0
         for index in frames:
-            camera = evidence.turn_cameras[index]
+            camera = context.turntable_cameras[index]
             shown = camera.project(head)[0, :, :2]
             wanted, size = five_of(shown), (shown.amax(0) - shown.amin(0)).max()
-            faces = detector.detect(to_uint8(evidence.turn[index]))
+            faces = detector.detect(to_uint8(context.turntable[index]))
             found += bool(faces)
             distances = [(five_points(face) - wanted).norm(dim=1) / size for face in faces]
             shares.append(min(distances, key=lambda each: float(each.mean()), default=torch.full((5,), torch.inf)))
@@ -66,13 +66,13 @@ class Landmarks(Metric[LandmarksConfig]):
     finds a face in one image only do not count; `landmarks_faces` tells how many of those that should show one do.
     """
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        head = _landmarks(evidence, "landmarks")
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        head = _landmarks(context, "landmarks")
         detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
 
         def seen(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "68 2"] | None:
             faces: list[Face] = detector.detect(to_uint8(image))
-            return faces[0].marks if faces else None
+            return faces[0].require_landmarks68() if faces else None
 
         expected = detected = 0
         figures: dict[str, float] = {}
@@ -94,23 +94,23 @@ class Landmarks(Metric[LandmarksConfig]):
             if errors:
                 figures[name] = 100 * float(torch.stack(errors).mean())
 
-        turn, views, photo = evidence.turn_cameras, evidence.views, evidence.views.photo_index
-        compare("landmarks", ((turn[k], evidence.turn[k], turn[k].project(head)[0, :, :2]) for k in evidence.front))
+        turn, views, photo = context.turntable_cameras, context.views, context.views.photo_index
+        compare("landmarks", ((turn[k], context.turntable[k], turn[k].project(head)[0, :, :2]) for k in context.front))
         if photo is not None:
-            compare("landmarks_photo", [(views.cameras[photo], evidence.rendered[photo], seen(views.images[photo]))])
-        truth, rendered, cameras = evidence.truth, evidence.truth_rendered, evidence.truth_cameras
+            compare("landmarks_photo", [(views.cameras[photo], context.rendered[photo], seen(views.images[photo]))])
+        truth, rendered, cameras = context.test_images, context.test_rendered, context.test_cameras
         if truth is not None and rendered is not None and cameras is not None:
             compare("landmarks_test", ((cameras[k], rendered[k], seen(truth[k])) for k in range(len(cameras))))
         return {**figures, "landmarks_faces": detected / expected}
 
 
-def _landmarks(evidence: Evidence, name: str) -> Float[Tensor, "68 3"]:
-    if evidence.mesh.landmarks is None:
+def _landmarks(context: EvaluationContext, name: str) -> Float[Tensor, "68 3"]:
+    if context.mesh.landmarks is None:
         raise MetricError(
             f"{name} needs the landmarks of the fitted head, but this portrait keeps none; make it again with a mesh "
             "prior that has them"
         )
-    return evidence.mesh.landmarks
+    return context.mesh.landmarks
 
 
 def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:

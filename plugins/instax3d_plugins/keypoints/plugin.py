@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from instax3d.plugin import Figure, Kind, PluginSpec, hookimpl
+from instax3d.plugin import Kind, MetricInfo, PluginSpec, hookimpl
 
 _FRAMES = "frames of a turn within 40 degrees of the front"
 _PCK = (
@@ -11,33 +11,33 @@ _PCK = (
 )
 _ERROR = "mean distance of the landmarks of brows, nose, eyes and mouth, in % of the distance of the outer eye corners"
 PCK = (
-    Figure(name="pck", meaning=_PCK.format(0.1), unit="%", better="higher", decimals=1),
-    Figure(name="pck_05", meaning=_PCK.format(0.05), unit="%", better="higher", decimals=1),
-    Figure(name="pck_02", meaning=_PCK.format(0.02), unit="%", better="higher", decimals=1),
-    Figure(name="pck_faces", meaning=f"share of the {_FRAMES} in which a face is found", better="higher"),
+    MetricInfo(name="pck", description=_PCK.format(0.1), unit="%", better="higher", decimals=1),
+    MetricInfo(name="pck_05", description=_PCK.format(0.05), unit="%", better="higher", decimals=1),
+    MetricInfo(name="pck_02", description=_PCK.format(0.02), unit="%", better="higher", decimals=1),
+    MetricInfo(name="pck_faces", description=f"share of the {_FRAMES} in which a face is found", better="higher"),
 )
 LANDMARKS = (
-    Figure(
+    MetricInfo(
         name="landmarks",
-        meaning=f"{_ERROR}: found in {_FRAMES}, against the fitted head's, projected",
+        description=f"{_ERROR}: found in {_FRAMES}, against the fitted head's, projected",
         unit="%",
         better="lower",
     ),
-    Figure(
+    MetricInfo(
         name="landmarks_photo",
-        meaning=f"{_ERROR}: found from the photo's camera, against those found in the photo",
+        description=f"{_ERROR}: found from the photo's camera, against those found in the photo",
         unit="%",
         better="lower",
     ),
-    Figure(
+    MetricInfo(
         name="landmarks_test",
-        meaning=f"{_ERROR}: found from a capture's held-out cameras, against those found in its frames",
+        description=f"{_ERROR}: found from a capture's held-out cameras, against those found in its frames",
         unit="%",
         better="lower",
     ),
-    Figure(
+    MetricInfo(
         name="landmarks_faces",
-        meaning="share of the frames of these three in which a face is found, of those that should show one",
+        description="share of the frames of these three in which a face is found, of those that should show one",
         better="higher",
     ),
 )
@@ -53,7 +53,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.keypoints.metrics:Pck",
         config="instax3d_plugins.keypoints.config:PckConfig",
         summary="Percentage of correct keypoints, by MTCNN, whose weights it needs, or another detector.",
-        figures=PCK,
+        metric_info=PCK,
     )
     yield PluginSpec(
         kind=Kind.METRIC,
@@ -62,5 +62,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.keypoints.metrics:Landmarks",
         config="instax3d_plugins.keypoints.config:LandmarksConfig",
         summary="Landmark error against the fitted head, the photo and held-out frames.",
-        figures=LANDMARKS,
+        metric_info=LANDMARKS,
     )

@@ -42,7 +42,7 @@ class MCMC(Densifier[MCMCConfig]):
             own.backward(retain_graph=True)
 
     @torch.no_grad()
-    def after_backward(self, step: DensifyStep) -> DensifyReport:
+    def after_step(self, step: DensifyStep) -> DensifyReport:
         config = self.config
         if config.noise_rate:
             self._shake(step)

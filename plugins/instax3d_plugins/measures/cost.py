@@ -9,7 +9,7 @@ from pathlib import Path
 
 from instax3d.interfaces import Metric
 from instax3d.io.ply import write_ply
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .config import NoOptions
 
@@ -19,18 +19,18 @@ _ROUNDS = 3
 class Cost(Metric[NoOptions]):
     """Frames a second (the fastest of three rounds, since other programs can only slow it down), size and memory."""
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        cameras = evidence.turn_cameras
-        evidence.render(cameras[0])
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        cameras = context.turntable_cameras
+        context.render(cameras[0])
         rounds = []
         for _ in range(_ROUNDS):
             since = time.perf_counter()
             for index in range(len(cameras)):
-                evidence.render(cameras[index])
+                context.render(cameras[index])
             rounds.append(time.perf_counter() - since)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "portrait.ply"
-            write_ply(path, evidence.gaussians)
+            write_ply(path, context.gaussians)
             size = path.stat().st_size
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
         return {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from instax3d.interfaces import Metric
 from instax3d.splats.photometric import psnr, ssim
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .config import NoOptions
 
@@ -12,8 +12,8 @@ from .config import NoOptions
 class Fidelity(Metric[NoOptions]):
     """PSNR and SSIM, each the mean over views of the figure of each; PSNR of a view is at most 100 dB."""
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        views, rendered = evidence.views, evidence.rendered
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        views, rendered = context.views, context.rendered
         found = {
             "psnr_views": float(psnr(rendered, views.images).mean()),
             "ssim_views": float(ssim(rendered, views.images).mean()),
@@ -21,7 +21,7 @@ class Fidelity(Metric[NoOptions]):
         if views.photo_index is not None:
             photo = [views.photo_index]
             found["psnr_photo"] = float(psnr(rendered[photo], views.images[photo]))
-        if evidence.truth is not None and evidence.truth_rendered is not None:
-            found["psnr_test"] = float(psnr(evidence.truth_rendered, evidence.truth).mean())
-            found["ssim_test"] = float(ssim(evidence.truth_rendered, evidence.truth).mean())
+        if context.test_images is not None and context.test_rendered is not None:
+            found["psnr_test"] = float(psnr(context.test_rendered, context.test_images).mean())
+            found["ssim_test"] = float(ssim(context.test_rendered, context.test_images).mean())
         return found

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from instax3d.interfaces import Metric
 from instax3d.io.images import to_uint8
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .config import LikenessConfig
 
@@ -14,8 +14,8 @@ from .config import LikenessConfig
 class Likeness(Metric[LikenessConfig]):
     """Distances of the detector's descriptors of the photo's and the renders' faces."""
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        photo, detector = evidence.photo, evidence.detector
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        photo, detector = context.photo, context.detector
         if photo is None:
             return {}
         try:
@@ -28,11 +28,11 @@ class Likeness(Metric[LikenessConfig]):
             faces = detector.detect(pixels)
             return float((reference - detector.descriptor(pixels, faces[0])).norm()) if faces else None
 
-        figures = {"identity_front": distance(evidence.render(evidence.turn_cameras[0])[0])}
-        if evidence.views.photo_index is not None:
-            figures["identity_photo"] = distance(evidence.rendered[evidence.views.photo_index])
+        figures = {"identity_front": distance(context.render(context.turntable_cameras[0])[0])}
+        if context.views.photo_index is not None:
+            figures["identity_photo"] = distance(context.rendered[context.views.photo_index])
         if self.config.turn:
-            seen = [found for found in map(distance, evidence.turn) if found is not None]
-            figures["faces_in_turn"] = len(seen) / len(evidence.turn)
+            seen = [found for found in map(distance, context.turntable) if found is not None]
+            figures["faces_in_turn"] = len(seen) / len(context.turntable)
             figures["identity_turn"] = sum(seen) / len(seen) if seen else None
         return {name: value for name, value in figures.items() if value is not None}

@@ -10,7 +10,7 @@ from numpy import ndarray
 from instax3d.errors import MetricError
 from instax3d.geometry.surface import FILES, Surface
 from instax3d.interfaces import Metric
-from instax3d.types import Evidence
+from instax3d.types import EvaluationContext
 
 from .config import SurfaceConfig
 
@@ -36,13 +36,13 @@ class SurfaceDistance(Metric[SurfaceConfig]):
     unless ``units_per_meter`` is given; percent are of the true head's height from chin to crown and need no scale.
     """
 
-    def measure(self, evidence: Evidence) -> Mapping[str, float]:
-        if evidence.surface is None:
+    def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+        if context.surface is None:
             raise MetricError(
                 f"surface needs the true surface of the head: {', '.join(FILES[:-1])} or {FILES[-1]} in the folder of "
                 "the capture that the portrait was made from, or that `instax3d evaluate --against` names"
             )
-        mesh = evidence.mesh
+        mesh = context.mesh
         if mesh.landmarks is None:
             raise MetricError(
                 "surface needs the chin of the fitted head, but this portrait keeps no landmarks; make it again with a "
@@ -59,10 +59,10 @@ class SurfaceDistance(Metric[SurfaceConfig]):
             points = above(surface.samples(SAMPLES))
             return points[surface.seen(points, axes)]
 
-        truth = Surface.of(evidence.surface)
+        truth = Surface.of(context.surface)
         skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())
         true_points, skin_points = outside(truth), outside(skin)
-        solid = evidence.gaussians.means[evidence.gaussians.opacities >= SOLID].double().numpy()
+        solid = context.gaussians.means[context.gaussians.opacities >= SOLID].double().numpy()
         centers = above(solid)
         if min(len(true_points), len(skin_points), len(centers)) == 0:
             raise MetricError(

@@ -18,7 +18,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.mediapipe.detector:MediapipeDetector",
         config="instax3d_plugins.mediapipe.config:MediapipeConfig",
         provides=frozenset({"landmarks68", "points478"}),
-        requires=("mediapipe",),
+        imports=("mediapipe",),
         extra="mediapipe",
     )
 

@@ -1,6 +1,7 @@
 """Options of the `sv3d` view generator."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +12,8 @@ CameraModulation = Literal["aware", "invariant"]
 
 class Sv3dConfig(PluginConfig):
     """Views by Stable Video 3D, from weights that the user has."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"trust": "confidence"}
 
     weights: Annotated[str, AssetRef("sv3d", "sv3d-u")] = "sv3d"
     """``sv3d`` (variant p) or ``sv3d-u``, as `instax3d assets get` keeps them, or a path: an official file
@@ -32,7 +35,7 @@ class Sv3dConfig(PluginConfig):
     """Mesh prior whose head model is fitted to the photo to cut the person out."""
     frame_ratio: float = Field(0.917, gt=0.2, le=1.0)
     """Share of the frame that the head and shoulders fill."""
-    trust: float = Field(0.7, ge=0.0, le=1.0)
+    confidence: float = Field(0.7, ge=0.0, le=1.0)
     """How far generated pixels may be believed, beside 1 for the photo's."""
     decoder: Literal["vae", "first_stage"] = "vae"
     """``vae`` decodes with the autoencoder that encodes; ``first_stage`` with the official file's second decoder, as

@@ -35,7 +35,7 @@ _FACE_METERS = 0.14
 _FACE_BEFORE_AXIS = 0.09
 """The landmarks lie so far before the head's axis, about which the cameras turn; meters."""
 _UNSURE_RIM = 0.5
-"""Of the trust, at half-covered pixels of the outline."""
+"""Of the confidence, at half-covered pixels of the outline."""
 
 
 class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
@@ -66,7 +66,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
         elevations = [config.elevation] * len(azimuths)
         vector = vector_condition(checkpoint.variant, azimuths, elevations, camera=config.camera)
         images = make_turntable(checkpoint, framed.image, vector, settings_of(config), seed=seed)
-        return as_views(images, framed, self.cameras(azimuths, framed), trust=config.trust)
+        return as_views(images, framed, self.cameras(azimuths, framed), confidence=config.confidence)
 
     def cameras(self, azimuths: list[float], framed: Framed) -> Cameras:
         """Of frames at these azimuths, degrees."""
@@ -116,11 +116,11 @@ def settings_of(config: Sv3dConfig) -> Settings:
     )
 
 
-def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cameras, *, trust: float) -> Views:
+def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cameras, *, confidence: float) -> Views:
     """The frames as views, the last replaced by the photo.
 
-    Alpha of generated frames is what is not the white ground. Their pixels have the ``trust`` given, half of it at the
-    outline, where alpha is uncertain; those of the photo have 1, and as much less at its outline.
+    Alpha of generated frames is what is not the white ground. Their pixels have the ``confidence`` given, half of it at
+    the outline, where alpha is uncertain; those of the photo have 1, and as much less at its outline.
     """
     last = len(images) - 1
     alpha = coverage_on_white(images)
@@ -129,12 +129,12 @@ def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cam
     shown[last] = framed.image
     certain = (2 * alpha - 1).abs()
     sure = _UNSURE_RIM + (1 - _UNSURE_RIM) * certain
-    level = torch.full((len(images), 1, 1, 1), trust)
+    level = torch.full((len(images), 1, 1, 1), confidence)
     level[last] = 1.0
     origin = torch.zeros_like(images)
     origin[:, 2] = 1.0  # guessed
     origin[last] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]  # seen
-    return Views(shown, alpha, cameras, trust=sure * level, photo_index=last, provenance=origin)
+    return Views(shown, alpha, cameras, confidence=sure * level, photo_index=last, provenance=origin)
 
 
 def _distance(framed: Framed) -> float:

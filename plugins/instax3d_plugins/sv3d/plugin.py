@@ -18,7 +18,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         target="instax3d_plugins.sv3d.generator:Sv3dGenerator",
         config="instax3d_plugins.sv3d.config:Sv3dConfig",
         needs=frozenset({"photo"}),
-        requires=("diffusers", "transformers", "safetensors"),
+        imports=("diffusers", "transformers", "safetensors"),
         extra="sv3d",
     )
 

@@ -29,7 +29,7 @@ from .head import Head, PhotoCamera, fill_mouth, make_head, snap
 from .labels import Labels, label_parts
 from .noise import make_noise
 from .outline import make_outline
-from .provenance import SEEN, photo_trust
+from .provenance import SEEN, photo_confidence
 from .scene import Scene, build_scene
 from .shading import Drawing, Painter
 from .texture import edge_fade, paint
@@ -98,7 +98,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
             images=_planes([view.image for view in drawn]),
             alpha=_planes([view.alpha[..., None] for view in drawn]),
             cameras=cameras,
-            trust=_planes([view.trust[..., None] for view in drawn]),
+            confidence=_planes([view.confidence[..., None] for view in drawn]),
             photo_index=index,
             provenance=_planes([view.provenance for view in drawn]),
         )
@@ -210,7 +210,7 @@ def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
     shown = inside[..., None]
     image = shown * cut + (1 - shown) * drawn.image
     provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance
-    sure = inside * photo_trust(alpha) + (1 - inside) * drawn.trust
+    sure = inside * photo_confidence(alpha) + (1 - inside) * drawn.confidence
     return Drawing(
         image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance, sure.astype(np.float32)
     )

@@ -14,7 +14,7 @@ from instax3d.geometry.mesh_raster import rasterize
 
 from .head import PhotoCamera
 from .noise import PIXEL, SIZE, Noise
-from .provenance import GRAZED_TRUST, GUESSED, MIRRORED, SEEN, TRUST, complete
+from .provenance import CONFIDENCE, GRAZED_TRUST, GUESSED, MIRRORED, SEEN, complete
 from .scene import BUST, HAIR_PART, HEAD, Scene
 from .texture import WORN, Appearance
 from .volume import smoothstep
@@ -50,7 +50,7 @@ class Drawing:
     alpha: Float[ndarray, "s s"]
     provenance: Float[ndarray, "s s 3"]
     """Shares of what was seen, mirrored and guessed."""
-    trust: Float[ndarray, "s s"]
+    confidence: Float[ndarray, "s s"]
     """How far each pixel may be believed, in [0, 1]."""
 
 
@@ -110,13 +110,13 @@ class Painter:
         mask = raster.mask
         kind = self._part[raster.face[mask]]
         image, shares = np.ones((*mask.shape, 3), np.float32), np.zeros((*mask.shape, 3), np.float32)
-        trust = np.zeros(mask.shape, np.float32)
-        image[mask], shares[mask], trust[mask] = _colors(
+        confidence = np.zeros(mask.shape, np.float32)
+        image[mask], shares[mask], confidence[mask] = _colors(
             values, kind, to_photo, near, self._scale, self._hair_bands, *self._textures
         )
         small, alpha, shares, sure = (
             cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
-            for part in (image, mask.astype(np.float32), shares, trust)
+            for part in (image, mask.astype(np.float32), shares, confidence)
         )
         return Drawing(small, alpha, *complete(shares, sure, alpha))
 
@@ -217,7 +217,7 @@ def _colors(
     grain: Any,
     cloth: Any,
 ) -> Any:
-    """Color, provenance and trust of each pixel from its interpolated attributes and its kind.
+    """Color, provenance and confidence of each pixel from its interpolated attributes and its kind.
 
     ``near`` is 1 in the photo's own direction; ``scale`` holds the height of the head's top, the
     photo's pixel size and how much shorter than usual strands are.
@@ -225,7 +225,7 @@ def _colors(
     size = len(photo)
     top, pixel, shortness = scale
     out, shares = np.empty((len(values), 3), np.float32), np.empty((len(values), 3), np.float32)
-    trust = np.empty(len(values), np.float32)
+    confidence = np.empty(len(values), np.float32)
     for i in prange(len(values)):
         value, kind = values[i], kinds[i]
         x, y, z = value[0], value[1], value[2]
@@ -304,8 +304,10 @@ def _colors(
         shares[i, SEEN] = weight
         shares[i, MIRRORED] = (1 - weight) * mirror_share
         shares[i, GUESSED] = (1 - weight) * (1 - mirror_share)
-        frontal = GRAZED_TRUST + (TRUST[SEEN] - GRAZED_TRUST) * _step(facing, 0.2, 0.6)
-        trust[i] = (
-            shares[i, SEEN] * frontal + shares[i, MIRRORED] * TRUST[MIRRORED] + shares[i, GUESSED] * TRUST[GUESSED]
+        frontal = GRAZED_TRUST + (CONFIDENCE[SEEN] - GRAZED_TRUST) * _step(facing, 0.2, 0.6)
+        confidence[i] = (
+            shares[i, SEEN] * frontal
+            + shares[i, MIRRORED] * CONFIDENCE[MIRRORED]
+            + shares[i, GUESSED] * CONFIDENCE[GUESSED]
         )
-    return out, shares, trust
+    return out, shares, confidence

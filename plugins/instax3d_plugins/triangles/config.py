@@ -2,10 +2,10 @@
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from instax3d.splats.initialization.options import StartOptions
+from instax3d.splats.initialization.options import InitOptions
 
 
-class TrianglesConfig(StartOptions):
+class TrianglesConfig(InitOptions):
     """Residuals are in local units: multiples of the triangle's scale s_tri."""
 
     points_per_face: PositiveInt = 4

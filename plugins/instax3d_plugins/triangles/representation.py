@@ -43,7 +43,7 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         parts = [*place(frames, torch.zeros(1, dtype=torch.int64), means, quats, scales), *held]
         torch.stack([part.sum() for part in parts]).sum().backward()
 
-    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
+    def init_geometry(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self.vertices, self.faces = mesh.vertices.clone(), mesh.faces.clone()
         self.frames = frames_of(self.vertices, self.faces)
         config, points, on_mesh = self.config, start.points, len(start.faces)

@@ -14,15 +14,15 @@ from torch.nn import functional
 from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
 from instax3d.errors import DatasetError
 from instax3d.inputs.capture import load_frames, read_capture
-from instax3d.interfaces import TurntableSource
-from instax3d.types import Cameras, Turntable, Views
+from instax3d.interfaces import ClipSource
+from instax3d.types import Cameras, TurntableClip, Views
 
 from .config import CapturesConfig
 
 _TRANSFORMS = ("transforms_train.json", "transforms.json")
 
 
-class CapturesSource(TurntableSource[CapturesConfig]):
+class CapturesSource(ClipSource[CapturesConfig]):
     """Takes of each capture the frames nearest to the turntable's azimuths.
 
     Frames keep their framing; they are set on a white square and scaled.
@@ -44,7 +44,7 @@ class CapturesSource(TurntableSource[CapturesConfig]):
         """As many as there are captures."""
         return len(self._folders)
 
-    def make(self, index: int, *, seed: int) -> Turntable:
+    def make(self, index: int, *, seed: int) -> TurntableClip:
         """Choose the frames of one capture; nothing is random.
 
         Raises:
@@ -72,7 +72,9 @@ class CapturesSource(TurntableSource[CapturesConfig]):
         views = _squared(
             Views(images, alpha, cameras, torch.ones_like(alpha), photo_index=INPUT_VIEW), self.config.size
         )
-        return Turntable(views, round(float(level), 4), {"capture": folder.name, "gap_deg": round(float(gap.max()), 3)})
+        return TurntableClip(
+            views, round(float(level), 4), {"capture": folder.name, "gap_deg": round(float(gap.max()), 3)}
+        )
 
     def _angles(self, cameras: Cameras) -> tuple[Float[ndarray, "views"], Float[ndarray, "views"]]:
         """Azimuth and elevation of each camera, seen from the point nearest to all their axes, degrees."""

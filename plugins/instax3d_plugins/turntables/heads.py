@@ -6,10 +6,10 @@ import torch
 
 from instax3d.datasets import AZIMUTHS_DEG, FIELD_OF_VIEW_DEG, INPUT_VIEW
 from instax3d.geometry.cameras import orbit
-from instax3d.interfaces import TurntableSource
+from instax3d.interfaces import ClipSource
 from instax3d.plugin import Kind
 from instax3d.registry import build
-from instax3d.types import Turntable, Views
+from instax3d.types import TurntableClip, Views
 
 from .config import HeadsConfig
 from .drawing import artist
@@ -26,10 +26,10 @@ _FINE_FROM = 160
 """From this size on the head's triangles are split twice: skin has detail of a millimeter."""
 
 
-class HeadsSource(TurntableSource[HeadsConfig]):
+class HeadsSource(ClipSource[HeadsConfig]):
     """A new person for each clip, before white; shape, expression, skin, hair, clothes and light are random."""
 
-    def make(self, index: int, *, seed: int) -> Turntable:
+    def make(self, index: int, *, seed: int) -> TurntableClip:
         """Draw one person from 21 sides."""
         model = build(Kind.MESH_PRIOR, self.config.head).head_model()
         person = random_person(model, np.random.default_rng([seed, index]), turn_deg=self.config.turn_deg)
@@ -45,4 +45,4 @@ class HeadsSource(TurntableSource[HeadsConfig]):
         images, alpha = artist(scene, person).draw(cameras)
         views = Views(images, alpha, cameras, torch.ones_like(alpha), photo_index=INPUT_VIEW)
         about: dict[str, str | float] = {"hair": person.style.name, "turn_deg": round(person.turn_deg, 3)}
-        return Turntable(views, self.config.elevation_deg, about)
+        return TurntableClip(views, self.config.elevation_deg, about)

@@ -9,7 +9,7 @@ from instax3d.plugin import Kind, PluginSpec, hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
     """The two sources of this family."""
     yield PluginSpec(
-        kind=Kind.TURNTABLE_SOURCE,
+        kind=Kind.CLIP_SOURCE,
         name="heads",
         api=1,
         target="instax3d_plugins.turntables.heads:HeadsSource",
@@ -17,7 +17,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         summary="Parametric heads with procedural skin, hair, clothes and light; no license attached.",
     )
     yield PluginSpec(
-        kind=Kind.TURNTABLE_SOURCE,
+        kind=Kind.CLIP_SOURCE,
         name="captures",
         api=1,
         target="instax3d_plugins.turntables.captures:CapturesSource",

@@ -16,9 +16,9 @@ from instax3d.assets.download import download
 from instax3d.assets.ledger import Ledger
 from instax3d.assets.usage import asset_records, check_assets, contents
 from instax3d.cli import main
-from instax3d.config import Choice, load_config
+from instax3d.config import PluginChoice, load_config
 from instax3d.errors import AssetError
-from instax3d.io.paths import assets_folder
+from instax3d.io.paths import assets_dir
 from instax3d.plugin import Asset, AssetFile, AssetRef, Kind, PluginConfig
 from instax3d.portrait.licenses import allows_commercial, parts, verdict
 from instax3d.registry import registry
@@ -400,7 +400,7 @@ class _Options(PluginConfig):
 
 def with_options(config, **options):
     kind = Kind.LANDMARK_DETECTOR
-    choice = Choice(config.choices[kind].entry, _Options(**options))
+    choice = PluginChoice(config.choices[kind].entry, _Options(**options))
     return type(config)(
         choices={**config.choices, kind: choice},
         training=config.training,
@@ -426,7 +426,7 @@ def test_a_run_says_before_and_after_what_it_uses(server, tmp_path, monkeypatch)
             "license": "MIT",
             "license_url": "https://example.org/licence",
             "commercial": True,
-            "files": [{"path": str(assets_folder() / "toy-net" / "model.bin"), "sha256": SUM, "revision": None}],
+            "files": [{"path": str(assets_dir() / "toy-net" / "model.bin"), "sha256": SUM, "revision": None}],
         }
     ]
     assert contents(_Options()) == [SUM]

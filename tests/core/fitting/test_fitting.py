@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from instax3d.errors import FitError
 from instax3d.fitting import fit_head, fit_photo
-from instax3d.fitting.eyes import settle_eyes
+from instax3d.fitting.eyes import refine_eye_landmarks
 from instax3d.fitting.gaze import find_irises
 from instax3d.fitting.initial import place_in_view, similarity, triangulate, widest_angle
 from instax3d.fitting.layout import Block, Layout
@@ -424,7 +424,7 @@ def test_landmarks_beside_the_eyes_follow_them(model, azimuth, wrong):
     spoilt = landmarks.clone()
     spoilt[17:27, 1] += wrong * eye_width(landmarks)
     spoilt[36:48, 1] += wrong * eye_width(landmarks)
-    error = (settle_eyes(image, spoilt) - landmarks).norm(dim=1) / eye_width(landmarks)
+    error = (refine_eye_landmarks(image, spoilt) - landmarks).norm(dim=1) / eye_width(landmarks)
     assert float(error.max()) < 0.1
     assert not error[[*range(17), *range(27, 36), *range(48, 68)]].any()
 
@@ -432,7 +432,7 @@ def test_landmarks_beside_the_eyes_follow_them(model, azimuth, wrong):
 @pytest.mark.parametrize(("up", "left"), [(0.0, 0.0), (0.0, -20.0), (8.0, 10.0), (-8.0, 20.0)])
 def test_landmarks_on_the_eyes_stay(model, up, left):
     landmarks, image = looking(model, up, left)
-    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+    assert torch.equal(refine_eye_landmarks(image, landmarks), landmarks)
 
 
 def test_the_gaze_is_found_past_landmarks_that_glasses_displaced(model):
@@ -461,7 +461,7 @@ def plain(image):
 @pytest.mark.parametrize("lens", [gradient, noisy, plain])
 def test_behind_glasses_that_show_nothing_eyes_look_ahead(model, lens):
     landmarks, image = looking(model, 0.0, 15.0, lens=lens)
-    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+    assert torch.equal(refine_eye_landmarks(image, landmarks), landmarks)
     found = fit_photo(model, landmarks, SIZE, SIZE, focal=3.2 * SIZE, image=image)
     assert looks(model, found.parameters) == (pytest.approx(0, abs=1), pytest.approx(0, abs=1))
 
@@ -475,7 +475,7 @@ def test_the_rims_of_dark_lenses_are_no_eyes(model, size):
         center = landmarks[eye].mean(0).round().int().tolist()
         cv2.ellipse(picture, center, (int(1.3 * size * apart), int(size * apart)), 0, 0, 360, (0.05,) * 3, -1)
     image = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
-    assert torch.equal(settle_eyes(image, landmarks), landmarks)
+    assert torch.equal(refine_eye_landmarks(image, landmarks), landmarks)
     assert not find_irises(image, landmarks)
 
 
@@ -484,7 +484,7 @@ def test_irises_show_through_tinted_glasses(model):
     clear, tinted = (find_irises(picture, landmarks) for picture in (image, 0.2 * image))
     for side in ("left", "right"):
         torch.testing.assert_close(tinted[side].center, clear[side].center, atol=0.2, rtol=0)
-        assert tinted[side].trust > 0.7
+        assert tinted[side].confidence > 0.7
 
 
 def test_eyes_that_look_different_ways_are_doubted(model):
@@ -493,8 +493,8 @@ def test_eyes_that_look_different_ways_are_doubted(model):
     middle = int(landmarks[27, 0])
     mixed = torch.cat([image[..., :middle], other[..., middle:]], -1)
     agreeing, squinting = (find_irises(picture, landmarks) for picture in (image, mixed))
-    assert min(iris.trust for iris in agreeing.values()) > 0.9
-    assert min(iris.trust for iris in squinting.values()) < 0.7
+    assert min(iris.confidence for iris in agreeing.values()) > 0.9
+    assert min(iris.confidence for iris in squinting.values()) < 0.7
 
 
 def test_a_jaw_beside_the_person_is_not_believed(model):
@@ -572,9 +572,9 @@ def test_a_mistrusted_view_counts_less(model):
     shifted = replace(views.faces[0], landmarks=views.faces[0].landmarks + 6)
     views = replace(views, faces=(shifted, *views.faces[1:]))
 
-    def error(trust):
-        trusts = torch.tensor([trust, 1.0, 1.0])[:, None, None, None].expand_as(views.alpha)
-        mesh = fit_head(model, replace(views, trust=trusts))
+    def error(confidence):
+        confidences = torch.tensor([confidence, 1.0, 1.0])[:, None, None, None].expand_as(views.alpha)
+        mesh = fit_head(model, replace(views, confidence=confidences))
         return float((mesh.landmarks - model.landmarks(truth))[17:].norm(dim=1).mean())
 
     assert error(0.05) < 0.7 * error(1.0)

@@ -140,11 +140,11 @@ def test_files_there_and_back(tmp_path_factory: pytest.TempPathFactory, rows: An
 
 def test_shared_intrinsics_stand_at_the_top_and_others_in_each_frame(tmp_path: Path):
     cameras = orbit([0.0, 9.0], [0.0, 0.0], radius=1.0, focal=50.0, size=32)
-    write_transforms(tmp_path / "t.json", cameras, ["a.png", "b.png"], [{"trust": 1.0}, {"trust": 0.5}])
+    write_transforms(tmp_path / "t.json", cameras, ["a.png", "b.png"], [{"confidence": 1.0}, {"confidence": 0.5}])
     written = json.loads((tmp_path / "t.json").read_text())
     assert written["fl_x"] == 50
     assert written["camera_angle_x"] == pytest.approx(2 * math.atan(16 / 50))
-    assert [entry["trust"] for entry in written["frames"]] == [1.0, 0.5]
+    assert [entry["confidence"] for entry in written["frames"]] == [1.0, 0.5]
     assert "fl_x" not in written["frames"][0]
     cameras.Ks[1, 0, 0] = 60
     write_transforms(tmp_path / "t.json", cameras, ["a.png", "b.png"])

@@ -16,7 +16,7 @@ from instax3d.inputs.capture import read_capture
 from instax3d.io.obj import write_obj
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
-from instax3d.testing import MetricSuite, toy_evidence, toy_mesh
+from instax3d.testing import MetricSuite, toy_context, toy_mesh
 from instax3d.types import TrueSurface
 
 SQUARE = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
@@ -33,28 +33,26 @@ def fine_ball(radius=0.1):
     return mesh.vertices * (radius / 0.1), mesh.faces
 
 
-def balls(radius=0.1, truth=0.1):
-    """Evidence of a portrait that is one ball, its Gaussians on it, where the truth is another; all above the chin."""
+def balls(radius=0.1, test_images=0.1):
+    """The context of a portrait that is one ball, its Gaussians on it, where the truth is another."""
     vertices, faces = fine_ball(radius)
-    evidence = toy_evidence()
-    mesh = replace(evidence.mesh, vertices=vertices, faces=faces, landmarks=torch.full((68, 3), -0.5))
-    gaussians = replace(
-        evidence.gaussians, means=radius / 0.1 * torch.nn.functional.normalize(evidence.gaussians.means)
-    )
+    context = toy_context()
+    mesh = replace(context.mesh, vertices=vertices, faces=faces, landmarks=torch.full((68, 3), -0.5))
+    gaussians = replace(context.gaussians, means=radius / 0.1 * torch.nn.functional.normalize(context.gaussians.means))
     gaussians = replace(gaussians, means=0.1 * gaussians.means, opacities=torch.full((len(gaussians),), 0.9))
-    return replace(evidence, mesh=mesh, gaussians=gaussians, surface=TrueSurface(*fine_ball(truth)))
+    return replace(context, mesh=mesh, gaussians=gaussians, surface=TrueSurface(*fine_ball(truth)))
 
 
 class TestSurface(MetricSuite):
-    figures = tuple(figure.name for figure in registry().get(Kind.METRIC, "surface").spec.figures)
+    figures = tuple(figure.name for figure in registry().get(Kind.METRIC, "surface").spec.metric_info)
 
     @pytest.fixture
     def plugin(self):
         return build(Kind.METRIC, "surface")
 
     @pytest.fixture
-    def evidence(self):
-        return balls(truth=0.104)
+    def context(self):
+        return balls(test_images=0.104)
 
 
 def test_distances_to_a_square_are_those_of_geometry():
@@ -189,44 +187,44 @@ def test_a_ball_in_a_ball_is_as_far_as_their_radii_differ():
 
 
 def test_millimeters_are_the_fitted_head_s_or_as_told():
-    evidence = balls(0.1, 0.104)
-    small = replace(evidence, mesh=replace(evidence.mesh, units_per_meter=5.0))
+    context = balls(0.1, 0.104)
+    small = replace(context, mesh=replace(context.mesh, units_per_meter=5.0))
     assert build(Kind.METRIC, "surface").measure(small)["surface"] == pytest.approx(0.8, abs=0.02)
     told = build(Kind.METRIC, "surface", units_per_meter=0.1).measure(small)
     assert told["surface"] == pytest.approx(40, abs=0.6)
-    percent = [build(Kind.METRIC, "surface").measure(each)["surface_percent"] for each in (evidence, small)]
+    percent = [build(Kind.METRIC, "surface").measure(each)["surface_percent"] for each in (context, small)]
     assert percent[0] == percent[1]
 
 
 def test_what_is_below_the_chin_or_inside_does_not_count():
-    evidence = balls()
+    context = balls()
     known = build(Kind.METRIC, "surface")
     chin = torch.zeros(68, 3)
-    vertices = evidence.surface.vertices
+    vertices = context.surface.vertices
     shoulders = torch.where(vertices[:, 1:2] < -0.02, vertices * torch.tensor([3.0, 1.0, 3.0]), vertices)
     inside = torch.cat([shoulders, 0.5 * vertices])
-    faces = torch.cat([evidence.surface.faces, evidence.surface.faces + len(vertices)])
-    spoilt = replace(evidence, surface=TrueSurface(inside, faces))
+    faces = torch.cat([context.surface.faces, context.surface.faces + len(vertices)])
+    spoilt = replace(context, surface=TrueSurface(inside, faces))
     assert known.measure(spoilt)["surface_from_truth"] > 5
     above = replace(spoilt, mesh=replace(spoilt.mesh, landmarks=chin))
     assert known.measure(above)["surface"] < 1e-4
 
 
 def test_a_cloud_serves_as_truth():
-    evidence = balls(0.1, 0.104)
-    cloud = replace(evidence, surface=TrueSurface(evidence.surface.vertices))
+    context = balls(0.1, 0.104)
+    cloud = replace(context, surface=TrueSurface(context.surface.vertices))
     # its points are a few millimeters apart
     assert build(Kind.METRIC, "surface").measure(cloud)["surface"] == pytest.approx(4.2, abs=0.25)
 
 
 def test_without_truth_or_chin_the_reason_is_told():
-    known, evidence = build(Kind.METRIC, "surface"), balls()
+    known, context = build(Kind.METRIC, "surface"), balls()
     with pytest.raises(MetricError, match="needs the true surface"):
-        known.measure(replace(evidence, surface=None))
+        known.measure(replace(context, surface=None))
     with pytest.raises(MetricError, match="needs the chin"):
-        known.measure(replace(evidence, mesh=replace(evidence.mesh, landmarks=None)))
+        known.measure(replace(context, mesh=replace(context.mesh, landmarks=None)))
     with pytest.raises(MetricError, match="same world"):
-        known.measure(replace(evidence, surface=TrueSurface(evidence.surface.vertices - 10)))
+        known.measure(replace(context, surface=TrueSurface(context.surface.vertices - 10)))
 
 
 def test_a_head_that_is_farther_off_measures_worse():
@@ -234,19 +232,19 @@ def test_a_head_that_is_farther_off_measures_worse():
     model = build(Kind.MESH_PRIOR, "mannequin").head_model()
     true = model(model.neutral())
     noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
-    evidence = replace(toy_evidence(), surface=TrueSurface(true, model.faces))
+    context = replace(toy_context(), surface=TrueSurface(true, model.faces))
 
     def measured(vertices):
-        mesh = replace(evidence.mesh, vertices=vertices, faces=model.faces, landmarks=model.landmarks(vertices))
+        mesh = replace(context.mesh, vertices=vertices, faces=model.faces, landmarks=model.landmarks(vertices))
         gaussians = replace(
-            evidence.gaussians,
+            context.gaussians,
             **{
                 name: part.repeat(len(vertices) // 40 + 1, *[1] * (part.ndim - 1))[: len(vertices)]
-                for name, part in vars(evidence.gaussians).items()
+                for name, part in vars(context.gaussians).items()
             },
         )
         gaussians = replace(gaussians, means=vertices, opacities=torch.ones(len(vertices)))
-        return build(Kind.METRIC, "surface").measure(replace(evidence, mesh=mesh, gaussians=gaussians))
+        return build(Kind.METRIC, "surface").measure(replace(context, mesh=mesh, gaussians=gaussians))
 
     exact = measured(true)
     assert exact["surface"] < 1e-3

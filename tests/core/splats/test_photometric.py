@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
-from instax3d.splats.photometric import coverage_loss, photometric_loss, psnr, ssim
+from instax3d.splats.photometric import alpha_loss, photometric_loss, psnr, ssim
 
 
 def _reference_ssim(image, target):
@@ -109,7 +109,7 @@ def test_coverage_loss_and_its_gradient(views, height, width, weighted):
     image, target, weight = _images(views, height, width)
     alpha, target = image[:, :1].clone().requires_grad_(), target[:, :1]
     target[..., ::2] = alpha.detach()[..., ::2]  # equal pixels pull nowhere
-    loss = coverage_loss(alpha, target, weight=weight if weighted else None)
+    loss = alpha_loss(alpha, target, weight=weight if weighted else None)
     exact = alpha.detach().double().requires_grad_()
     expected = ((exact - target).abs() * (weight.double() if weighted else 1)).mean()
     (3 * loss).backward()

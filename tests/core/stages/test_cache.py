@@ -17,7 +17,7 @@ from instax3d.io.artifacts import (
     pack_gaussians,
     pack_mesh,
     pack_views,
-    rounded,
+    quantized,
     unpack_gaussians,
     unpack_mesh,
     unpack_views,
@@ -25,7 +25,7 @@ from instax3d.io.artifacts import (
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages import fingerprint
-from instax3d.stages.cache import StageCache, cache_folder
+from instax3d.stages.cache import StageCache, cache_dir
 from instax3d.stages.pipeline import create
 from instax3d.testing import toy_gaussians, toy_mesh, toy_photo, toy_views
 from instax3d.types import Face, Rig
@@ -42,12 +42,12 @@ def stored(cache: StageCache, artifact):
 
 
 def test_views_come_back_as_they_were_used(cache):
-    views = rounded(toy_views())
+    views = quantized(toy_views())
     face = Face((1.0, 2.0, 30.5, 40.0), 0.25, torch.rand(68, 2))
     provenance = torch.eye(3)[0][None, :, None, None].expand(len(views), 3, 32, 32)
     views = replace(views, faces=(None, face, None, None), provenance=provenance)
     again = unpack_views(stored(cache, pack_views(views)))
-    for name in ("images", "alpha", "trust", "provenance"):
+    for name in ("images", "alpha", "confidence", "provenance"):
         assert torch.equal(getattr(again, name), getattr(views, name))
     assert torch.equal(again.cameras.viewmats, views.cameras.viewmats)
     assert torch.equal(again.cameras.Ks, views.cameras.Ks)
@@ -60,8 +60,8 @@ def test_views_come_back_as_they_were_used(cache):
 
 def test_rounding_keeps_images_to_half_a_level():
     views = toy_views()
-    assert float((rounded(views).images - views.images).abs().max()) <= 0.5 / 255 + 1e-6
-    assert torch.equal(rounded(rounded(views)).images, rounded(views).images)
+    assert float((quantized(views).images - views.images).abs().max()) <= 0.5 / 255 + 1e-6
+    assert torch.equal(quantized(quantized(views)).images, quantized(views).images)
 
 
 def test_a_mesh_comes_back_with_its_rig(cache):
@@ -117,9 +117,9 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.setenv("INSTAX3D_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
+    assert cache_dir() == tmp_path
     monkeypatch.delenv("INSTAX3D_CACHE")
-    assert cache_folder().name == "instax3d"
+    assert cache_dir().name == "instax3d"
 
 
 def changed(*overrides: str) -> set[str]:
@@ -154,12 +154,12 @@ def test_edited_code_is_other_code(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    before = fingerprint.of_package.__wrapped__("some_plugin")
+    before = fingerprint.hash_package.__wrapped__("some_plugin")
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "x.pyc").write_text("")
-    assert fingerprint.of_package.__wrapped__("some_plugin") == before
+    assert fingerprint.hash_package.__wrapped__("some_plugin") == before
     (package / "__init__.py").write_text("x = 1")
-    assert fingerprint.of_package.__wrapped__("some_plugin") != before
+    assert fingerprint.hash_package.__wrapped__("some_plugin") != before
 
 
 def test_what_is_not_hashed_is_used_by_no_stage():
@@ -167,7 +167,7 @@ def test_what_is_not_hashed_is_used_by_no_stage():
     package = Path(instax3d.__file__).parent
     outside = {Path(name).stem for name in fingerprint.NOT_HASHED}
     assert outside <= {path.stem for path in package.iterdir()}
-    measuring = {entry.spec.target.split(".")[1] for entry in registry().of(Kind.METRIC)}
+    measuring = {entry.spec.target.split(".")[1] for entry in registry().plugins(Kind.METRIC)}
     inside = [
         path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in fingerprint.NOT_HASHED
     ]
@@ -196,22 +196,22 @@ def imported_from(path: Path, package: Path) -> list[str]:
 def test_every_library_that_a_distribution_requires_counts(monkeypatch):
     wanted = ["dlib-bin>=19", "gsplat (>=1.5)", "torch ; python_version > '3'", "diffusers>=1; extra == 'sv3d'"]
     monkeypatch.setattr(fingerprint, "requires", lambda name: [*wanted, "ruff>=0.6 ; extra == 'dev'"])
-    installed, before = fingerprint.version, fingerprint.of_libraries.__wrapped__("some")
+    installed, before = fingerprint.version, fingerprint.hash_libraries.__wrapped__("some")
     for changed in ("dlib-bin", "gsplat", "torch", "diffusers", "ruff"):
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, "version", lambda name, it=changed: "99" if name == it else installed(name))
-            assert (fingerprint.of_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
+            assert (fingerprint.hash_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
 
 
 def test_a_plugin_that_is_not_installed_requires_nothing():
-    assert fingerprint.of_libraries("(development)")
+    assert fingerprint.hash_libraries("(development)")
 
 
 def test_a_source_is_known_by_its_contents(tmp_path):
     (tmp_path / "a.png").write_bytes(b"one")
     (tmp_path / "b.png").write_bytes(b"one")
     (tmp_path / "c.png").write_bytes(b"two")
-    one, same, other = (fingerprint.of_source(tmp_path / f"{name}.png", toy_photo()) for name in "abc")
+    one, same, other = (fingerprint.hash_source(tmp_path / f"{name}.png", toy_photo()) for name in "abc")
     assert one == same != other
 
 

@@ -14,7 +14,7 @@ SCRIPT = """
 import hashlib
 import instax3d
 import torch
-from instax3d.splats.photometric import coverage_loss, photometric_loss
+from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.testing import toy_cameras, toy_gaussians, toy_mesh
 from instax3d_plugins.cpu import rasterization
 from instax3d_plugins.triangles.placement import constraint, frames_of, place
@@ -44,7 +44,7 @@ loss.backward()
 show("loss", loss)
 show("gradient of the loss", picture.grad)
 coverage = pictures[0][:, :1].clone().requires_grad_()
-loss = coverage_loss(coverage, pictures[1][:, :1], weight=pictures[1][:, 1:2])
+loss = alpha_loss(coverage, pictures[1][:, :1], weight=pictures[1][:, 1:2])
 loss.backward()
 show("loss of coverage", loss)
 show("gradient of coverage", coverage.grad)

@@ -67,7 +67,7 @@ def test_a_view_without_trust_teaches_nothing():
 class Doubler(IdleDensifier):
     """Appends a copy of all Gaussians once."""
 
-    def after_backward(self, step):
+    def after_step(self, step):
         from gsplat.strategy.ops import duplicate
 
         from instax3d.types import DensifyReport

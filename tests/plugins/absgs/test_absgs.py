@@ -36,7 +36,7 @@ def refine(densifier: AbsGS, scene, absolute: torch.Tensor, signed: torch.Tensor
         means2d.absgrad = absolute[None, :, None].expand(1, -1, 2)
         means2d.grad = torch.zeros_like(means2d) if signed is None else signed[None, :, None].expand(1, -1, 2)
         with torch.no_grad():
-            report = densifier.after_backward(step)
+            report = densifier.after_step(step)
     return report
 
 

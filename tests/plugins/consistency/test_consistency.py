@@ -28,7 +28,7 @@ from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages.evaluation import evaluate
-from instax3d.testing import MetricSuite, toy_evidence
+from instax3d.testing import MetricSuite, toy_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,17 +69,17 @@ def metric(networks):
 
 
 class TestMvc(MetricSuite):
-    figures = tuple(figure.name for figure in registry().get(Kind.METRIC, "mvc").spec.figures)
+    figures = tuple(figure.name for figure in registry().get(Kind.METRIC, "mvc").spec.metric_info)
 
     @pytest.fixture
     def plugin(self, metric):
         return metric
 
 
-def frames(evidence):
+def frames(context):
     """As both networks are shown them: the toy's frames are larger than theirs."""
     resized = []
-    for image in evidence.turn:
+    for image in context.turntable:
         picture = Image.fromarray(to_uint8(image).numpy()).resize((24, 24), Image.Resampling.BICUBIC)
         resized.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255)
     return torch.stack(resized)
@@ -87,10 +87,10 @@ def frames(evidence):
 
 def test_the_figures_are_those_of_a_direct_computation(networks, metric):
     _, clip, dino = networks
-    evidence = toy_evidence()
-    found = metric.measure(evidence)
-    shown = frames(evidence)
-    photo = frames(replace(evidence, render=lambda cameras: evidence.views.images[[0]]))
+    context = toy_context()
+    found = metric.measure(context)
+    shown = frames(context)
+    photo = frames(replace(context, render=lambda cameras: context.views.images[[0]]))
     with torch.no_grad():
         by_clip, by_dino = (
             [network(pixel_values=(images - mean) / deviation) for images in (shown, photo)]
@@ -121,10 +121,10 @@ def test_the_figures_are_those_of_a_direct_computation(networks, metric):
 
 
 def test_the_order_of_frames_matters_to_neighbors_alone(metric):
-    evidence = toy_evidence()
+    context = toy_context()
     order = [3, 0, 5, 1, 4, 2]
     found, mixed = (
-        metric.measure(replace(evidence, render=lambda cameras, chosen=chosen: evidence.turn[chosen]))
+        metric.measure(replace(context, render=lambda cameras, chosen=chosen: context.turntable[chosen]))
         for chosen in (list(range(6)), order)
     )
     for name in ("mvc", "mvc_clip", "mvc_dino", "mvc_photo"):
@@ -133,19 +133,19 @@ def test_the_order_of_frames_matters_to_neighbors_alone(metric):
 
 
 def test_frames_that_differ_more_are_less_consistent(metric):
-    evidence = toy_evidence()
-    noise = torch.rand(evidence.turn.shape, generator=torch.Generator().manual_seed(0))
-    same = evidence.turn[[0] * 6]
+    context = toy_context()
+    noise = torch.rand(context.turntable.shape, generator=torch.Generator().manual_seed(0))
+    same = context.turntable[[0] * 6]
 
     def consistency(share):
-        return metric.measure(replace(evidence, render=lambda cameras: (1 - share) * same + share * noise))
+        return metric.measure(replace(context, render=lambda cameras: (1 - share) * same + share * noise))
 
     values = [consistency(share) for share in (0.0, 0.3, 0.6)]
     for name in ("mvc", "mvc_clip", "mvc_dino", "mvc_adjacent"):
         steps = [each[name] for each in values]
         assert steps[0] == pytest.approx(1, abs=1e-9)
         assert steps == sorted(steps, reverse=True)
-    without = metric.measure(replace(evidence, views=replace(evidence.views, photo_index=None)))
+    without = metric.measure(replace(context, views=replace(context.views, photo_index=None)))
     assert "mvc_photo" not in without
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_asked_of_a_network(metric, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert metric.measure(toy_evidence())["mvc"] > 0
+    assert metric.measure(toy_context())["mvc"] > 0
 
 
 def test_whole_clip_models_and_older_names_and_formats_are_read(networks, tmp_path):
@@ -202,7 +202,7 @@ def spoilt(networks, tmp_path):
 
     def said():
         with pytest.raises(AssetError) as caught:
-            build(Kind.METRIC, "mvc", clip=str(tmp_path / "clip"), dino=str(tmp_path / "dino")).measure(toy_evidence())
+            build(Kind.METRIC, "mvc", clip=str(tmp_path / "clip"), dino=str(tmp_path / "dino")).measure(toy_context())
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -211,12 +211,12 @@ def spoilt(networks, tmp_path):
 
 def test_without_weights_the_way_to_them_is_told(networks):
     folder, _, _ = networks
-    evidence = toy_evidence()
-    found = evaluate(evidence, load_config(overrides=["metrics=[mvc, fidelity]"], source="photo").metrics)
+    context = toy_context()
+    found = evaluate(context, load_config(overrides=["metrics=[mvc, fidelity]"], source="photo").metrics)
     assert "psnr_views" in found.figures
     assert "instax3d assets get clip-vit-large-patch14" in found.missing["mvc"]
     with pytest.raises(AssetError, match="assets get dino-vits16"):
-        build(Kind.METRIC, "mvc", clip=str(folder / "clip")).measure(evidence)
+        build(Kind.METRIC, "mvc", clip=str(folder / "clip")).measure(context)
 
 
 @pytest.mark.parametrize("name", ["clip", "dino"])

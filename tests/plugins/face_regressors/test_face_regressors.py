@@ -404,4 +404,4 @@ def test_five_points_do_not_do_for_a_photo_or_a_fitted_head():
             load_config(overrides=["landmark_detector=mtcnn"], source=source)
     face = Face((0.0, 0.0, 1.0, 1.0), 1.0, points={"five": torch.zeros(5, 2)})
     with pytest.raises(FitError, match="landmark_detector=dlib"):
-        _ = face.marks
+        _ = face.require_landmarks68()

@@ -17,11 +17,11 @@ from instax3d.headmodel import rotation_matrices
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages.evaluation import evaluate
-from instax3d.testing import FakeDetector, MetricSuite, toy_cameras, toy_evidence
+from instax3d.testing import FakeDetector, MetricSuite, toy_cameras, toy_context
 from instax3d.types import Cameras, Face
 
 SIDE = 224
-FIGURES = tuple(figure.name for figure in registry().get(Kind.METRIC, "shape_pose").spec.figures)
+FIGURES = tuple(figure.name for figure in registry().get(Kind.METRIC, "shape_pose").spec.metric_info)
 
 
 def whole_image_face():
@@ -38,13 +38,13 @@ def cameras(count):
     return Cameras(torch.eye(4).repeat(count, 1, 1), K.repeat(count, 1, 1), SIDE, SIDE)
 
 
-def evidence_of(photo, rendered, turn, turn_cameras):
-    toy = toy_evidence()
+def context_of(photo, rendered, turn, turntable_cameras):
+    toy = toy_context()
     views = replace(
         toy.views,
         images=photo[None],
         alpha=torch.ones(1, 1, SIDE, SIDE),
-        trust=torch.ones(1, 1, SIDE, SIDE),
+        confidence=torch.ones(1, 1, SIDE, SIDE),
         cameras=cameras(1),
         photo_index=0,
     )
@@ -52,10 +52,10 @@ def evidence_of(photo, rendered, turn, turn_cameras):
         toy,
         views=views,
         rendered=rendered[None],
-        turn_cameras=turn_cameras,
+        turntable_cameras=turntable_cameras,
         render=lambda _: turn,
-        truth=None,
-        truth_rendered=None,
+        test_images=None,
+        test_rendered=None,
     )
 
 
@@ -90,27 +90,27 @@ def test_errors_are_those_of_the_original_s_codes(original, finds):
     """The photo is one image; the portrait shows the other from the photo's camera and in the one frame in front."""
     file, images, shape, pose = original
     one, other = images[:2]
-    evidence = evidence_of(one, other, other[None], cameras(1))
-    found = metric(file).measure(evidence)
+    context = context_of(one, other, other[None], cameras(1))
+    found = metric(file).measure(context)
     assert found["shape_mse"] == pytest.approx(100 * float((shape[0] - shape[1]).square().mean()), rel=1e-4)
     assert found["pose_mse"] == pytest.approx(100 * float((pose[0] - pose[1]).square().mean()), rel=1e-4)
     assert found["shape_pose_faces"] == 1
-    same = metric(file).measure(evidence_of(one, one, other[None], cameras(1)))
+    same = metric(file).measure(context_of(one, one, other[None], cameras(1)))
     assert same["shape_mse"] == pytest.approx(found["shape_mse"] / 2, rel=1e-4), "the mean of both renders"
-    exact = metric(file).measure(evidence_of(one, one, one[None], cameras(1)))
+    exact = metric(file).measure(context_of(one, one, one[None], cameras(1)))
     assert exact == pytest.approx({"shape_mse": 0, "pose_mse": 0, "shape_pose_faces": 1}, abs=1e-8)
 
 
 @pytest.mark.fixtures
 def test_held_out_frames_are_compared_with_their_own_renders(original, finds):
     file, images, shape, pose = original
-    evidence = replace(
-        evidence_of(images[0], images[0], images[:1], cameras(1)),
-        truth=images,
-        truth_rendered=images.flip(0),
-        truth_cameras=cameras(len(images)),
+    context = replace(
+        context_of(images[0], images[0], images[:1], cameras(1)),
+        test_images=images,
+        test_rendered=images.flip(0),
+        test_cameras=cameras(len(images)),
     )
-    capture = replace(evidence, views=replace(evidence.views, photo_index=None))
+    capture = replace(context, views=replace(context.views, photo_index=None))
     found = metric(file).measure(capture)
     assert found["shape_mse"] == pytest.approx(100 * float((shape - shape.flip(0)).square().mean()), rel=1e-4)
     assert found["pose_mse"] == pytest.approx(100 * float((pose - pose.flip(0)).square().mean()), rel=1e-4)
@@ -123,7 +123,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(original, finds):
     steps = []
     for share in (0.0, 0.2, 0.8):
         spoilt = (1 - share) * image + share * noise
-        steps.append(metric(file).measure(evidence_of(image, spoilt, spoilt[None], cameras(1))))
+        steps.append(metric(file).measure(context_of(image, spoilt, spoilt[None], cameras(1))))
     for name in ("shape_mse", "pose_mse"):
         values = [step[name] for step in steps]
         assert values == sorted(set(values)), name
@@ -151,10 +151,10 @@ def code(head=(0.0, 0.0, 0.0), jaw=(0.0, 0.0, 0.0), shape=0.0):
     return numbers
 
 
-def measured(monkeypatch, evidence, *codes):
+def measured(monkeypatch, context, *codes):
     plugin = build(Kind.METRIC, "shape_pose")
     plugin.__dict__["_encoder"] = Told(*codes)
-    return plugin.measure(evidence)
+    return plugin.measure(context)
 
 
 @pytest.fixture
@@ -162,18 +162,18 @@ def turning():
     """Frames of a turn whose second is taken from 17 degrees aside; 21 in all, of which five are in front."""
     white = torch.ones(3, SIDE, SIDE)
     around = toy_cameras(21, SIDE)
-    evidence = evidence_of(white, white, white.expand(21, 3, SIDE, SIDE), around)
-    return replace(evidence, views=replace(evidence.views, cameras=around[0]))
+    context = context_of(white, white, white.expand(21, 3, SIDE, SIDE), around)
+    return replace(context, views=replace(context.views, cameras=around[0]))
 
 
 def test_a_head_that_turns_as_the_cameras_do_has_no_error(monkeypatch, finds, turning):
     """The head is nodding and turned a little; seen from a camera aside, its rotation is another."""
     head = torch.tensor([0.1, 0.3, -0.05])
-    crop = deca_crop(turning.views.images[0], whole_image_face().marks)
+    crop = deca_crop(turning.views.images[0], whole_image_face().require_landmarks68())
     world = crop_to_world(crop, turning.views.cameras[0]) @ rotation_matrices(head)
     seen = []
     for frame in turning.front:
-        turned = crop_to_world(crop, turning.turn_cameras[frame]).T @ world
+        turned = crop_to_world(crop, turning.turntable_cameras[frame]).T @ world
         seen.append(code(axis_angles(turned[None])[0].tolist(), shape=0.2))
     photo = code(head.tolist())
     found = measured(monkeypatch, turning, photo, photo, *seen)
@@ -189,7 +189,7 @@ def test_a_head_that_turns_as_the_cameras_do_has_no_error(monkeypatch, finds, tu
 
 
 def test_jaw_and_head_count_alike(monkeypatch, finds, turning):
-    straight = replace(turning, turn_cameras=turning.views.cameras)
+    straight = replace(turning, turntable_cameras=turning.views.cameras)
     straight.__dict__["turn"] = torch.ones(1, 3, SIDE, SIDE)
     found = measured(monkeypatch, straight, code(), code(jaw=(0.3, 0.0, 0.0)), code(head=(0.0, 0.0, 0.3)))
     assert found["pose_mse"] == pytest.approx(100 * 0.09 / 6, rel=1e-3)
@@ -240,11 +240,11 @@ class TestShapePose(MetricSuite):
 
 def test_without_deca_s_file_the_others_go_on(tmp_path):
     chosen = load_config(overrides=["metrics=[shape_pose, fidelity]"], source="photo").metrics
-    found = evaluate(toy_evidence(), chosen)
+    found = evaluate(toy_context(), chosen)
     assert "instax3d assets get deca" in found.missing["shape_pose"]
     assert "psnr_views" in found.figures
     torch.save({"E_flame": {"layers.0.weight": torch.zeros(3)}}, tmp_path / "deca_model.tar")
     with pytest.raises(AssetError, match="does not hold DECA's E_flame"):
-        metric(tmp_path / "deca_model.tar").measure(toy_evidence())
+        metric(tmp_path / "deca_model.tar").measure(toy_context())
     with pytest.raises(ConfigError, match="landmarks68"):
         load_config(overrides=["metrics=[{plugin: shape_pose, detector: mtcnn}]"], source="photo")

@@ -33,7 +33,7 @@ def test_frames_become_fully_trusted_views_in_their_own_world(capture: Capture):
     views = FramesGenerator(FramesConfig()).generate(capture, seed=0)
     assert views.images.shape == (3, 3, 60, 90)
     assert views.photo_index is None
-    assert torch.equal(views.trust, torch.ones_like(views.alpha))
+    assert torch.equal(views.confidence, torch.ones_like(views.alpha))
     assert views.faces == ()
     assert torch.equal(views.cameras.viewmats, capture.cameras.viewmats)
     assert torch.equal(views.cameras.Ks, capture.cameras.Ks)

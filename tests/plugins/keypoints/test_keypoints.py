@@ -19,8 +19,8 @@ from instax3d.io.images import to_float, to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages.evaluation import evaluate
-from instax3d.testing import FakeDetector, MetricSuite, toy_evidence
-from instax3d.types import FIVE_POINTS, Cameras, Evidence, Face
+from instax3d.testing import FakeDetector, MetricSuite, toy_context
+from instax3d.types import FIVE_POINTS, Cameras, EvaluationContext, Face
 
 needs_mtcnn = pytest.mark.skipif(
     find_spec("facenet_pytorch") is None, reason="MTCNN's weights are absent: pip install --no-deps facenet-pytorch"
@@ -30,7 +30,7 @@ HEAD = 0.05 * torch.nn.functional.normalize(torch.randn(68, 3, generator=torch.G
 
 
 def names(metric):
-    return tuple(figure.name for figure in registry().get(Kind.METRIC, metric).spec.figures)
+    return tuple(figure.name for figure in registry().get(Kind.METRIC, metric).spec.metric_info)
 
 
 class TestPck(MetricSuite):
@@ -65,98 +65,98 @@ def face(points=None, marks=None):
 
 
 @pytest.fixture
-def evidence():
-    found = toy_evidence()
-    return replace(found, mesh=replace(found.mesh, landmarks=HEAD), truth=None, truth_rendered=None)
+def context():
+    found = toy_context()
+    return replace(found, mesh=replace(found.mesh, landmarks=HEAD), test_images=None, test_rendered=None)
 
 
-def measure(monkeypatch, metric, evidence, *finds):
+def measure(monkeypatch, metric, context, *finds):
     script = Script(*finds)
     monkeypatch.setattr("instax3d_plugins.keypoints.metrics.build", lambda kind, name: script)
-    measured = build(Kind.METRIC, metric).measure(evidence)
+    measured = build(Kind.METRIC, metric).measure(context)
     assert not script.finds, "not all images were looked at"
     return measured
 
 
-def turned(evidence):
+def turned(context):
     """The head's landmarks in the frames of the turn near the front, and their sizes."""
-    shown = [evidence.turn_cameras[k].project(HEAD)[0, :, :2] for k in evidence.front]
+    shown = [context.turntable_cameras[k].project(HEAD)[0, :, :2] for k in context.front]
     return shown, [float((each.amax(0) - each.amin(0)).max()) for each in shown]
 
 
 def test_frames_up_to_forty_degrees_are_the_front():
-    toy = toy_evidence()
+    toy = toy_context()
     assert toy.front == [0], "six frames are sixty degrees apart"
-    many = Cameras(toy.turn_cameras.viewmats[[0] * 21], toy.turn_cameras.Ks[[0] * 21], 8, 8)
-    assert replace(toy, turn_cameras=many).front == [0, 1, 2, 19, 20]
+    many = Cameras(toy.turntable_cameras.viewmats[[0] * 21], toy.turntable_cameras.Ks[[0] * 21], 8, 8)
+    assert replace(toy, turntable_cameras=many).front == [0, 1, 2, 19, 20]
 
 
-def test_keypoints_within_alpha_of_the_face_s_size_are_right(monkeypatch, evidence):
-    ((shown,), (size,)) = turned(evidence)
+def test_keypoints_within_alpha_of_the_face_s_size_are_right(monkeypatch, context):
+    ((shown,), (size,)) = turned(context)
     away = torch.tensor([0.0, 0.019, 0.049, 0.099, 0.101])[:, None] * size * torch.tensor([[0.6, 0.8]])
-    figures = measure(monkeypatch, "pck", evidence, face(five_of(shown) + away))
+    figures = measure(monkeypatch, "pck", context, face(five_of(shown) + away))
     assert figures == pytest.approx({"pck": 80.0, "pck_05": 60.0, "pck_02": 40.0, "pck_faces": 1.0})
 
 
-def test_a_face_that_is_not_found_counts_as_wrong_and_the_nearest_of_several_counts(monkeypatch, evidence):
-    cameras = evidence.turn_cameras
-    evidence = replace(evidence, turn_cameras=Cameras(cameras.viewmats[[0] * 21], cameras.Ks[[0] * 21], 32, 32))
-    shown, sizes = turned(evidence)
+def test_a_face_that_is_not_found_counts_as_wrong_and_the_nearest_of_several_counts(monkeypatch, context):
+    cameras = context.turntable_cameras
+    context = replace(context, turntable_cameras=Cameras(cameras.viewmats[[0] * 21], cameras.Ks[[0] * 21], 32, 32))
+    shown, sizes = turned(context)
     finds = [face(five_of(each)) for each in shown]
-    assert measure(monkeypatch, "pck", evidence, *finds)["pck"] == 100
+    assert measure(monkeypatch, "pck", context, *finds)["pck"] == 100
     finds[0] = []
     finds[1] = [*face(five_of(shown[1]) + 0.5 * sizes[1]), *finds[1]]
-    figures = measure(monkeypatch, "pck", evidence, *finds)
+    figures = measure(monkeypatch, "pck", context, *finds)
     assert figures["pck"] == pytest.approx(80)
     assert figures["pck_faces"] == pytest.approx(0.8)
 
 
-def test_five_points_come_from_the_68_where_there_are_no_others(monkeypatch, evidence):
-    ((shown,), _) = turned(evidence)
-    assert measure(monkeypatch, "pck", evidence, face(marks=shown))["pck_02"] == 100
+def test_five_points_come_from_the_68_where_there_are_no_others(monkeypatch, context):
+    ((shown,), _) = turned(context)
+    assert measure(monkeypatch, "pck", context, face(marks=shown))["pck_02"] == 100
     assert torch.equal(five_points(face(marks=shown)[0]), five_of(shown))
     assert torch.equal(five_of(shown)[0], shown[36:42].mean(0))
     assert torch.equal(five_of(shown)[2:], shown[[30, 48, 54]])
 
 
-def test_landmark_error_is_in_percent_of_the_eyes_outer_corners(monkeypatch, evidence):
-    ((shown,), _) = turned(evidence)
-    camera = evidence.turn_cameras[0]
+def test_landmark_error_is_in_percent_of_the_eyes_outer_corners(monkeypatch, context):
+    ((shown,), _) = turned(context)
+    camera = context.turntable_cameras[0]
     depth = camera.project(HEAD[[36, 45]])[0, :, 2].mean()
     unit = float((HEAD[36] - HEAD[45]).norm() * camera.Ks[0, 0, 0] / depth)
     off = shown + torch.tensor([0.03, 0.04]) * unit
     off[:17] += 7  # the jaw does not count
-    figures = measure(monkeypatch, "landmarks", evidence, face(marks=off), face(marks=shown), face(marks=off))
+    figures = measure(monkeypatch, "landmarks", context, face(marks=off), face(marks=shown), face(marks=off))
     assert figures["landmarks"] == pytest.approx(5, rel=1e-3)
     assert figures["landmarks_photo"] == pytest.approx(5, rel=1e-3)
     assert figures["landmarks_faces"] == 1
 
 
-def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, evidence):
-    ((shown,), _) = turned(evidence)
-    toy = toy_evidence()
-    evidence = replace(
-        evidence, views=replace(evidence.views, photo_index=None), truth=toy.truth, truth_rendered=toy.truth_rendered
+def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, context):
+    ((shown,), _) = turned(context)
+    toy = toy_context()
+    context = replace(
+        context, views=replace(context.views, photo_index=None), test_images=toy.truth, test_rendered=toy.test_rendered
     )
     finds = [face(marks=shown), face(marks=shown), [], [], face(marks=shown), face(marks=shown + 1)]
     # the turn; frame 0 seen in truth but not in the portrait; 1 not in truth; 2 in both; 3 not in truth
-    figures = measure(monkeypatch, "landmarks", evidence, *finds, [])
+    figures = measure(monkeypatch, "landmarks", context, *finds, [])
     assert figures["landmarks"] == 0
     assert figures["landmarks_test"] > 0
     assert figures["landmarks_faces"] == pytest.approx(2 / 3)
     assert "landmarks_photo" not in figures
 
 
-def test_without_landmarks_of_the_head_the_reason_is_told(evidence):
-    bare = replace(evidence, mesh=replace(evidence.mesh, landmarks=None))
+def test_without_landmarks_of_the_head_the_reason_is_told(context):
+    bare = replace(context, mesh=replace(context.mesh, landmarks=None))
     for name in ("pck", "landmarks"):
         with pytest.raises(MetricError, match=f"{name} needs the landmarks of the fitted head"):
             build(Kind.METRIC, name).measure(bare)
 
 
-def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, evidence):
+def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, context):
     monkeypatch.setattr("instax3d_plugins.mtcnn.weights.find_spec", lambda name: None)
-    found = evaluate(evidence, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
+    found = evaluate(context, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
     assert set(found.missing) == {"pck"}
     assert "facenet-pytorch" in found.missing["pck"]
     assert "landmarks" in found.figures or "landmarks_faces" in found.figures
@@ -192,15 +192,15 @@ def test_pck_sees_the_points_that_the_original_sees(fixtures_dir, data_dir):
     camera = Cameras(torch.eye(4)[None], K[None], side, side)
 
     def measured(marks):
-        toy = toy_evidence()
+        toy = toy_context()
         head = torch.cat([marks, torch.ones(68, 1)], 1)
-        evidence = replace(
+        context = replace(
             toy,
             mesh=replace(toy.mesh, landmarks=head),
-            turn_cameras=camera,
+            turntable_cameras=camera,
             render=lambda cameras: to_float(square)[None],
         )
-        return build(Kind.METRIC, "pck").measure(evidence)
+        return build(Kind.METRIC, "pck").measure(context)
 
     assert measured(marks) == {"pck": 100, "pck_05": 100, "pck_02": 100, "pck_faces": 1}
     size = float((points.amax(0) - points.amin(0)).max())
@@ -210,25 +210,25 @@ def test_pck_sees_the_points_that_the_original_sees(fixtures_dir, data_dir):
 
 
 @pytest.fixture(scope="module")
-def scanned(data_dir) -> Evidence:
+def scanned(data_dir) -> EvaluationContext:
     """A perfect portrait: the frames of a scan, and the landmarks that they agree upon."""
     capture = read_capture(data_dir / "head_scan")
     detector: LandmarkDetector = build(Kind.LANDMARK_DETECTOR, "dlib")
     turn = [0, 1, 2, 20]  # in the one on the other side dlib finds no face
     images, _ = load_frames(capture.cameras[turn], tuple(capture.files[k] for k in turn))
-    marks = torch.stack([detector.detect(to_uint8(image))[0].marks for image in images])
+    marks = torch.stack([detector.detect(to_uint8(image))[0].require_landmarks68() for image in images])
     whole, _ = load_frames(capture.cameras, capture.files)
-    toy = toy_evidence()
+    toy = toy_context()
     few = capture.cameras[turn]
     return replace(
         toy,
         mesh=replace(toy.mesh, landmarks=triangulate(few, marks)),
         views=replace(toy.views, photo_index=None),
-        turn_cameras=capture.cameras,
+        turntable_cameras=capture.cameras,
         render=lambda cameras: whole,
-        truth=images[:2],
-        truth_rendered=images[:2],
-        truth_cameras=few[[0, 1]],
+        test_images=images[:2],
+        test_rendered=images[:2],
+        test_cameras=few[[0, 1]],
     )
 
 
@@ -245,7 +245,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
                 scanned,
                 mesh=replace(scanned.mesh, landmarks=scanned.mesh.landmarks + torch.tensor([pushed, 0.0, 0.0])),
                 render=lambda cameras: scanned.turn.roll(shift, -1),
-                truth_rendered=scanned.truth_rendered.roll(shift, -1),
+                test_rendered=scanned.test_rendered.roll(shift, -1),
             ),
             chosen,
         )

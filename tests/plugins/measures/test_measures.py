@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from instax3d.config import Choice, load_config, read_config
+from instax3d.config import PluginChoice, load_config, read_config
 from instax3d.errors import AssetError, ConfigError
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
-from instax3d.report.metric_info import known_figures
+from instax3d.report.metric_info import known_metrics
 from instax3d.stages.evaluation import evaluate
-from instax3d.testing import FakeDetector, MetricSuite, toy_evidence
+from instax3d.testing import FakeDetector, MetricSuite, toy_context
 from instax3d.types import Face
 
 
 def names(metric: str) -> tuple[str, ...]:
-    return tuple(figure.name for figure in registry().get(Kind.METRIC, metric).spec.figures)
+    return tuple(figure.name for figure in registry().get(Kind.METRIC, metric).spec.metric_info)
 
 
 class TestFidelity(MetricSuite):
@@ -34,7 +34,7 @@ class TestCost(MetricSuite):
     def plugin(self):
         return build(Kind.METRIC, "cost")
 
-    def test_measuring_changes_nothing(self, plugin, evidence):
+    def test_measuring_changes_nothing(self, plugin, context):
         pytest.skip("frames a second are never twice the same")
 
 
@@ -47,13 +47,13 @@ class TestLikeness(MetricSuite):
 
 
 def test_fidelity_is_that_of_the_images():
-    evidence = toy_evidence()
-    measured = build(Kind.METRIC, "fidelity").measure(evidence)
-    error = (evidence.rendered - evidence.views.images).square().mean((1, 2, 3))
+    context = toy_context()
+    measured = build(Kind.METRIC, "fidelity").measure(context)
+    error = (context.rendered - context.views.images).square().mean((1, 2, 3))
     assert measured["psnr_views"] == pytest.approx(float(-10 * error.log10().mean()), rel=1e-5)
     assert measured["psnr_test"] == measured["psnr_views"]
     assert measured["psnr_photo"] == pytest.approx(float(-10 * error[0].log10()), rel=1e-5)
-    exact = replace(evidence, rendered=evidence.views.images, truth=None, truth_rendered=None)
+    exact = replace(context, rendered=context.views.images, test_images=None, test_rendered=None)
     measured = build(Kind.METRIC, "fidelity").measure(exact)
     assert measured["ssim_views"] == pytest.approx(1.0, abs=1e-5)  # of single precision
     assert "psnr_test" not in measured
@@ -68,32 +68,32 @@ def test_likeness_counts_only_frames_that_show_a_face():
         def detect(self, image):
             return [face] if int(image[16, 16].sum()) % 2 else []
 
-    evidence = replace(toy_evidence(), detector=Half())
-    measured = build(Kind.METRIC, "likeness", turn=True).measure(evidence)
-    found = [int((image * 255).round()[:, 16, 16].sum()) % 2 for image in evidence.turn]
+    context = replace(toy_context(), detector=Half())
+    measured = build(Kind.METRIC, "likeness", turn=True).measure(context)
+    found = [int((image * 255).round()[:, 16, 16].sum()) % 2 for image in context.turntable]
     assert measured["faces_in_turn"] == pytest.approx(sum(found) / len(found))
     assert ("identity_front" in measured) == bool(found[0])
-    assert build(Kind.METRIC, "likeness").measure(replace(evidence, photo=None)) == {}
+    assert build(Kind.METRIC, "likeness").measure(replace(context, photo=None)) == {}
 
 
 def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     choices = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     broken, whole = choices
 
-    def absent(self, evidence):
+    def absent(self, context):
         raise AssetError("weights are not here")
 
     monkeypatch.setattr(broken.entry.plugin_class(), "measure", absent)
-    evaluation = evaluate(toy_evidence(), choices)
+    evaluation = evaluate(toy_context(), choices)
     assert evaluation.missing == {"likeness": "weights are not here"}
     assert set(evaluation.figures) == set(names("fidelity"))
-    assert isinstance(whole, Choice)
+    assert isinstance(whole, PluginChoice)
 
 
 def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
     broken, whole = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
-    evaluation = evaluate(toy_evidence(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
+    evaluation = evaluate(toy_context(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
     assert "pip install 'instax3d[some]'" in evaluation.missing["likeness"]
     assert set(evaluation.figures) == set(names("fidelity"))
 
@@ -108,6 +108,6 @@ def test_metrics_are_chosen_like_everything_else():
 
 
 def test_every_figure_has_one_definition():
-    figures = known_figures()
+    figures = known_metrics()
     assert len({figure.name for figure in figures}) == len(figures)
-    assert all(len(figure.meaning) > 5 for figure in figures)
+    assert all(len(figure.description) > 5 for figure in figures)

@@ -314,7 +314,7 @@ def test_coverage_of_a_picture_on_white():
 
 @pytest.fixture(scope="module")
 def plugin_of(model):
-    return build(Kind.VIEW_GENERATOR, "sv3d", weights=str(model), steps=1, size=64, trust=0.6, elevation=5.0)
+    return build(Kind.VIEW_GENERATOR, "sv3d", weights=str(model), steps=1, size=64, confidence=0.6, elevation=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -342,8 +342,8 @@ class TestSv3d(ViewGeneratorSuite):
         )
         assert torch.equal(views.images[-1], framed.image)
         assert torch.equal(views.alpha[-1], framed.alpha)
-        assert float(views.trust[-1].max()) == 1.0
-        assert float(views.trust[:-1].max()) == pytest.approx(0.6)
+        assert float(views.confidence[-1].max()) == 1.0
+        assert float(views.confidence[:-1].max()) == pytest.approx(0.6)
 
     def test_cameras_rise_to_the_subjects_left(self, views, plugin, photo):
         x, y, z = views.cameras.centers.unbind(1)

@@ -76,7 +76,7 @@ def azimuths(views):
 def test_the_views_are_as_asked(views):
     assert tuple(views.images.shape) == (VIEWS, 3, SIZE, SIZE)
     assert tuple(views.alpha.shape) == (VIEWS, 1, SIZE, SIZE)
-    for values in (views.images, views.alpha, views.trust):
+    for values in (views.images, views.alpha, views.confidence):
         assert float(values.min()) >= 0
         assert float(values.max()) <= 1
     corners = views.images[:, :, [0, 0], [0, -1]]
@@ -104,11 +104,11 @@ def test_the_face_is_seen_from_as_high_as_in_the_photo(views):
 def test_the_photo_takes_the_place_of_the_nearest_view_and_is_trusted_most(views):
     assert views.photo_index == 0
     assert azimuths(views)[0] == pytest.approx(AZIMUTH, abs=3)
-    trust = views.view_trust.numpy()
-    assert trust.argmax() == 0
-    assert trust[1] < 0.95
-    assert min(trust[1], trust[-1]) > max(trust[2:-1])
-    assert views.trust.min() >= 0.15
+    confidence = views.view_confidence.numpy()
+    assert confidence.argmax() == 0
+    assert confidence[1] < 0.95
+    assert min(confidence[1], confidence[-1]) > max(confidence[2:-1])
+    assert views.confidence.min() >= 0.15
 
 
 def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
@@ -122,15 +122,17 @@ def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
     assert mirrored.max() > 0.05
     # the rim of the cut-out is an estimate
     shown = views.alpha[0, 0]
-    assert views.trust[0, 0][(shown > 0.3) & (shown < 0.7)].max() < views.trust[0, 0][shown > 0.995].median()
+    assert views.confidence[0, 0][(shown > 0.3) & (shown < 0.7)].max() < views.confidence[0, 0][shown > 0.995].median()
     # what the photo showed is trusted most, what was guessed least
-    assert views.trust[views.provenance[:, :1] > 0.99].min() > views.trust[views.provenance[:, 2:] > 0.99].max()
+    assert (
+        views.confidence[views.provenance[:, :1] > 0.99].min() > views.confidence[views.provenance[:, 2:] > 0.99].max()
+    )
 
 
 def test_hair_and_glasses_before_the_face_color_no_skin(toy, views):
     """Dark glasses and a strand down the turned-to cheek change nothing of the skin that the photo does not show."""
     image = np.ascontiguousarray(toy.image.permute(1, 2, 0).numpy())
-    marks = toy.face.marks.numpy()
+    marks = toy.face.require_landmarks68().numpy()
     apart = float(np.hypot(*(marks[45] - marks[36])))
     for first in (36, 42):
         middle = marks[first : first + 6].mean(0).round().astype(int)
@@ -150,8 +152,8 @@ def test_what_the_photo_grazes_is_trusted_less(toy):
     """Beside its own direction the photo is drawn also where it grazes the head."""
     beside = generator(views=24).generate(toy, seed=1)
     seen = (beside.alpha[0] > 0.99) & (beside.provenance[0, :1] > 0.99)
-    assert torch.quantile(beside.trust[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
-    assert beside.trust[0][seen].min() < 0.8
+    assert torch.quantile(beside.confidence[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
+    assert beside.confidence[0][seen].min() < 0.8
 
 
 def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy):

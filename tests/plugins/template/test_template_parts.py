@@ -183,7 +183,7 @@ def recolored(
         draw(image)
     left, right = sides
     pixels = torch.from_numpy(image[:, left:right].clip(0, 1)).permute(2, 0, 1).contiguous()
-    face = Face((100.0, 70.0, 200.0, 190.0), 1.0, photo.face.marks - torch.tensor([left, 0.0]))
+    face = Face((100.0, 70.0, 200.0, 190.0), 1.0, photo.face.require_landmarks68() - torch.tensor([left, 0.0]))
     square = working_square(picture(Photo(pixels, None, face)))
     return square, (square.crop.cut(truth[:, left:right].astype(np.float32)) > 0.5) & square.valid
 

@@ -133,7 +133,7 @@ def test_ghosts_of_the_visual_hull_hold_no_points():
     """Two balls before few cameras leave hulls where no ball is."""
     views = toy_views(4, 64)
     aside = torch.roll(views.alpha, 20, dims=3)
-    both = type(views)(views.images, torch.maximum(views.alpha, aside), views.cameras, views.trust)
+    both = type(views)(views.images, torch.maximum(views.alpha, aside), views.cameras, views.confidence)
     mesh = toy_mesh()
     representation = TriangleGaussians(TrianglesConfig())
     representation.initialize(type(mesh)(mesh.vertices * 0.5, mesh.faces), both, seed=0)

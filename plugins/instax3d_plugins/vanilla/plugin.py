@@ -1,4 +1,4 @@
-"""Announces the `free` representation and the `default` and `none` densifiers."""
+"""Announces the `unbound` representation and the `adc` and `none` densifiers."""
 
 from collections.abc import Iterator
 
@@ -9,25 +9,27 @@ from instax3d.plugin import Kind, PluginSpec, hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.REPRESENTATION,
-        name="free",
+        name="unbound",
+        formerly=("free",),
         api=1,
-        target="instax3d_plugins.plain.representation:FreeGaussians",
-        config="instax3d_plugins.plain.config:FreeConfig",
+        target="instax3d_plugins.vanilla.representation:UnboundGaussians",
+        config="instax3d_plugins.vanilla.config:UnboundConfig",
         summary="Gaussians that start on the head mesh and are tied to nothing (3DGS).",
     )
     yield PluginSpec(
         kind=Kind.DENSIFIER,
-        name="default",
+        name="adc",
+        formerly=("default",),
         api=1,
-        target="instax3d_plugins.plain.densifier:DefaultDensity",
-        config="instax3d_plugins.plain.config:DefaultConfig",
+        target="instax3d_plugins.vanilla.densifier:ADC",
+        config="instax3d_plugins.vanilla.config:ADCConfig",
         summary="Clones and splits where image-plane gradients are large (3DGS; Instax3D, Eq. 7).",
     )
     yield PluginSpec(
         kind=Kind.DENSIFIER,
         name="none",
         api=1,
-        target="instax3d_plugins.plain.densifier:NoDensity",
-        config="instax3d_plugins.plain.config:NoneConfig",
+        target="instax3d_plugins.vanilla.densifier:NoDensifier",
+        config="instax3d_plugins.vanilla.config:NoneConfig",
         summary="Keeps the Gaussians it started with.",
     )

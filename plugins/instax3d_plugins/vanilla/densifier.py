@@ -5,27 +5,27 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from instax3d.interfaces import Densifier
-from instax3d.splats.density_control.control import AdaptiveDensity, Choice, Gradient
+from instax3d.splats.density_control.control import AdaptiveDensityControl, Candidates, Gradient
 from instax3d.types import DensifyReport, DensifyStep
 
-from .config import DefaultConfig, NoneConfig
+from .config import ADCConfig, NoneConfig
 
 
-class DefaultDensity(AdaptiveDensity[DefaultConfig]):
+class ADC(AdaptiveDensityControl[ADCConfig]):
     """Grows Gaussians that their pixels, summed, pull somewhere (Instax3D, Eq. 7)."""
 
-    def gathers(self) -> tuple[Gradient, ...]:
+    def gradient_kinds(self) -> tuple[Gradient, ...]:
         return ("signed",)
 
-    def choose(self, small: Bool[Tensor, "n"]) -> Choice:
+    def select(self, small: Bool[Tensor, "n"]) -> Candidates:
         excess = self.gradients["signed"].mean() / self.config.grow_grad2d
-        return Choice(wanted=excess > 1, strength=excess)
+        return Candidates(mask=excess > 1, priority=excess)
 
 
-class NoDensity(Densifier[NoneConfig]):
+class NoDensifier(Densifier[NoneConfig]):
     """Adds and removes nothing."""
 
     def before_backward(self, step: DensifyStep) -> None: ...
 
-    def after_backward(self, step: DensifyStep) -> DensifyReport:
+    def after_step(self, step: DensifyStep) -> DensifyReport:
         return DensifyReport()

@@ -8,17 +8,17 @@ from instax3d.errors import IncompatiblePipelineError
 from instax3d.splats.initialization.on_surface import SurfaceRepresentation, SurfaceStart, from_y_axis
 from instax3d.types import Gaussians, HeadMesh
 
-from .config import FreeConfig
+from .config import UnboundConfig
 
 
-class FreeGaussians(SurfaceRepresentation[FreeConfig]):
+class UnboundGaussians(SurfaceRepresentation[UnboundConfig]):
     """Kerbl et al. 2023, from the same start as a representation bound to the mesh: shows what the binding is worth."""
 
-    def __init__(self, config: FreeConfig) -> None:
+    def __init__(self, config: UnboundConfig) -> None:
         super().__init__(config)
         self._meter = 1.0
 
-    def placed(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
+    def init_geometry(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self._meter = mesh.units_per_meter
         points = start.points
         return {"means": points.positions, "quats": from_y_axis(points.normals), "scales": start.scales.log()}
@@ -30,11 +30,11 @@ class FreeGaussians(SurfaceRepresentation[FreeConfig]):
         """The Gaussians in the world.
 
         Raises:
-            IncompatiblePipelineError: ``vertices`` are given: free Gaussians follow no mesh.
+            IncompatiblePipelineError: ``vertices`` are given: unbound Gaussians follow no mesh.
         """
         if vertices is not None:
             raise IncompatiblePipelineError(
-                "free Gaussians follow no mesh; make the portrait again with representation=triangles to move it"
+                "unbound Gaussians follow no mesh; make the portrait again with representation=triangles to move it"
             )
         splats = self.splats
         return Gaussians(

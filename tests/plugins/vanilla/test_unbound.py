@@ -1,9 +1,9 @@
-"""Free Gaussians start where bound ones do, and follow nothing."""
+"""Unbound Gaussians start where bound ones do, and follow nothing."""
 
 import pytest
 import torch
-from instax3d_plugins.plain.config import FreeConfig
-from instax3d_plugins.plain.representation import FreeGaussians
+from instax3d_plugins.vanilla.config import UnboundConfig
+from instax3d_plugins.vanilla.representation import UnboundGaussians
 
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.rotations import quat_to_matrix
@@ -15,11 +15,11 @@ from instax3d.testing import RepresentationSuite, toy_mesh, toy_views
 class TestConformance(RepresentationSuite):
     @pytest.fixture
     def plugin(self):
-        return FreeGaussians(FreeConfig(hull_points=500, sh_degree=1))
+        return UnboundGaussians(UnboundConfig(hull_points=500, sh_degree=1))
 
 
-def started(**options) -> FreeGaussians:
-    representation = FreeGaussians(FreeConfig(**options))
+def started(**options) -> UnboundGaussians:
+    representation = UnboundGaussians(UnboundConfig(**options))
     representation.initialize(toy_mesh(), toy_views(8, 64), seed=0)
     return representation
 
@@ -56,7 +56,7 @@ def test_colors_may_start_gray():
 
 
 def test_rates_are_in_meters():
-    representation = FreeGaussians(FreeConfig(means_rate=0.001))
+    representation = UnboundGaussians(UnboundConfig(means_rate=0.001))
     mesh = toy_mesh()
     representation.initialize(type(mesh)(mesh.vertices, mesh.faces, units_per_meter=5.0), toy_views(), seed=0)
     assert representation.learning_rates()["means"] == pytest.approx(0.005)

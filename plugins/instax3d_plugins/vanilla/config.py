@@ -1,20 +1,20 @@
-"""Options of plain 3D Gaussian Splatting: the `free` representation, the `default` and `none` densifiers."""
+"""Options of plain 3D Gaussian Splatting: the `unbound` representation, the `adc` and `none` densifiers."""
 
 from pydantic import PositiveFloat
 
 from instax3d.plugin import PluginConfig
 from instax3d.splats.density_control.options import DensityOptions
-from instax3d.splats.initialization.options import StartOptions
+from instax3d.splats.initialization.options import InitOptions
 
 
-class FreeConfig(StartOptions):
+class UnboundConfig(InitOptions):
     """Where `points_per_face` is 0, the points on the hull are spread over all of it: a start without the mesh."""
 
     means_rate: PositiveFloat = 1.0e-4
     """Adam's start rate of the positions, in meters (3DGS: 1.6e-4 of the scene's extent)."""
 
 
-class DefaultConfig(DensityOptions):
+class ADCConfig(DensityOptions):
     """3DGS's own values, but for the shares of the run (there: steps 500 to 15,000 of 30,000)."""
 
     grow_grad2d: PositiveFloat = 2.0e-4
