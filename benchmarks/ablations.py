@@ -32,6 +32,7 @@ from textured_heads import Subject, ict_head, mannequin_head, scan, synthetic
 
 from instax3d.config import OutputConfig, PluginChoice, RunConfig, TrainingConfig
 from instax3d.geometry.mesh_raster import rasterize
+from instax3d.interfaces import MeshPrior, Renderer
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.splats.photometric import psnr, ssim
@@ -166,8 +167,8 @@ class Bench:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        self.fitted = build(Kind.MESH_PRIOR, "mannequin").fit(subject.views)
-        self.renderer = build(Kind.RENDERER, "cpu")
+        self.fitted = build(MeshPrior, "mannequin").fit(subject.views)
+        self.renderer = build(Renderer, "cpu")
         self.surface = TrueSurface(subject, self.fitted)
 
     def prior(self, name: str) -> HeadMesh:

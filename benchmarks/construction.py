@@ -32,8 +32,8 @@ from step_profile import WORK, StepProfile
 
 from instax3d.config import RunConfig, load_config
 from instax3d.inputs.capture import load_frames, read_capture
+from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, Representation, ViewGenerator
 from instax3d.io.artifacts import quantized
-from instax3d.plugin import Kind
 from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import resolve_device, with_faces
 from instax3d.stages.training import assemble, train
@@ -85,9 +85,9 @@ def prepare(folder: Path, preset: str, overrides: tuple[str, ...] = ()) -> Scene
     if capture.test_cameras is None:
         raise SystemExit(f"{folder} has no transforms_test.json: nothing is held out")
     truth, _ = load_frames(capture.test_cameras, capture.test_files)
-    views = quantized(config.build(Kind.VIEW_GENERATOR).generate(capture, seed=0))
-    views = with_faces(views, config.build(Kind.LANDMARK_DETECTOR))
-    return Scene(views, config.build(Kind.MESH_PRIOR).fit(views), truth, capture.test_cameras, config, device)
+    views = quantized(config.build(ViewGenerator).generate(capture, seed=0))
+    views = with_faces(views, config.build(LandmarkDetector))
+    return Scene(views, config.build(MeshPrior).fit(views), truth, capture.test_cameras, config, device)
 
 
 def ours(scene: Scene) -> Run:
@@ -95,7 +95,7 @@ def ours(scene: Scene) -> Run:
     config, run = scene.config, Run()
     torch.manual_seed(config.seed)
     since = time.perf_counter()
-    renderer = config.build(Kind.RENDERER)
+    renderer = config.build(Renderer)
     test, truth = scene.test.to(scene.device), scene.truth.to(scene.device)
     paused = 0.0
 
@@ -139,7 +139,7 @@ def frames_per_second(gaussians: Gaussians, cameras: Cameras, renderer: Any, rou
 def profile(scene: Scene) -> dict[str, tuple[float, float]]:
     """Milliseconds and share of a step, by part, of a whole run."""
     torch.manual_seed(scene.config.seed)
-    module, order = assemble(scene.config, scene.mesh, scene.views, scene.config.build(Kind.RENDERER))
+    module, order = assemble(scene.config, scene.mesh, scene.views, scene.config.build(Renderer))
     watched = StepProfile(module)
     train(module, order, device=scene.device)
     return watched.table()
@@ -151,7 +151,7 @@ def prototype(scene: Scene, folder: Path) -> Callable[[], Run]:
     import train as loop
 
     config = scene.config
-    representation = config.build(Kind.REPRESENTATION)
+    representation = config.build(Representation)
     representation.initialize(scene.mesh, scene.views, seed=config.seed)
     start = representation.gaussians().detach()
     images = [image.numpy() for image in torch.cat([scene.views.images, scene.truth])]

@@ -29,7 +29,7 @@ from instax3d.geometry.mesh_raster import rasterize
 from instax3d.geometry.surface import Surface
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
-from instax3d.plugin import Kind
+from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.registry import build
 from instax3d.stages.pipeline import with_faces
 from instax3d.types import Cameras, Face, HeadMesh, Views
@@ -141,8 +141,8 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
     """Mean distance of a fitted head's vertices from a scan's surface in millimeters at life size, by region."""
     capture = read_capture(folder)
     assert capture.surface is not None, "a scan comes with its surface"
-    views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
-    views = with_faces(views, build(Kind.LANDMARK_DETECTOR, "dlib"))
+    views = build(ViewGenerator, "frames").generate(capture, seed=0)
+    views = with_faces(views, build(LandmarkDetector, "dlib"))
     mesh = fit_head(model, views, shape_components=components)
     truth = Surface.of(capture.surface)
     distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_meter * 1000)
@@ -178,7 +178,7 @@ def head_model(name: str) -> HeadModel:
     """Of a mesh prior, which may be followed by ``=`` and the path of its files."""
     prior, _, path = name.partition("=")
     options = {"model": path} if path else {}
-    model: HeadModel = build(Kind.MESH_PRIOR, prior, **options).head_model()
+    model: HeadModel = build(MeshPrior, prior, **options).head_model()
     return model
 
 

@@ -33,9 +33,8 @@ from instax3d.errors import Instax3DError
 from instax3d.fitting.landmarks import INNER, face_size
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector
+from instax3d.interfaces import LandmarkDetector, MeshPrior
 from instax3d.matting.closed_form import foreground_colors
-from instax3d.plugin import Kind
 from instax3d.types import Photo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -267,8 +266,8 @@ class Bench:
     """Runs versions of photos, one after the other."""
 
     def __init__(self, head: str, views: bool, sheets: Path | None) -> None:
-        self.model: HeadModel = registry.build(Kind.MESH_PRIOR, head).head_model()
-        self.detector: LandmarkDetector[Any] = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
+        self.model: HeadModel = registry.build(MeshPrior, head).head_model()
+        self.detector: LandmarkDetector[Any] = registry.build(LandmarkDetector, "dlib")
         self._views, self._sheets = views, sheets
 
     def photo(self, path: Path, variants: Sequence[str]) -> list[Result]:

@@ -37,9 +37,8 @@ from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import load_frames
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector
+from instax3d.interfaces import LandmarkDetector, MeshPrior
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Kind
 from instax3d.types import Photo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -237,8 +236,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     data = Path(os.environ.get("INSTAX3D_DATA", ROOT.parent / "shared" / "data"))
-    model = registry.build(Kind.MESH_PRIOR, options.head).head_model()
-    detector = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
+    model = registry.build(MeshPrior, options.head).head_model()
+    detector = registry.build(LandmarkDetector, "dlib")
     numbers: dict[str, Any] = {}
     parts = ["# Views of the `template` generator against truth and photos\n"]
     parts.append(f"Written by `benchmarks/template_views.py`, whose head tells how; views of {SIZE} pixels, seed 0.\n")

@@ -22,8 +22,8 @@ from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.inputs.capture import load_frames, read_capture
+from instax3d.interfaces import LandmarkDetector, MeshPrior
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import Cameras, Face, Views
 
@@ -144,7 +144,7 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
 
 def mannequin_head(seed: int) -> Head:
     """The mannequin with a random identity: the prior's own family, the best that a prior can hope for."""
-    model = build(Kind.MESH_PRIOR, "mannequin").head_model()
+    model = build(MeshPrior, "mannequin").head_model()
     generator = torch.Generator().manual_seed(seed)
     parameters = replace(model.neutral(), shape=torch.randn(model.shape_components, generator=generator))
     vertices = model(parameters).detach()
@@ -182,7 +182,7 @@ def scan(folder: Path, *, size: int) -> Subject:
     capture = read_capture(folder)
     if capture.test_cameras is None:
         raise FileNotFoundError(f"{folder} has no held-out cameras")
-    detector = build(Kind.LANDMARK_DETECTOR, "dlib")
+    detector = build(LandmarkDetector, "dlib")
 
     def views(cameras: Cameras, files: tuple[Path, ...]) -> Views:
         images, alpha = load_frames(cameras, files)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, Valid
 
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError
 from .plugin import Kind, PluginConfig, PluginRef
-from .registry import PluginEntry, Registry, registry
+from .registry import K, PluginEntry, Registry, kind_of, registry
 
 Source = Literal["photo", "capture"]
 """What a portrait can be made from; also the capability that a view generator may need."""
@@ -80,6 +80,14 @@ class PluginChoice:
     entry: PluginEntry
     config: PluginConfig
 
+    def build(self) -> Any:
+        """The plugin with these options; imports what it needs.
+
+        Raises:
+            BrokenPluginError: it cannot be imported or does not implement its kind.
+        """
+        return self.entry.build(self.config)
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
@@ -99,14 +107,17 @@ class RunConfig:
     notes: tuple[str, ...] = ()
     """What the user should know about how the layers were merged."""
 
-    def build(self, kind: Kind) -> Any:
-        """The plugin chosen for a slot, with its options; imports what it needs.
+    def build(self, kind: Callable[[Any], K]) -> K:
+        """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
+
+        Args:
+            kind: the slot's abstract class in `instax3d.interfaces`.
 
         Raises:
             BrokenPluginError: it cannot be imported or does not implement its kind.
         """
-        choice = self.choices[kind]
-        return choice.entry.build(choice.config)
+        plugin: K = self.choices[kind_of(kind)].build()
+        return plugin
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, all defaults included; reading them back gives the same configuration."""

@@ -1,5 +1,4 @@
 """The small interface behind every parametric head: parameters in, posed vertices out."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 from collections.abc import Mapping, Sequence

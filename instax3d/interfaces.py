@@ -2,17 +2,16 @@
 
 A plugin class takes one argument, its validated config. Records are described in `instax3d.types`.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from .headmodel import HeadModel
-from .plugin import PluginConfig
+from .plugin import Kind, PluginConfig
 from .types import (
     Cameras,
     Capture,
@@ -34,6 +33,9 @@ C = TypeVar("C", bound=PluginConfig)
 class Component(abc.ABC, Generic[C]):
     """What all kinds share: they are made from their config alone."""
 
+    kind: ClassVar[Kind]
+    """Set by the abstract class of each kind."""
+
     def __init__(self, config: C) -> None:
         self.config = config
 
@@ -46,6 +48,8 @@ class ViewGenerator(Component[C]):
 
     Declare ``needs={"photo"}`` or ``needs={"capture"}`` in the spec to say which input is understood.
     """
+
+    kind: ClassVar[Kind] = Kind.VIEW_GENERATOR
 
     @abc.abstractmethod
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
@@ -62,6 +66,8 @@ class MeshPrior(Component[C]):
 
     A prior over a parametric model declares ``provides={"head_model"}`` and returns it from `head_model`.
     """
+
+    kind: ClassVar[Kind] = Kind.MESH_PRIOR
 
     @abc.abstractmethod
     def fit(self, views: Views) -> HeadMesh:
@@ -82,6 +88,8 @@ class MeshPrior(Component[C]):
 
 class Representation(nn.Module, Component[C]):
     """Holds the parameters of the Gaussians and says how they become Gaussians in the world."""
+
+    kind: ClassVar[Kind] = Kind.REPRESENTATION
 
     splats: nn.ParameterDict
     """Per-Gaussian parameters; the first axis of each is the Gaussian. gsplat's keys: ``means``, ``quats``, ``scales``
@@ -114,6 +122,8 @@ class Densifier(Component[C]):
     """Adds and removes Gaussians while they are optimized. It owns its counters and may edit `DensifyStep.splats` and
     its optimizers together (gsplat.strategy.ops does), never one without the other."""
 
+    kind: ClassVar[Kind] = Kind.DENSIFIER
+
     absgrad: bool = False
     """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
 
@@ -141,6 +151,8 @@ class Renderer(Component[C]):
     One that runs on a GPU sets ``device_type`` and declares ``needs={"cuda"}`` in its spec.
     """
 
+    kind: ClassVar[Kind] = Kind.RENDERER
+
     device_type: str = "cpu"
     """Where Gaussians, cameras and background must be, and where the optimization runs: ``cpu`` or ``cuda``."""
 
@@ -164,6 +176,8 @@ class LandmarkDetector(Component[C]):
     (`Face.points`), ``identity`` (`descriptor`).
     """
 
+    kind: ClassVar[Kind] = Kind.LANDMARK_DETECTOR
+
     @abc.abstractmethod
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
         """All faces of an RGB image, surest first; an empty list where there is none."""
@@ -183,6 +197,8 @@ class Metric(Component[C]):
     The spec's ``metric_info`` say what: each name with its definition, unit and better direction.
     """
 
+    kind: ClassVar[Kind] = Kind.METRIC
+
     @abc.abstractmethod
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         """Figures by name. Those that this context does not give, for want of a photo or of the truth, are left out.
@@ -201,6 +217,8 @@ class ClipSource(Component[C]):
     index alone.
     """
 
+    kind: ClassVar[Kind] = Kind.CLIP_SOURCE
+
     license: str = "none attached"
     """What a user of the clips is bound to; written into the data set."""
 
@@ -217,14 +235,17 @@ class ClipSource(Component[C]):
         """
 
 
-KINDS: Mapping[str, type[Any]] = {
-    "view_generator": ViewGenerator,
-    "mesh_prior": MeshPrior,
-    "representation": Representation,
-    "densifier": Densifier,
-    "renderer": Renderer,
-    "landmark_detector": LandmarkDetector,
-    "metric": Metric,
-    "clip_source": ClipSource,
+KINDS: Mapping[Kind, type[Component[Any]]] = {
+    each.kind: each
+    for each in (
+        ViewGenerator,
+        MeshPrior,
+        Representation,
+        Densifier,
+        Renderer,
+        LandmarkDetector,
+        Metric,
+        ClipSource,
+    )
 }
-"""The abstract class of each kind, by the kind's value."""
+"""The abstract class of each kind."""

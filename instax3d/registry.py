@@ -3,12 +3,12 @@
 import difflib
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pluggy
 from pydantic import ValidationError
@@ -72,7 +72,7 @@ class PluginEntry:
         from .interfaces import KINDS  # imports torch
 
         found = _load(self.spec.target, self)
-        kind = KINDS[self.spec.kind.value]
+        kind = KINDS[self.spec.kind]
         if not (isinstance(found, type) and issubclass(found, kind)):
             raise BrokenPluginError(f"{self._label()}: {self.spec.target} is no subclass of {kind.__name__}")
         missing = sorted(getattr(found, "__abstractmethods__", ()))
@@ -257,17 +257,37 @@ def registry() -> Registry:
     return Registry([*found, *(EntryPoint(module, module, GROUP) for module in modules)])
 
 
-def build(kind: Kind, name: str, **options: Any) -> Any:
-    """Make an installed plugin by name, with its defaults except for ``options``.
+K = TypeVar("K")
+
+
+def kind_of(kind: Callable[[Any], object]) -> Kind:
+    """The kind whose abstract class in `instax3d.interfaces` this is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    found = getattr(kind, "kind", None)
+    if not isinstance(found, Kind):
+        raise TypeError(f"{kind!r} is not one of the abstract classes of instax3d.interfaces, such as Renderer")
+    return found
+
+
+def build(kind: Callable[[Any], K], name: str, **options: Any) -> K:
+    """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
+
+    Args:
+        kind: the abstract class of the plugin's kind.
+        name: as in a config, also ``distribution/name``.
 
     Raises:
         UnknownPluginError, AmbiguousPluginError, BrokenPluginError: it cannot be had.
         ConfigError: an option is wrong.
     """
-    entry = registry().get(kind, name)
+    entry = registry().get(kind_of(kind), name)
     try:
         config = entry.config_class().model_validate(options)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise ConfigError(f"{kind.value} {name!r}: {problems}") from error
-    return entry.build(config)
+        raise ConfigError(f"{entry.spec.kind.value} {name!r}: {problems}") from error
+    plugin: K = entry.build(config)
+    return plugin

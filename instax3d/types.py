@@ -4,7 +4,6 @@ World: y up, the face looks along +z, x to the subject's left; meters unless a c
 OpenCV axes (x right, y down, z forward), world-to-camera matrices, intrinsics in pixels with pixel centers at +0.5, as
 in gsplat. Quaternions are wxyz. Colors are sRGB in [0, 1].
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

@@ -7,6 +7,7 @@ import click
 
 from instax3d.config import load_config
 from instax3d.errors import ConfigError
+from instax3d.interfaces import LandmarkDetector
 from instax3d.plugin import Kind
 from instax3d.registry import registry
 from instax3d.report.metric_info import known_metrics
@@ -50,7 +51,7 @@ def evaluate(
         from instax3d.stages.evaluation import evaluate as measure
 
         portrait = Portrait.load(folder, chosen)
-        detector = portrait.config.build(Kind.LANDMARK_DETECTOR)
+        detector = portrait.config.build(LandmarkDetector)
         views, photo = read_saved(folder, detector)
         capture = None if against is None else read_capture(against)
         context = collect(portrait, views, detector, photo=photo, capture=capture)

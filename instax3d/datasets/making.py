@@ -23,7 +23,6 @@ from instax3d.errors import DatasetError
 from instax3d.interfaces import ClipSource
 from instax3d.io.files import atomic
 from instax3d.io.progress import Progress, Silent
-from instax3d.plugin import Kind
 from instax3d.registry import build
 
 from .layout import CLIP, DATASET, FORMAT, INDEX, TRANSFORMS, as_json, clip_name, read_json, sha256, shard_name
@@ -50,7 +49,7 @@ class Recipe:
             UnknownPluginError, BrokenPluginError: there is none of that name.
             ConfigError: an option is wrong.
         """
-        source: ClipSource[Any] = build(Kind.CLIP_SOURCE, self.source, **self.options)
+        source: ClipSource[Any] = build(ClipSource, self.source, **self.options)
         return source
 
 

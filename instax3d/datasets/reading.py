@@ -1,5 +1,4 @@
 """Reads data sets of turntables, clip by clip, and checks them against their checksums."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """How well a head in the world agrees with what was seen, in face sizes."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,7 +3,6 @@
 In each round the points of the head that show as landmarks and outlines are looked up; then all unknowns are solved
 for with these points kept.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 

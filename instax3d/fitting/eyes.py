@@ -1,5 +1,4 @@
 """Where a picture shows eyes, for landmarks that spectacles have put beside them, and how much they look like eyes."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Where eyes look: irises are sought in the picture, and the model's eyeballs turned to them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Mapping

@@ -1,5 +1,4 @@
 """Closed-form first guesses: where the landmarks are in space, and where the head must be for them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

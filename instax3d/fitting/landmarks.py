@@ -1,5 +1,4 @@
 """What the 68 landmarks are worth, and how those of the jaw slide."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Named blocks of unknowns in one vector, each with bounds and a Gaussian prior."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

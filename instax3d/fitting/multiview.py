@@ -1,5 +1,4 @@
 """Fits a head to many views in their known cameras."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +51,8 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     The landmarks of each view in which a face was found count by the view's confidence. The head must nowhere stick
     out of ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald.
     Shape and expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in meters; a
-    capture has its own units, which the result tells. From a single view with a face they cannot be told and are taken to be
-    meters as well.
+    capture has its own units, which the result tells. From a single view with a face they cannot be told and are taken
+    to be meters as well.
 
     Args:
         model: any head model.

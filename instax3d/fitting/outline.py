@@ -1,5 +1,4 @@
 """The outline of a head against the outline of a person."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

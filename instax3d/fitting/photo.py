@@ -1,5 +1,4 @@
 """Fits a head to one photo: pose, focal length, shape, expression and gaze."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from dataclasses import dataclass

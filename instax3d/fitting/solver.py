@@ -1,5 +1,4 @@
 """Bounded non-linear least squares with Jacobians from torch."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 

@@ -1,5 +1,4 @@
 """What the unknowns are compared with: landmarks and outlines."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Callable, Mapping

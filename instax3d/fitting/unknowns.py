@@ -1,5 +1,4 @@
 """What is solved for: the place of a head in the world, its shape and expression, and a photo's focal length."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Callable

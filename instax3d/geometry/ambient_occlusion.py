@@ -1,5 +1,4 @@
 """Light on triangle meshes: what a distant light reaches, and how much of the sky each place sees."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
 from jaxtyping import Bool, Float, Int

@@ -1,5 +1,4 @@
 """Cameras on an orbit, and `transforms.json` files as nerfstudio, instant-ngp and Blender (NeRF) write them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 import math

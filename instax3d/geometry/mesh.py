@@ -1,5 +1,4 @@
 """Small helpers for triangle meshes held in numpy arrays."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -3,7 +3,6 @@
 Cameras follow `instax3d.types`: OpenCV axes, world-to-camera matrices, pixel centers at +0.5. Both sides of a triangle
 are drawn. Triangles that reach behind the camera are left out, not clipped.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from typing import Any, no_type_check

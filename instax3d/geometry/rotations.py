@@ -1,5 +1,4 @@
 """Rotations, triangle frames and spherical harmonics: the formulas that plugins share."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Float, Int

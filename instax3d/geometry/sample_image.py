@@ -1,5 +1,4 @@
 """Values of numpy images between their pixels."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

@@ -1,5 +1,4 @@
 """Exact distances to triangle meshes and clouds of points, and the surface that a capture brings."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from itertools import pairwise
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 Li et al.: Learning Formation of Physically-Based Face Attributes. CVPR 2020. https://github.com/ICT-VGL/ICT-FaceKit
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import zipfile
 from dataclasses import dataclass

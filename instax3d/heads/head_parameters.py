@@ -1,5 +1,4 @@
 """Fitted parameters of a head model as ``parameters.npz``: what they are of, and the head's place in the world."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import zipfile
 from dataclasses import dataclass, field

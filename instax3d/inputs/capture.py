@@ -1,5 +1,4 @@
 """Captures: folders of posed frames."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from pathlib import Path
 

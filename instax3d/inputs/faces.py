@@ -1,5 +1,4 @@
 """Finds faces however a head is tilted, with any landmark detector."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Callable

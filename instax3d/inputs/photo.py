@@ -1,5 +1,4 @@
 """The photo gate: only a photo from which a portrait can be made passes, upright and with its face."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from pathlib import Path

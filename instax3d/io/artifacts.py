@@ -1,5 +1,4 @@
 """The results of stages as arrays, to be stored and read back exactly."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 import zipfile

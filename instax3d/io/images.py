@@ -1,5 +1,4 @@
 """Images between tensors in [0, 1] and eight-bit pixels, and PNG files of them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import io
 import warnings

@@ -1,5 +1,4 @@
 """Triangle meshes as Wavefront OBJ."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from itertools import pairwise
 from pathlib import Path

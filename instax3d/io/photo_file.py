@@ -1,5 +1,4 @@
 """Image files of every common kind to upright eight-bit sRGB; files are hostile until read."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import difflib
 import io

@@ -1,5 +1,4 @@
 """Gaussians in the standard layout of 3D Gaussian Splatting (Kerbl et al. 2023), which the usual viewers open."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from pathlib import Path
 

@@ -4,7 +4,6 @@ A pickle is a program. Here it may name nothing but the few things below, each b
 one is replaced by a stand-in that only keeps what it is given; arrays are then made from their plain bytes. chumpy's
 arrays (old head models are full of them) are read without that library.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import io
 import pickle

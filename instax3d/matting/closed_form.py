@@ -4,7 +4,6 @@ Closed-form matting: Levin, Lischinski and Weiss, PAMI 2008, eq. 12. Foreground 
 Multi-Level Foreground Estimation", ICPR 2020, eq. 4. (pymatting has both, but compiles for most of a minute at its
 first import; a band along the outline needs no compiled code.)
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

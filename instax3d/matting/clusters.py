@@ -1,5 +1,4 @@
 """Colors that stand for many."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

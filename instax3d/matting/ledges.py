@@ -1,5 +1,4 @@
 """Hair that reaches the photo's side and cannot be told from the ground there must not end in a ledge."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

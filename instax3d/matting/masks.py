@@ -1,5 +1,4 @@
 """Masks of the working square: hulls, margins, distances."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Iterable
 

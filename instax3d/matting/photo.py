@@ -1,5 +1,4 @@
 """A head fitted in the working square, and by its help the matte of the whole photo."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

@@ -1,5 +1,4 @@
 """What surely and what probably belongs to the person: where GrabCut starts from."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Crops of the photo: the working square that all image analysis happens in, and the view that is the photo itself."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """`Portrait`: the result. Renders, saves, loads."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,6 @@ from instax3d.io.files import atomic_folder
 from instax3d.io.images import write_png
 from instax3d.io.obj import read_obj, write_obj
 from instax3d.io.ply import read_ply, write_ply
-from instax3d.plugin import Kind
 from instax3d.types import Cameras, Gaussians, HeadMesh, Views
 
 from .manifest import FORMAT, MANIFEST, check_output, read_manifest
@@ -148,7 +146,7 @@ class Portrait:
     ) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
         """Images in [0, 1] over ``background`` (white where None), and coverage."""
         if self._renderer is None:
-            self._renderer = self.config.build(Kind.RENDERER)
+            self._renderer = self.config.build(Renderer)
         device = self._renderer.device_type
         gaussians, cameras = self.gaussians.to(device), cameras.to(device)
         background = (torch.ones(3) if background is None else background).to(device)

@@ -1,5 +1,4 @@
 """What shows a portrait at a glance: a video of a turn, and a contact sheet."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from pathlib import Path

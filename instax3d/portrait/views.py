@@ -1,5 +1,4 @@
 """The views in a result folder, and the photo among them, read back for measuring."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 from pathlib import Path

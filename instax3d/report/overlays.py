@@ -1,5 +1,4 @@
 """Pictures of a fitted head over the views it was fitted to, and how far its landmarks are off."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

@@ -1,5 +1,4 @@
 """``report.html`` of one portrait: photo, turntable, figures with definitions, view by view, licenses, settings."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from pathlib import Path
 

@@ -3,7 +3,6 @@
 SSIM is that of 3DGS (Kerbl et al. 2023): an 11x11 Gaussian window of sigma 1.5 over zero padding, constants 0.01^2 and
 0.03^2, averaged over pixels and channels.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

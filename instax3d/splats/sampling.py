@@ -1,5 +1,4 @@
 """Start points for Gaussians: on the visual hull of the views, with spacing and colors read from the views."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """The stage cache: a stage's result, found again by a hash of all it depends on (`instax3d.stages.fingerprint`)."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from pathlib import Path
 

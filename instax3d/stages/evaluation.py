@@ -1,5 +1,4 @@
 """Runs the metrics on a finished portrait."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def evaluate(context: EvaluationContext, metrics: Iterable[PluginChoice]) -> Eva
     missing: dict[str, str] = {}
     for choice in metrics:
         try:
-            metric: Metric[Any] = choice.entry.build(choice.config)
+            metric: Metric[Any] = choice.build()
             figures |= metric.measure(context)
         except Instax3DError as error:
             missing[choice.entry.spec.name] = str(error)

@@ -1,5 +1,4 @@
 """The stages from a photo or a capture to a portrait."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -104,8 +103,8 @@ def warm_up(config: RunConfig) -> float:
     """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
     config = config.resolved_for(resolve_device(config.device))
-    for kind in config.choices:
-        config.build(kind).warmup()
+    for choice in config.choices.values():
+        choice.build().warmup()
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
     (photometric_loss(image, torch.rand(1, 3, 16, 16)) + alpha_loss(image[:, :1], torch.rand(1, 1, 16, 16))).backward()
     return time.perf_counter() - since
@@ -174,7 +173,7 @@ def fit(
     run = _start(Path(source), config, progress, cache)
     for note in run.config.notes:
         run.stages.note(note)
-    return _fit(Path(source), run, run.config.build(Kind.LANDMARK_DETECTOR))
+    return _fit(Path(source), run, run.config.build(LandmarkDetector))
 
 
 def _fit(path: Path, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
@@ -187,7 +186,7 @@ def _fit(path: Path, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
         if run.cache:
             run.keys = stage_keys(run.config, run.device, hash_source(path, given))
     views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
-    prior: MeshPrior[Any] = run.config.build(Kind.MESH_PRIOR)
+    prior: MeshPrior[Any] = run.config.build(MeshPrior)
     mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
     return FittedViews(given, views, mesh)
 
@@ -196,8 +195,8 @@ def _create(path: Path, run: _Run) -> Portrait:
     config, stages = run.config, run.stages
     for note in config.notes:
         stages.note(note)
-    detector: LandmarkDetector[Any] = run.config.build(Kind.LANDMARK_DETECTOR)
-    renderer: Renderer[Any] = run.config.build(Kind.RENDERER)
+    detector: LandmarkDetector[Any] = run.config.build(LandmarkDetector)
+    renderer: Renderer[Any] = run.config.build(Renderer)
     if config.device != "auto" and renderer.device_type != config.device:
         raise IncompatiblePipelineError(
             f"device={config.device} was asked for, but the renderer "
@@ -246,7 +245,7 @@ def _create(path: Path, run: _Run) -> Portrait:
 
 
 def _views(run: _Run, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
-    generator: ViewGenerator[Any] = run.config.build(Kind.VIEW_GENERATOR)
+    generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
     views = quantized(generator.generate(given, seed=run.config.seed))
     return views if views.faces else with_faces(views, detector)
 

@@ -1,5 +1,4 @@
 """`PortraitModule`: the Lightning module that composes a representation, a densifier, a renderer and the losses."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import logging
 import math
@@ -24,7 +23,6 @@ from instax3d.config import RunConfig, TrainingConfig
 from instax3d.errors import PortraitError
 from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.io.files import atomic
-from instax3d.plugin import Kind
 from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Cameras, DensifyStep, HeadMesh, Views
 
@@ -262,11 +260,11 @@ def assemble(
     Raises:
         BrokenPluginError: a part cannot be imported or does not implement its kind.
     """
-    representation: Representation[Any] = config.build(Kind.REPRESENTATION)
+    representation: Representation[Any] = config.build(Representation)
     representation.initialize(mesh, views, seed=config.seed)
     module = PortraitModule(
         representation,
-        config.build(Kind.DENSIFIER),
+        config.build(Densifier),
         renderer,
         views,
         config.training,

@@ -1,5 +1,4 @@
 """The simplest honest implementation of each kind, to try another kind against."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 

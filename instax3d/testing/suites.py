@@ -1,5 +1,4 @@
 """One conformance suite per kind. Each test names a promise that the rest of the program relies on."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Iterator

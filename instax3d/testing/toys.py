@@ -1,5 +1,4 @@
 """Small data that every contract can be tried on."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from instax3d.errors import AmbiguousPluginError, BrokenPluginError, UnknownPluginError
+from instax3d.interfaces import Densifier
 from instax3d.plugin import GROUP, Kind
 from instax3d.registry import Registry, build
 
@@ -135,7 +136,7 @@ def test_an_unknown_name_comes_with_a_guess(install):
 
 def test_build_checks_the_options():
     with pytest.raises(ValueError, match="grow_grad"):
-        build(Kind.DENSIFIER, "absgs", grow_grad=1)
+        build(Densifier, "absgs", grow_grad=1)
 
 
 def test_the_command_line_lists_a_third_party_plugin(install):

@@ -7,8 +7,8 @@ from skimage.data import astronaut
 from instax3d.geometry.cameras import write_transforms
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
+from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, ViewGenerator
 from instax3d.io.images import write_png
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.testing import (
     LandmarkDetectorSuite,
@@ -24,12 +24,12 @@ from instax3d.testing import (
 class TestCpu(RendererSuite):
     @pytest.fixture
     def plugin(self):
-        return build(Kind.RENDERER, "cpu")
+        return build(Renderer, "cpu")
 
 
 @pytest.fixture(scope="module")
 def detector():
-    return build(Kind.LANDMARK_DETECTOR, "dlib")
+    return build(LandmarkDetector, "dlib")
 
 
 class TestDlib(LandmarkDetectorSuite):
@@ -40,7 +40,7 @@ class TestDlib(LandmarkDetectorSuite):
 
 @pytest.fixture(scope="module")
 def mannequin():
-    return build(Kind.MESH_PRIOR, "mannequin")
+    return build(MeshPrior, "mannequin")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class TestMannequin(MeshPriorSuite):
 class TestFrames(ViewGeneratorSuite):
     @pytest.fixture
     def plugin(self):
-        return build(Kind.VIEW_GENERATOR, "frames")
+        return build(ViewGenerator, "frames")
 
     @pytest.fixture
     def source(self, tmp_path):
@@ -75,7 +75,7 @@ class TestFrames(ViewGeneratorSuite):
 
 @pytest.fixture(scope="module")
 def template():
-    return build(Kind.VIEW_GENERATOR, "template", views=7, size=192)
+    return build(ViewGenerator, "template", views=7, size=192)
 
 
 @pytest.fixture(scope="module")

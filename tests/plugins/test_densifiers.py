@@ -17,6 +17,7 @@ from instax3d_plugins.vanilla.densifier import ADC
 
 from instax3d.config import TrainingConfig
 from instax3d.geometry.rotations import quat_to_matrix
+from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages.training import PortraitModule, train
@@ -30,7 +31,7 @@ EAGER = {"refine_every": 10, "refine_start": 0.0, "refine_stop": 1.0}
 def made(name: str, **options):
     """A densifier by name, with those of the options that it has."""
     fields = registry().get(Kind.DENSIFIER, name).config_class().model_fields
-    return build(Kind.DENSIFIER, name, **{key: value for key, value in options.items() if key in fields})
+    return build(Densifier, name, **{key: value for key, value in options.items() if key in fields})
 
 
 def adams(representation) -> dict[str, torch.optim.Optimizer]:
@@ -115,7 +116,7 @@ def test_by_budget_the_last_refinement_reaches_it_evenly(name):
 @pytest.mark.parametrize("name", DENSIFIERS)
 def test_the_binding_follows(name):
     """Every Gaussian has the triangle, anchor and reach of one that was there before, whatever became of it."""
-    representation = build(Kind.REPRESENTATION, "triangles")
+    representation = build(Representation, "triangles")
     representation.initialize(toy_mesh(), toy_views(), seed=0)
     with torch.no_grad():
         representation.splats["opacities"][::5] = -9.0
@@ -140,7 +141,7 @@ def test_bound_and_free_gaussians_are_judged_alike(name):
     """Sizes are lengths in the world, whatever the parameters' units."""
     found = []
     for kind in ("triangles", "unbound"):
-        representation = build(Kind.REPRESENTATION, kind)
+        representation = build(Representation, kind)
         representation.initialize(toy_mesh(), toy_views(), seed=0)
         sizes = representation.gaussians().scales.detach().amax(1)
         middle = float(sizes.median()) / 0.6
@@ -242,7 +243,7 @@ def test_relocation_leaves_the_picture_as_it_was():
         scene.splats["scales"][:] = torch.tensor(0.02).log()
         scene.splats["opacities"][:] = torch.tensor(0.9).logit()
         scene.splats["opacities"][::2] = -9.0
-    renderer, camera = build(Kind.RENDERER, "cpu"), toy_views(1, 48).cameras
+    renderer, camera = build(Renderer, "cpu"), toy_views(1, 48).cameras
     before = renderer.render(scene.gaussians().detach(), camera, background=torch.ones(3)).image
     step = densify_step(scene, adams(scene), 10, total=20)
     densifier = MCMC(MCMCConfig(noise_rate=0.0, growth=0.5, **EAGER))
@@ -255,7 +256,7 @@ def test_relocation_leaves_the_picture_as_it_was():
 
 
 def test_noise_has_the_same_size_in_the_world_for_bound_gaussians():
-    representation = build(Kind.REPRESENTATION, "triangles")
+    representation = build(Representation, "triangles")
     representation.initialize(toy_mesh(), toy_views(), seed=0)
     with torch.no_grad():
         representation.splats["opacities"][:] = -9.0
@@ -286,12 +287,12 @@ def test_mcmc_lets_useless_gaussians_fade():
 def test_training_works_with_every_pair(name, representation):
     torch.manual_seed(0)
     views = toy_views(4, 48)
-    gaussians = build(Kind.REPRESENTATION, representation)
+    gaussians = build(Representation, representation)
     gaussians.initialize(toy_mesh(), views, seed=0)
     losses = []
     options = {"grow_by": "budget", "max_gaussians": len(gaussians.splats["means"]) + 100} | EAGER
     module = PortraitModule(
-        gaussians, made(name, **options), build(Kind.RENDERER, "cpu"), views, TrainingConfig(iterations=41),
+        gaussians, made(name, **options), build(Renderer, "cpu"), views, TrainingConfig(iterations=41),
         scene_scale=0.6, on_step=lambda report: losses.append(report),
     )  # fmt: skip
     train(module, [0, 1, 2, 3] * 10 + [0], device="cpu")

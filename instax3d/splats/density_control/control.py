@@ -1,5 +1,4 @@
 """The cycle of adaptive density control: gather, grow, prune, reset."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 from collections.abc import Mapping

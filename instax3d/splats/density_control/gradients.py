@@ -1,5 +1,4 @@
 """Image-plane gradients of the Gaussians, gathered over steps."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from typing import Any

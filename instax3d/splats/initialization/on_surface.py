@@ -1,5 +1,4 @@
 """Gaussians that start on the fitted mesh and, where it does not reach, on the visual hull of the views."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 Ye et al., "AbsGS: Recovering fine details in 3D Gaussian splatting", ACM MM 2024; Instax3D, Eq. 8.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Bool

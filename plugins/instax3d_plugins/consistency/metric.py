@@ -1,5 +1,4 @@
 """Whether a portrait looks the same from all sides, by networks that tell what an image shows (the paper's MVC)."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,5 +1,4 @@
 """CLIP's and DINO's vision transformers, read from folders as transformers writes them, and never from a network."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 import json

@@ -1,5 +1,4 @@
 """`rasterization` with the signature of gsplat 1.5.3, on the CPU."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

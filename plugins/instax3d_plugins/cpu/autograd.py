@@ -3,7 +3,6 @@
 There is an autograd node for the projection and one for the compositing, so that the projected centers between them can
 be asked for their gradient, as gsplat's densification strategies do.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import functools
 import math

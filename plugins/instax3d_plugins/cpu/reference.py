@@ -1,5 +1,4 @@
 """The same rasterization in plain torch, of any float dtype: slow, short, and what the kernels are tested against."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,5 +1,4 @@
 """The renderer plugin ``cpu``."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,5 +1,4 @@
 """Faces, 68 landmarks and identity descriptors by dlib."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from functools import cached_property

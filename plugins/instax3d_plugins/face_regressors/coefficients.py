@@ -1,5 +1,4 @@
 """What the regressors' numbers mean: groups, cameras and rotations."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

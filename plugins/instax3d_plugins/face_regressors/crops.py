@@ -1,5 +1,4 @@
 """The pictures that the networks were trained on: cut out around a face, and how to get back."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """What the networks tell of the faces in views."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """Whether a portrait has the shape of head and the pose of its photo or of the truth, as DECA sees them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from instax3d.errors import MetricError
 from instax3d.headmodel import rotation_matrices
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import Cameras, EvaluationContext
 
@@ -73,7 +71,7 @@ class ShapePose(Metric[ShapePoseConfig]):
 
     @cached_property
     def _detector(self) -> LandmarkDetector[Any]:
-        detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
+        detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
         return detector
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:

@@ -1,5 +1,4 @@
 """The three regressors' networks, with the names of their published checkpoints."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Sequence
 

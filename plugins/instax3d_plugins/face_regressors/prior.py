@@ -1,5 +1,4 @@
 """The mesh priors `deca` and `fused`: FLAME parameters from networks, placed in the world of the cameras."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +11,6 @@ from instax3d.assets import require
 from instax3d.fitting import mesh_from_rig, place_head
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.interfaces import MeshPrior
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import HeadMesh, Rig, Views
 
@@ -33,7 +31,7 @@ class RegressorPrior(MeshPrior[C]):
 
     @cached_property
     def _head(self) -> HeadModel:
-        model: HeadModel = build(Kind.MESH_PRIOR, self.config.head).head_model()
+        model: HeadModel = build(MeshPrior, self.config.head).head_model()
         return model
 
     @cached_property

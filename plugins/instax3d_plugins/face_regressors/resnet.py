@@ -1,5 +1,4 @@
 """The trunk that DECA, Deep3D and FaceVerse share: ResNet-50 without its classifier."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -1,5 +1,4 @@
 """FLAME's 68 landmarks by the published rules, whose jaw line depends on the head's turn."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from typing import Literal

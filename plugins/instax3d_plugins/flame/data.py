@@ -1,5 +1,4 @@
 """FLAME's files: official pickles, landmark embeddings and masks, and this project's safe .npz."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import hashlib
 import zipfile

@@ -2,7 +2,6 @@
 
 Li, Bolkart, Black, Li, Romero: Learning a model of facial shape and expression from 4D scans. SIGGRAPH Asia 2017.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Float, Int

@@ -1,5 +1,4 @@
 """FLAME behind the core's interface of head models."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import replace
 from functools import lru_cache

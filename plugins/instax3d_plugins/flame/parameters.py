@@ -4,7 +4,6 @@ This project's own form is the ``parameters.npz`` of ``instax3d fit``: ``shape``
 (axis-angle; root, neck, jaw, left eye, right eye), the head's place in the world as ``rotation`` [3, 3],
 ``translation`` [3] and ``scale`` (world units per meter), and the ``model`` and its ``identity``.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import zipfile
 from collections.abc import Mapping

@@ -1,5 +1,4 @@
 """Views that are already there: a capture's frames."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 

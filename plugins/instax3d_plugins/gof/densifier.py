@@ -1,5 +1,4 @@
 """The density control of Gaussian Opacity Fields (Yu et al., ACM TOG 2024): absolute gradients with a quantile."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Bool, Float

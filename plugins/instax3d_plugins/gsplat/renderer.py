@@ -1,5 +1,4 @@
 """The renderer plugin ``gsplat``."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from gsplat import rasterization
 from jaxtyping import Float

@@ -1,5 +1,4 @@
 """Parts and joints of ICT-FaceKit's neutral head, which the model itself does not name. Centimeters, its axes."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 

@@ -1,5 +1,4 @@
 """ICT-FaceKit behind the core's interface of head models."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,5 +1,4 @@
 """The mesh prior over ICT-FaceKit."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from instax3d.fitting import fit_head
 from instax3d.interfaces import MeshPrior

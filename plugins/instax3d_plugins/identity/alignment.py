@@ -1,5 +1,4 @@
 """Faces cut out as recognition networks were trained on them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

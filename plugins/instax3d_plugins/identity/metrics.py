@@ -1,5 +1,4 @@
 """Whether a portrait is of the person in the photo, by networks that recognize people (the paper's IPA)."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import abc
 from collections.abc import Mapping
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 
 from instax3d.assets import require
 from instax3d.errors import AssetError
-from instax3d.interfaces import C, Metric
+from instax3d.interfaces import C, LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.io.safeload import read_checkpoint
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import EvaluationContext, Face
 
@@ -36,7 +34,7 @@ class _Identity(Metric[C]):
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         if context.photo is None:
             return {}
-        detector = build(Kind.LANDMARK_DETECTOR, self.detector)
+        detector = build(LandmarkDetector, self.detector)
         photo = to_uint8(context.photo.image)
         faces = detector.detect(photo)
         if not faces:

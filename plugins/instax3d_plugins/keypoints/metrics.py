@@ -1,5 +1,4 @@
 """Where a detector finds a portrait's face, against where the fitted head and the truth have it."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +11,6 @@ from instax3d.errors import MetricError
 from instax3d.inputs.faces import five_of, five_points
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import Cameras, EvaluationContext, Face
 
@@ -39,7 +37,7 @@ class Pck(Metric[PckConfig]):
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         head = _landmarks(context, "pck")
-        detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
+        detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
         frames = context.front
         shares, found = [], 0
         for index in frames:
@@ -68,7 +66,7 @@ class Landmarks(Metric[LandmarksConfig]):
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         head = _landmarks(context, "landmarks")
-        detector: LandmarkDetector[Any] = build(Kind.LANDMARK_DETECTOR, self.config.detector)
+        detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
 
         def seen(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "68 2"] | None:
             faces: list[Face] = detector.detect(to_uint8(image))

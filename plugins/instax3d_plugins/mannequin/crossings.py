@@ -1,5 +1,4 @@
 """Triangles of a mesh that cross each other, found exactly up to rounding."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import no_type_check
 

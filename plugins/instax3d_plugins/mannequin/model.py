@@ -1,5 +1,4 @@
 """The mannequin: a parametric head, neck and bust generated from a table of figures."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from functools import cache

@@ -2,7 +2,6 @@
 
 Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Bool, Float, Int

@@ -1,5 +1,4 @@
 """Putting Gaussians on top of others without changing the picture, and rows of parameters wherever they are wanted."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 

@@ -1,5 +1,4 @@
 """How far a portrait's head lies from the true surface of a capture."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 

@@ -1,5 +1,4 @@
 """Faces and 478 points by MediaPipe."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 from functools import cached_property

@@ -1,5 +1,4 @@
 """MediaPipe's face landmarker as a function."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from pathlib import Path
 

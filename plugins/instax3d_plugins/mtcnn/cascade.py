@@ -1,5 +1,4 @@
 """The cascade: proposals at all sizes, refined and judged twice, with five points at the end."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Faces and five points by MTCNN."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from functools import cached_property
 

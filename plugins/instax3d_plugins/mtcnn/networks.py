@@ -3,7 +3,6 @@
 Each takes RGB scaled to about [-1, 1] and gives shifts of the box in box sizes, then the probabilities of no face and a
 face; the last gives five points in box sizes between the two (x of all, then y of all).
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from jaxtyping import Float
 from torch import Tensor, nn

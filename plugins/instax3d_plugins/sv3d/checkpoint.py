@@ -2,7 +2,6 @@
 
 Headers are compared with the networks' shapes before a tensor is read; each part is then read by itself.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 import shutil

@@ -1,5 +1,4 @@
 """CLIP's embedding of the condition image, preprocessed as SV3D's conditioner does."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import torch
 from jaxtyping import Float

@@ -1,5 +1,4 @@
 """Which pixels of a picture on white show the person."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

@@ -2,7 +2,6 @@
 
 Follows `ConcatTimestepEmbedderND` of Stability AI's generative-models: cosines before sines, angles in radians.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import math
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
 """The photo as SV3D expects it: head and shoulders on white, in a square."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """One photo in, SV3D's turntable around the head out."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import logging
 import math
@@ -12,9 +11,8 @@ from torch import Tensor
 from instax3d.assets import require
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
-from instax3d.interfaces import ViewGenerator
+from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.photo import person_alpha
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.types import Cameras, Capture, Photo, Views
 
@@ -58,7 +56,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
             _LOG.info(note)
         framed = frame(
             source,
-            person_alpha(source, build(Kind.MESH_PRIOR, config.head).head_model()),
+            person_alpha(source, build(MeshPrior, config.head).head_model()),
             size=config.size,
             ratio=config.frame_ratio,
         )

@@ -1,7 +1,5 @@
 """What safetensors files hold, from their headers alone: no tensor is read. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod

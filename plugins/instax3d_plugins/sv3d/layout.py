@@ -4,8 +4,6 @@ The official file is the state dictionary of Stability AI's generative-models; `
 part is asked, tensor by tensor, under which official name it is found and how it was stored there (`Source`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

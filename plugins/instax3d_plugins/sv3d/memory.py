@@ -1,5 +1,4 @@
 """How the networks are spread over memory: the ways there are, what each takes, and which one fits."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import time
 from collections.abc import Mapping

@@ -1,5 +1,4 @@
 """From noise to the latents of a turntable: Euler steps over EDM's noise levels, which is DDIM with eta 0."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -2,7 +2,6 @@
 
 EDM: Karras et al., NeurIPS 2022. The values are those of SV3D's official configuration.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """From a framed photo to the frames of a turntable, with the networks where memory allows them to be."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import gc
 import logging

@@ -1,5 +1,4 @@
 """SV3D's UNet: diffusers' spatio-temporal UNet with a condition for every frame."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

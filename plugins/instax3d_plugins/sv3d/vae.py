@@ -1,5 +1,4 @@
 """Between images in [-1, 1] and latents: SV3D's image autoencoder (KL, eight times smaller)."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 

@@ -1,5 +1,4 @@
 """Neck, shoulders and chest: a stack of half ellipses whose widths follow the cut-out where it shows them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

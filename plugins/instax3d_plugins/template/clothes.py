@@ -1,5 +1,4 @@
 """Clothes on the bust: their colors and where they end, also where the photo does not show them."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """What lies before the face's skin: strands of hair and glasses. They are seen, but tell nothing about the skin."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

@@ -1,5 +1,4 @@
 """Spreads values over a mesh from where they are known, as smoothly as possible."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
 import scipy.sparse as sp

@@ -1,5 +1,4 @@
 """What the photo tells about each vertex of the scene."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Hair that hangs: how wide and how far down the photo shows it, and the shape that falls from the head."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """One photo in, views all around the head out."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from instax3d import registry
 from instax3d.fitting import PhotoFit
 from instax3d.geometry.cameras import orbit
 from instax3d.headmodel import HeadModel
-from instax3d.interfaces import ViewGenerator
+from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
 from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_square
 from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
-from instax3d.plugin import Kind
 from instax3d.types import Cameras, Capture, Photo, Views
 
 from .config import TemplateConfig
@@ -76,7 +74,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         """
         if not isinstance(source, Photo):
             raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
-        model = registry.build(Kind.MESH_PRIOR, self.config.head).head_model()
+        model = registry.build(MeshPrior, self.config.head).head_model()
         person, scene, painter = reconstruct(source, model, seed)
         camera = person.head.camera
         count, size = self.config.views, self.config.size

@@ -1,5 +1,4 @@
 """Hair as a volume: a layer of varying thickness over the skull, hanging down where it is long, carved by the photo."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

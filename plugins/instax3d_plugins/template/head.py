@@ -1,5 +1,4 @@
 """The fitted head as arrays, and the last millimeters of its fit: landmarks and outline brought to their pixels."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

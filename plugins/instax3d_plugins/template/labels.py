@@ -1,5 +1,4 @@
 """Which part of the cut-out is skin, hair or clothing: Gaussian color models seeded by the fitted head."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

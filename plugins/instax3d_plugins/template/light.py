@@ -1,5 +1,4 @@
 """How much light reaches each place: occlusion, with light that bounces, and a first-order fit to the photo."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -2,7 +2,6 @@
 
 Each part has a first material, skin or hair, and a second one over some of it: clothes on the bust, hair on the head.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

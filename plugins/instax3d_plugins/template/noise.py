@@ -1,5 +1,4 @@
 """Made-up detail where the photo tells nothing: strands of hair, grain of skin, cloth like the cloth that is seen."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

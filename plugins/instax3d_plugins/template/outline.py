@@ -1,5 +1,4 @@
 """What the photo tells about a place in space: inside the person's outline or not, and of which part."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,5 +1,4 @@
 """Where each pixel of a view came from, and how far it may therefore be believed."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
 from jaxtyping import Float

@@ -1,5 +1,4 @@
 """Head, bust and hair as one list of triangles; the nearer surface wins in the z-buffer, so nothing is stitched."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass, replace
 

@@ -1,5 +1,4 @@
 """Draws the scene from a camera: deferred shading that samples the photo at full resolution."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from typing import Any, no_type_check

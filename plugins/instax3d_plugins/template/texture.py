@@ -2,7 +2,6 @@
 
 Color = base (low frequencies, spread over the surface) + detail (the photo's, mirrored or made up).
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,6 @@
 """How thick hair stands on the head: a smooth function on its surface, measured where the head's outline is seen,
 absent where the photo shows skin, mirrored and interpolated elsewhere.
 """
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import cv2
 import numpy as np

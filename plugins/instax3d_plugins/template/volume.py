@@ -1,5 +1,4 @@
 """Implicit surfaces on a regular grid: fields in meters, positive inside, meshed by marching cubes."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

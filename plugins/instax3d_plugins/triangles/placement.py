@@ -1,5 +1,4 @@
 """Eq. 6 and the geometry constraint: by fused kernels on the CPU, in plain torch elsewhere."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

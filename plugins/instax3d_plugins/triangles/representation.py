@@ -1,5 +1,4 @@
 """Residual triangle Gaussians: every Gaussian is the frame of its triangle plus a learned residual."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Mapping
 

@@ -1,5 +1,4 @@
 """Turntables chosen from the frames of captures."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import replace
 from functools import cached_property

@@ -1,5 +1,4 @@
 """Light and camera: a scene drawn from given cameras."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Who is drawn: complexion, hair, clothes and light of a random person, as plain numbers."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -1,5 +1,4 @@
 """A person as one list of triangles with what light needs to know at each vertex."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """What a head model lacks: hair as a layer over the scalp that may hang down, and shoulders."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
 """Procedural skin: solid noise and what skin and brows look like, evaluated at surface points in meters."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -1,5 +1,4 @@
 """The density control of 3D Gaussian Splatting (Kerbl et al. 2023), and none at all."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from jaxtyping import Bool
 from torch import Tensor

@@ -1,5 +1,4 @@
 """Plain 3D Gaussian Splatting: Gaussians in the world, tied to nothing."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from jaxtyping import Float
 from torch import Tensor

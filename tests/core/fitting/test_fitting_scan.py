@@ -11,8 +11,8 @@ from instax3d.fitting import fit_head, fit_photo
 from instax3d.geometry.surface import Surface
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
+from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Kind
 from instax3d.registry import build
 
 pytestmark = pytest.mark.data
@@ -31,18 +31,18 @@ FRONTAL = ("bald_man_front.png", "big_mouth_open_border.png", "expression_mouth_
 
 @pytest.fixture(scope="module")
 def detector():
-    return build(Kind.LANDMARK_DETECTOR, "dlib")
+    return build(LandmarkDetector, "dlib")
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build(Kind.MESH_PRIOR, "mannequin").head_model()
+    return build(MeshPrior, "mannequin").head_model()
 
 
 @pytest.fixture(scope="module")
 def scan(data_dir, detector):
     capture = read_capture(data_dir / "head_scan")
-    views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
+    views = build(ViewGenerator, "frames").generate(capture, seed=0)
     found = [detector.detect(to_uint8(image)) for image in views.images]
     return replace(views, faces=tuple(faces[0] if faces else None for faces in found))
 

@@ -13,6 +13,7 @@ from plyfile import PlyData, PlyElement
 from instax3d.errors import CaptureError, MetricError
 from instax3d.geometry.surface import Surface, read_surface
 from instax3d.inputs.capture import read_capture
+from instax3d.interfaces import MeshPrior, Metric
 from instax3d.io.obj import write_obj
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
@@ -48,7 +49,7 @@ class TestSurface(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "surface")
+        return build(Metric, "surface")
 
     @pytest.fixture
     def context(self):
@@ -176,29 +177,29 @@ def test_what_is_no_surface_is_refused_in_a_sentence(tmp_path, monkeypatch, name
 
 
 def test_a_ball_in_a_ball_is_as_far_as_their_radii_differ():
-    figures = build(Kind.METRIC, "surface").measure(balls(0.1, 0.104))
+    figures = build(Metric, "surface").measure(balls(0.1, 0.104))
     for name in ("surface", "surface_to_truth", "surface_from_truth", "surface_gaussians_to_truth"):
         assert figures[name] == pytest.approx(4.0, abs=0.06), name
     # the chin is put half a meter below the middle
     assert figures["surface_percent"] == pytest.approx(100 * 0.004 / 0.604, rel=0.02)
     assert figures["surface_gaussians"] > 4.0, "forty Gaussians leave much of the ball uncovered"
-    exact = build(Kind.METRIC, "surface").measure(balls())
+    exact = build(Metric, "surface").measure(balls())
     assert exact["surface"] < 1e-4
 
 
 def test_millimeters_are_the_fitted_head_s_or_as_told():
     context = balls(0.1, 0.104)
     small = replace(context, mesh=replace(context.mesh, units_per_meter=5.0))
-    assert build(Kind.METRIC, "surface").measure(small)["surface"] == pytest.approx(0.8, abs=0.02)
-    told = build(Kind.METRIC, "surface", units_per_meter=0.1).measure(small)
+    assert build(Metric, "surface").measure(small)["surface"] == pytest.approx(0.8, abs=0.02)
+    told = build(Metric, "surface", units_per_meter=0.1).measure(small)
     assert told["surface"] == pytest.approx(40, abs=0.6)
-    percent = [build(Kind.METRIC, "surface").measure(each)["surface_percent"] for each in (context, small)]
+    percent = [build(Metric, "surface").measure(each)["surface_percent"] for each in (context, small)]
     assert percent[0] == percent[1]
 
 
 def test_what_is_below_the_chin_or_inside_does_not_count():
     context = balls()
-    known = build(Kind.METRIC, "surface")
+    known = build(Metric, "surface")
     chin = torch.zeros(68, 3)
     vertices = context.surface.vertices
     shoulders = torch.where(vertices[:, 1:2] < -0.02, vertices * torch.tensor([3.0, 1.0, 3.0]), vertices)
@@ -214,11 +215,11 @@ def test_a_cloud_serves_as_truth():
     context = balls(0.1, 0.104)
     cloud = replace(context, surface=TrueSurface(context.surface.vertices))
     # its points are a few millimeters apart
-    assert build(Kind.METRIC, "surface").measure(cloud)["surface"] == pytest.approx(4.2, abs=0.25)
+    assert build(Metric, "surface").measure(cloud)["surface"] == pytest.approx(4.2, abs=0.25)
 
 
 def test_without_truth_or_chin_the_reason_is_told():
-    known, context = build(Kind.METRIC, "surface"), balls()
+    known, context = build(Metric, "surface"), balls()
     with pytest.raises(MetricError, match="needs the true surface"):
         known.measure(replace(context, surface=None))
     with pytest.raises(MetricError, match="needs the chin"):
@@ -229,7 +230,7 @@ def test_without_truth_or_chin_the_reason_is_told():
 
 def test_a_head_that_is_farther_off_measures_worse():
     """The mannequin against itself, moved, blown up and noisier step by step."""
-    model = build(Kind.MESH_PRIOR, "mannequin").head_model()
+    model = build(MeshPrior, "mannequin").head_model()
     true = model(model.neutral())
     noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
     context = replace(toy_context(), surface=TrueSurface(true, model.faces))
@@ -244,7 +245,7 @@ def test_a_head_that_is_farther_off_measures_worse():
             },
         )
         gaussians = replace(gaussians, means=vertices, opacities=torch.ones(len(vertices)))
-        return build(Kind.METRIC, "surface").measure(replace(context, mesh=mesh, gaussians=gaussians))
+        return build(Metric, "surface").measure(replace(context, mesh=mesh, gaussians=gaussians))
 
     exact = measured(true)
     assert exact["surface"] < 1e-3

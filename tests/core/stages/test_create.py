@@ -21,6 +21,7 @@ from instax3d.cli.interrupts import interruptible
 from instax3d.config import TrainingConfig, load_config
 from instax3d.errors import PhotoError
 from instax3d.geometry.cameras import read_transforms
+from instax3d.interfaces import LandmarkDetector
 from instax3d.io.progress import PlainLines
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr
@@ -209,10 +210,9 @@ def test_the_showcase_photo_becomes_a_good_portrait(photo: Path, tmp_path: Path)
     assert portrait.metrics["psnr_views"] > 27
     back, coverage = portrait.render(portrait.orbit.cameras([180.0]))
     from instax3d.io.images import to_uint8
-    from instax3d.plugin import Kind
     from instax3d.registry import build
 
-    assert build(Kind.LANDMARK_DETECTOR, "dlib").detect(to_uint8(back[0])) == [], "no face on the back of the head"
+    assert build(LandmarkDetector, "dlib").detect(to_uint8(back[0])) == [], "no face on the back of the head"
     assert 0.15 < float(coverage.mean()) < 0.8
 
 

@@ -24,6 +24,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from instax3d.assets import require
 from instax3d.config import load_config
 from instax3d.errors import AssetError
+from instax3d.interfaces import Metric
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
@@ -65,7 +66,7 @@ def networks(tmp_path_factory):
 @pytest.fixture
 def metric(networks):
     folder, _, _ = networks
-    return build(Kind.METRIC, "mvc", clip=str(folder / "clip"), dino=str(folder / "dino"))
+    return build(Metric, "mvc", clip=str(folder / "clip"), dino=str(folder / "dino"))
 
 
 class TestMvc(MetricSuite):
@@ -202,7 +203,7 @@ def spoilt(networks, tmp_path):
 
     def said():
         with pytest.raises(AssetError) as caught:
-            build(Kind.METRIC, "mvc", clip=str(tmp_path / "clip"), dino=str(tmp_path / "dino")).measure(toy_context())
+            build(Metric, "mvc", clip=str(tmp_path / "clip"), dino=str(tmp_path / "dino")).measure(toy_context())
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -216,7 +217,7 @@ def test_without_weights_the_way_to_them_is_told(networks):
     assert "psnr_views" in found.figures
     assert "instax3d assets get clip-vit-large-patch14" in found.missing["mvc"]
     with pytest.raises(AssetError, match="assets get dino-vits16"):
-        build(Kind.METRIC, "mvc", clip=str(folder / "clip")).measure(context)
+        build(Metric, "mvc", clip=str(folder / "clip")).measure(context)
 
 
 @pytest.mark.parametrize("name", ["clip", "dino"])

@@ -29,7 +29,7 @@ from seeded_weights import enlarged, regenerate, relative_error
 from instax3d.config import load_config
 from instax3d.errors import AssetError, ConfigError, FitError
 from instax3d.headmodel import HeadParameters, rotation_matrices
-from instax3d.plugin import Kind
+from instax3d.interfaces import MeshPrior
 from instax3d.registry import build
 from instax3d.testing import MeshPriorSuite, views_of_model
 from instax3d.types import Face
@@ -300,7 +300,7 @@ def sees_the_mean_head(assets, tmp_path_factory):
     given = fakes(tmp_path_factory.mktemp("mean"), code=code_of(cam=[8.0, 0.0, 0.0]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSTAX3D_ASSETS", str(assets))
-        yield build(Kind.MESH_PRIOR, "fused", **given)
+        yield build(MeshPrior, "fused", **given)
 
 
 @pytest.mark.fixtures
@@ -312,7 +312,7 @@ class TestFused(MeshPriorSuite):
 
 @pytest.mark.fixtures
 def test_fused_averages_deca_over_the_photo_and_its_neighbors(with_assets):
-    prior = build(Kind.MESH_PRIOR, "fused")
+    prior = build(MeshPrior, "fused")
     views = replace(noisy(views_of_model(prior.head_model())), photo_index=0)
     mesh = prior.fit(views)
     encoder = load_deca(with_assets / "deca" / "deca_model.tar")
@@ -324,7 +324,7 @@ def test_fused_averages_deca_over_the_photo_and_its_neighbors(with_assets):
     torch.testing.assert_close(found.expression[:50], torch.stack([each.code.exp[0] for each in near]).mean(0))
     torch.testing.assert_close(found.pose[2], torch.stack([each.code.pose[0, 3:] for each in near]).mean(0))
     assert not found.shape[100:].any()
-    one = build(Kind.MESH_PRIOR, "deca").fit(views).rig.parameters
+    one = build(MeshPrior, "deca").fit(views).rig.parameters
     torch.testing.assert_close(one.shape[:100], near[0].code.shape[0])
     assert float((one.shape - found.shape).abs().max()) > 1e-4, "the frames differ"
 
@@ -335,7 +335,7 @@ def test_a_known_head_is_placed_where_it_is(with_assets, tmp_path):
     code = code_of(shape=shape, pose=[0, 0, 0, 0.15, 0, 0], cam=[8.0, 0, 0])
     gazes = [torch.tensor([0.1, 0, 0]), torch.tensor([0, -0.2, 0])]
     given = fakes(tmp_path, code=code, eyes=[0.1, 0, 0, 0.2])
-    prior = build(Kind.MESH_PRIOR, "fused", **given)
+    prior = build(MeshPrior, "fused", **given)
     model = prior.head_model()
     pose = model.neutral().pose.clone()
     pose[2] = torch.tensor([0.15, 0, 0])
@@ -355,7 +355,7 @@ def test_a_known_head_is_placed_where_it_is(with_assets, tmp_path):
 def test_deca_s_own_camera_shows_the_head_where_deca_saw_it(with_assets, tmp_path):
     turn = [0.1, -0.3, 0.05]
     given = fakes(tmp_path, code=code_of(pose=[*turn, 0, 0, 0], cam=[6.0, 0.01, -0.02]))
-    prior = build(Kind.MESH_PRIOR, "deca", **given, placement="camera")
+    prior = build(MeshPrior, "deca", **given, placement="camera")
     model = prior.head_model()
     views = views_of_model(model)
     far = views.cameras.viewmats.clone()
@@ -378,7 +378,7 @@ def test_deca_s_own_camera_shows_the_head_where_deca_saw_it(with_assets, tmp_pat
 def test_deep3d_gives_the_rotation_before_the_photo_s_camera(with_assets, tmp_path):
     angle = [0.1, 0.2, -0.05]
     given = fakes(tmp_path, code=code_of(cam=[8.0, 0, 0]), angle=angle)
-    prior = build(Kind.MESH_PRIOR, "fused", **given)
+    prior = build(MeshPrior, "fused", **given)
     views = replace(views_of_model(prior.head_model()), photo_index=2)
     axes = prior.fit(views).axes
     before = views.cameras.viewmats[2, :3, :3] @ axes

@@ -14,6 +14,7 @@ from seeded_weights import enlarged, regenerate
 from instax3d.config import load_config
 from instax3d.errors import AssetError, ConfigError, MetricError
 from instax3d.headmodel import rotation_matrices
+from instax3d.interfaces import Metric
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages.evaluation import evaluate
@@ -68,7 +69,7 @@ def finds(monkeypatch):
 
 
 def metric(weights):
-    return build(Kind.METRIC, "shape_pose", weights=str(weights))
+    return build(Metric, "shape_pose", weights=str(weights))
 
 
 # the original's numbers
@@ -152,7 +153,7 @@ def code(head=(0.0, 0.0, 0.0), jaw=(0.0, 0.0, 0.0), shape=0.0):
 
 
 def measured(monkeypatch, context, *codes):
-    plugin = build(Kind.METRIC, "shape_pose")
+    plugin = build(Metric, "shape_pose")
     plugin.__dict__["_encoder"] = Told(*codes)
     return plugin.measure(context)
 
@@ -230,7 +231,7 @@ class TestShapePose(MetricSuite):
             def forward(self, image):
                 return image.mean() * torch.ones(1, DECA_OUTPUTS)
 
-        plugin = build(Kind.METRIC, "shape_pose")
+        plugin = build(Metric, "shape_pose")
         plugin.__dict__["_encoder"] = Mean()
         return plugin
 

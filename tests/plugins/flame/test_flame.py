@@ -17,7 +17,7 @@ from instax3d_plugins.flame.model import FlameModel, model_of
 from instax3d.errors import AssetError, UnsafeFileError
 from instax3d.fitting import fit_head
 from instax3d.headmodel import HeadParameters
-from instax3d.plugin import Kind
+from instax3d.interfaces import MeshPrior
 from instax3d.registry import build
 from instax3d.testing.suites import views_of_model
 
@@ -172,12 +172,12 @@ def test_what_is_no_flame_is_refused(folder, tmp_path):
 def test_without_files_the_prior_says_what_to_get(monkeypatch, tmp_path):
     monkeypatch.setenv("INSTAX3D_ASSETS", str(tmp_path))
     with pytest.raises(AssetError, match="assets get flame-2023-open"):
-        build(Kind.MESH_PRIOR, "flame").head_model()
+        build(MeshPrior, "flame").head_model()
 
 
 def test_the_prior_takes_the_users_files(folder):
     prior = build(
-        Kind.MESH_PRIOR,
+        MeshPrior,
         "flame",
         model=str(folder / "flame_plain.pkl"),
         landmarks=str(folder / "landmark_embedding.npy"),

@@ -14,8 +14,7 @@ from instax3d.errors import AssetError
 from instax3d.headmodel import HeadParameters
 from instax3d.heads.facekit import LANDMARKS, read_facekit
 from instax3d.inputs.capture import read_capture
-from instax3d.interfaces import MeshPrior
-from instax3d.plugin import Kind
+from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.registry import build
 from instax3d.stages.pipeline import with_faces
 from instax3d.testing.suites import views_of_model
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.data
 
 @pytest.fixture(scope="module")
 def prior(data_dir) -> MeshPrior:
-    return build(Kind.MESH_PRIOR, "ict", model=str(data_dir / "ict_facekit"), shape_components=8)
+    return build(MeshPrior, "ict", model=str(data_dir / "ict_facekit"), shape_components=8)
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +146,9 @@ def test_what_is_not_ict_is_refused(tmp_path):
 def test_it_meets_the_surface_of_a_real_head(data_dir):
     """Fitted to a capture's landmarks and outlines, compared with the true mesh."""
     capture = read_capture(data_dir / "head_scan")
-    views = build(Kind.VIEW_GENERATOR, "frames").generate(capture, seed=0)
-    views = with_faces(views, build(Kind.LANDMARK_DETECTOR, "dlib"))
-    mesh = build(Kind.MESH_PRIOR, "ict", model=str(data_dir / "ict_facekit")).fit(views)
+    views = build(ViewGenerator, "frames").generate(capture, seed=0)
+    views = with_faces(views, build(LandmarkDetector, "dlib"))
+    mesh = build(MeshPrior, "ict", model=str(data_dir / "ict_facekit")).fit(views)
     with np.load(data_dir / "head_scan" / "mesh.npz") as truth:
         corners = truth["vertices"].astype(float)[truth["faces"]]
     inside = np.random.default_rng(0).dirichlet([1, 1, 1], (len(corners), 4))

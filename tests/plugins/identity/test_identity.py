@@ -12,7 +12,7 @@ from seeded_weights import enlarged, regenerate, relative_error
 
 from instax3d.errors import AssetError
 from instax3d.inputs.faces import five_points
-from instax3d.plugin import Kind
+from instax3d.interfaces import Metric
 from instax3d.registry import build
 from instax3d.testing import FakeDetector, toy_context, toy_photo
 from instax3d.types import FIVE_POINTS, Face
@@ -70,7 +70,7 @@ def test_figures_are_the_cosines_of_the_original_s_embeddings(
     face = Face((0.0, 0.0, float(size), float(size)), 1.0, points={FIVE_POINTS: torch.from_numpy(alignment._NORM)})
     monkeypatch.setattr("instax3d_plugins.identity.metrics.build", lambda kind, name: FakeDetector([face]))
     context = replace(toy_context(), photo=replace(toy_photo(), image=images[0]), render=lambda cameras: images[1:])
-    found = build(Kind.METRIC, name, weights=str(tmp_path / file)).measure(context)[name]
+    found = build(Metric, name, weights=str(tmp_path / file)).measure(context)[name]
     assert found == pytest.approx(float((embedded[1:] @ embedded[0]).mean()), abs=1e-4)
 
 
@@ -79,7 +79,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
         IResNet.of({"layer3.0.bn1.weight": torch.ones(3)})
     torch.save({"something": torch.ones(3)}, tmp_path / "other.pt")
     for name in ("facenet", "arcface"):
-        metric = build(Kind.METRIC, name, weights=str(tmp_path / "other.pt"))
+        metric = build(Metric, name, weights=str(tmp_path / "other.pt"))
         with pytest.raises(AssetError, match="holds no weights"):
             metric.measure(toy_context())
 
@@ -87,11 +87,11 @@ def test_weights_of_something_else_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["facenet", "arcface"])
 def test_without_weights_the_way_to_them_is_told(name):
     with pytest.raises(AssetError, match="assets"):
-        build(Kind.METRIC, name).measure(toy_context())
+        build(Metric, name).measure(toy_context())
 
 
 def test_without_a_photo_nothing_is_measured():
-    assert build(Kind.METRIC, "facenet").measure(replace(toy_context(), photo=None)) == {}
+    assert build(Metric, "facenet").measure(replace(toy_context(), photo=None)) == {}
 
 
 def test_points_come_to_the_norm_whatever_the_turn():

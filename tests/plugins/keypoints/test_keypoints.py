@@ -14,7 +14,7 @@ from instax3d.errors import ConfigError, MetricError
 from instax3d.fitting.initial import triangulate
 from instax3d.inputs.capture import load_frames, read_capture
 from instax3d.inputs.faces import five_of, five_points
-from instax3d.interfaces import LandmarkDetector
+from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_float, to_uint8
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
@@ -38,7 +38,7 @@ class TestPck(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "pck", detector="dlib")
+        return build(Metric, "pck", detector="dlib")
 
 
 class TestLandmarks(MetricSuite):
@@ -46,7 +46,7 @@ class TestLandmarks(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "landmarks")
+        return build(Metric, "landmarks")
 
 
 class Script(FakeDetector):
@@ -73,7 +73,7 @@ def context():
 def measure(monkeypatch, metric, context, *finds):
     script = Script(*finds)
     monkeypatch.setattr("instax3d_plugins.keypoints.metrics.build", lambda kind, name: script)
-    measured = build(Kind.METRIC, metric).measure(context)
+    measured = build(Metric, metric).measure(context)
     assert not script.finds, "not all images were looked at"
     return measured
 
@@ -151,7 +151,7 @@ def test_without_landmarks_of_the_head_the_reason_is_told(context):
     bare = replace(context, mesh=replace(context.mesh, landmarks=None))
     for name in ("pck", "landmarks"):
         with pytest.raises(MetricError, match=f"{name} needs the landmarks of the fitted head"):
-            build(Kind.METRIC, name).measure(bare)
+            build(Metric, name).measure(bare)
 
 
 def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, context):
@@ -200,7 +200,7 @@ def test_pck_sees_the_points_that_the_original_sees(fixtures_dir, data_dir):
             turntable_cameras=camera,
             render=lambda cameras: to_float(square)[None],
         )
-        return build(Kind.METRIC, "pck").measure(context)
+        return build(Metric, "pck").measure(context)
 
     assert measured(marks) == {"pck": 100, "pck_05": 100, "pck_02": 100, "pck_faces": 1}
     size = float((points.amax(0) - points.amin(0)).max())
@@ -213,7 +213,7 @@ def test_pck_sees_the_points_that_the_original_sees(fixtures_dir, data_dir):
 def scanned(data_dir) -> EvaluationContext:
     """A perfect portrait: the frames of a scan, and the landmarks that they agree upon."""
     capture = read_capture(data_dir / "head_scan")
-    detector: LandmarkDetector = build(Kind.LANDMARK_DETECTOR, "dlib")
+    detector: LandmarkDetector = build(LandmarkDetector, "dlib")
     turn = [0, 1, 2, 20]  # in the one on the other side dlib finds no face
     images, _ = load_frames(capture.cameras[turn], tuple(capture.files[k] for k in turn))
     marks = torch.stack([detector.detect(to_uint8(image))[0].require_landmarks68() for image in images])

@@ -7,6 +7,7 @@ import torch
 
 from instax3d.config import PluginChoice, load_config, read_config
 from instax3d.errors import AssetError, ConfigError
+from instax3d.interfaces import Metric
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.report.metric_info import known_metrics
@@ -24,7 +25,7 @@ class TestFidelity(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "fidelity")
+        return build(Metric, "fidelity")
 
 
 class TestCost(MetricSuite):
@@ -32,7 +33,7 @@ class TestCost(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "cost")
+        return build(Metric, "cost")
 
     def test_measuring_changes_nothing(self, plugin, context):
         pytest.skip("frames a second are never twice the same")
@@ -43,18 +44,18 @@ class TestLikeness(MetricSuite):
 
     @pytest.fixture
     def plugin(self):
-        return build(Kind.METRIC, "likeness", turn=True)
+        return build(Metric, "likeness", turn=True)
 
 
 def test_fidelity_is_that_of_the_images():
     context = toy_context()
-    measured = build(Kind.METRIC, "fidelity").measure(context)
+    measured = build(Metric, "fidelity").measure(context)
     error = (context.rendered - context.views.images).square().mean((1, 2, 3))
     assert measured["psnr_views"] == pytest.approx(float(-10 * error.log10().mean()), rel=1e-5)
     assert measured["psnr_test"] == measured["psnr_views"]
     assert measured["psnr_photo"] == pytest.approx(float(-10 * error[0].log10()), rel=1e-5)
     exact = replace(context, rendered=context.views.images, test_images=None, test_rendered=None)
-    measured = build(Kind.METRIC, "fidelity").measure(exact)
+    measured = build(Metric, "fidelity").measure(exact)
     assert measured["ssim_views"] == pytest.approx(1.0, abs=1e-5)  # of single precision
     assert "psnr_test" not in measured
 
@@ -69,11 +70,11 @@ def test_likeness_counts_only_frames_that_show_a_face():
             return [face] if int(image[16, 16].sum()) % 2 else []
 
     context = replace(toy_context(), detector=Half())
-    measured = build(Kind.METRIC, "likeness", turn=True).measure(context)
+    measured = build(Metric, "likeness", turn=True).measure(context)
     found = [int((image * 255).round()[:, 16, 16].sum()) % 2 for image in context.turntable]
     assert measured["faces_in_turn"] == pytest.approx(sum(found) / len(found))
     assert ("identity_front" in measured) == bool(found[0])
-    assert build(Kind.METRIC, "likeness").measure(replace(context, photo=None)) == {}
+    assert build(Metric, "likeness").measure(replace(context, photo=None)) == {}
 
 
 def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):

@@ -26,9 +26,9 @@ from tiny_sv3d import METADATA, tiny_tensors, write_tiny
 from instax3d.cli import main
 from instax3d.errors import IncompatiblePipelineError, ModelFileError
 from instax3d.inputs.photo import read_photo
+from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.io.progress import Progress, Silent, Stages, count
 from instax3d.matting.photo import person_alpha
-from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.testing import ViewGeneratorSuite
 
@@ -51,7 +51,7 @@ def picture(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def photo(picture):
-    return read_photo(picture, build(Kind.LANDMARK_DETECTOR, "dlib"))
+    return read_photo(picture, build(LandmarkDetector, "dlib"))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_the_estimates_are_those_of_the_full_size_network():
 
 
 def test_the_person_is_framed_on_white(photo):
-    alpha = person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model())
+    alpha = person_alpha(photo, build(MeshPrior, "mannequin").head_model())
     inner = photo.face.landmarks[17:].round().long()
     assert bool((alpha[0, inner[:, 1], inner[:, 0]] > 0.9).all()), "the face is in"
     assert float(alpha[0, :20, :20].max()) < 0.1, "the flag is out"
@@ -296,7 +296,7 @@ def test_the_person_is_framed_on_white(photo):
     assert abs(int(columns[0]) + int(columns[-1]) - 255) < 6, "in the middle"
     assert float(framed.image[:, framed.alpha[0] == 0].min()) == 1.0
     # landmarks move with the pixels: the same face is found at them
-    again = build(Kind.LANDMARK_DETECTOR, "dlib").detect((framed.image * 255).byte().permute(1, 2, 0).contiguous())[0]
+    again = build(LandmarkDetector, "dlib").detect((framed.image * 255).byte().permute(1, 2, 0).contiguous())[0]
     assert float((again.landmarks - framed.landmarks).norm(dim=1).mean()) < 4
 
 
@@ -314,7 +314,7 @@ def test_coverage_of_a_picture_on_white():
 
 @pytest.fixture(scope="module")
 def plugin_of(model):
-    return build(Kind.VIEW_GENERATOR, "sv3d", weights=str(model), steps=1, size=64, confidence=0.6, elevation=5.0)
+    return build(ViewGenerator, "sv3d", weights=str(model), steps=1, size=64, confidence=0.6, elevation=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -337,9 +337,7 @@ class TestSv3d(ViewGeneratorSuite):
 
     def test_the_last_view_is_the_photo_in_front(self, views, photo):
         assert views.photo_index == FRAMES - 1
-        framed = frame(
-            photo, person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model()), size=64, ratio=0.917
-        )
+        framed = frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917)
         assert torch.equal(views.images[-1], framed.image)
         assert torch.equal(views.alpha[-1], framed.alpha)
         assert float(views.confidence[-1].max()) == 1.0
@@ -355,7 +353,7 @@ class TestSv3d(ViewGeneratorSuite):
         mirrored = plugin.config.model_copy(update={"azimuth_sign": -1})
         other = type(plugin)(mirrored).cameras(
             [120.0],
-            frame(photo, person_alpha(photo, build(Kind.MESH_PRIOR, "mannequin").head_model()), size=64, ratio=0.917),
+            frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917),
         )
         assert float(other.centers[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 

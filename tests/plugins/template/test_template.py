@@ -17,9 +17,9 @@ from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import vertex_normals
 from instax3d.geometry.mesh_raster import project, rasterize
 from instax3d.inputs.photo import read_photo
+from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.io.images import to_uint8
 from instax3d.matting.square import Crop
-from instax3d.plugin import Kind
 from instax3d.types import Capture, Face, Photo
 
 SIDE, FOCAL, AZIMUTH, ELEVATION = 480, 900.0, 14.0, 9.0
@@ -28,11 +28,11 @@ VIEWS, SIZE = 8, 128
 
 
 def mannequin():
-    return registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+    return registry.build(MeshPrior, "mannequin").head_model()
 
 
 def generator(**options):
-    return registry.build(Kind.VIEW_GENERATOR, "template", **({"views": VIEWS, "size": SIZE} | options))
+    return registry.build(ViewGenerator, "template", **({"views": VIEWS, "size": SIZE} | options))
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ def test_a_capture_is_no_photo(views):
 
 @pytest.mark.slow
 def test_a_real_person_stays_recognizable(tmp_path):
-    detector = registry.build(Kind.LANDMARK_DETECTOR, "dlib")
+    detector = registry.build(LandmarkDetector, "dlib")
     path = tmp_path / "astronaut.png"
     Image.fromarray(astronaut()).save(path)
     photo = read_photo(path, detector)

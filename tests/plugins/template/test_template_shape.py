@@ -19,9 +19,9 @@ from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.geometry.cameras import orbit
+from instax3d.interfaces import MeshPrior
 from instax3d.matting.masks import dilate, signed_distance
 from instax3d.matting.square import Crop, WorkingSquare
-from instax3d.plugin import Kind
 
 SIZE = 352
 SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
@@ -29,7 +29,7 @@ SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    model = registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+    model = registry.build(MeshPrior, "mannequin").head_model()
     camera = orbit([0.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
     viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
     return make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))
@@ -245,7 +245,7 @@ def test_shoulders_go_on_round_and_whole_beyond_the_photo(head):
 
 
 def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
-    model = registry.build(Kind.MESH_PRIOR, "mannequin").head_model()
+    model = registry.build(MeshPrior, "mannequin").head_model()
     camera = orbit([-26.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
     viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
     turned = make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))

@@ -18,7 +18,7 @@ from instax3d.datasets.layout import shard_name
 from instax3d.datasets.making import Recipe, make_dataset, write_clip
 from instax3d.datasets.reading import open_dataset, problems
 from instax3d.errors import ConfigError, DatasetError
-from instax3d.plugin import Kind
+from instax3d.interfaces import ClipSource
 from instax3d.registry import build, registry
 from instax3d.testing import ClipSourceSuite
 
@@ -155,7 +155,7 @@ def test_what_a_source_says_of_a_clip_reaches_the_user(announced, tmp_path, caps
 @pytest.fixture(scope="module")
 def heads():
     """A source of small drawn heads, and its first clip."""
-    source = build(Kind.CLIP_SOURCE, "heads", size=48)
+    source = build(ClipSource, "heads", size=48)
     return source, source.make(0, seed=5)
 
 
@@ -190,21 +190,21 @@ def test_captures_give_back_the_turntable_they_hold(heads, tmp_path):
     _, first = heads
     write_clip(tmp_path / "captures" / "b", first)
     turn = float(first.about["turn_deg"])
-    source = build(Kind.CLIP_SOURCE, "captures", folder=str(tmp_path / "captures"), size=48, front_deg=turn)
+    source = build(ClipSource, "captures", folder=str(tmp_path / "captures"), size=48, front_deg=turn)
     assert source.clips() == 1
     again = source.make(0, seed=0)
     assert again.about["gap_deg"] < 0.1
     assert abs(again.elevation_deg) < 0.1
     torch.testing.assert_close(again.views.images, first.views.images, atol=0.01, rtol=0)
-    small = build(Kind.CLIP_SOURCE, "captures", folder=str(tmp_path / "captures"), size=24, front_deg=turn)
+    small = build(ClipSource, "captures", folder=str(tmp_path / "captures"), size=24, front_deg=turn)
     reduced = small.make(0, seed=0).views
     assert reduced.cameras.width == 24
     point = torch.tensor([[0.03, -0.02, 0.05]])
     np.testing.assert_allclose(
         reduced.cameras.project(point)[..., :2], first.views.cameras.project(point)[..., :2] / 2, atol=1e-3
     )
-    far = build(Kind.CLIP_SOURCE, "captures", folder=str(tmp_path / "captures"), front_deg=turn + 8.5)
+    far = build(ClipSource, "captures", folder=str(tmp_path / "captures"), front_deg=turn + 8.5)
     with pytest.raises(DatasetError, match="no frame within"):
         far.make(0, seed=0)
     with pytest.raises(DatasetError, match="no folder"):
-        build(Kind.CLIP_SOURCE, "captures", folder=str(tmp_path / "absent")).clips()
+        build(ClipSource, "captures", folder=str(tmp_path / "absent")).clips()

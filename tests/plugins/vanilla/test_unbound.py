@@ -7,7 +7,7 @@ from instax3d_plugins.vanilla.representation import UnboundGaussians
 
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.rotations import quat_to_matrix
-from instax3d.plugin import Kind
+from instax3d.interfaces import Representation
 from instax3d.registry import build
 from instax3d.testing import RepresentationSuite, toy_mesh, toy_views
 
@@ -25,7 +25,7 @@ def started(**options) -> UnboundGaussians:
 
 
 def test_it_starts_as_bound_gaussians_do():
-    bound = build(Kind.REPRESENTATION, "triangles")
+    bound = build(Representation, "triangles")
     bound.initialize(toy_mesh(), toy_views(8, 64), seed=0)
     ours, theirs = started().gaussians().detach(), bound.gaussians().detach()
     torch.testing.assert_close(ours.means, theirs.means, atol=1e-6, rtol=0)

@@ -1,5 +1,4 @@
 """Where moving skin first touches itself, as linear functions of the skin's vertices."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 from typing import no_type_check

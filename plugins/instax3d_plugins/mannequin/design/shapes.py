@@ -1,5 +1,4 @@
 """Shape components: principal ones of the identities, kept from pushing the skin through itself."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from functools import reduce
 from typing import no_type_check

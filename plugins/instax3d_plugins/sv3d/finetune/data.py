@@ -1,5 +1,4 @@
 """The clips in the order in which they are trained on."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """What training needs of a clip, computed once: latents of its frames and CLIP's embedding of its input view."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import hashlib
 from collections.abc import Callable, Sequence

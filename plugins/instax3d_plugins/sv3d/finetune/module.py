@@ -1,5 +1,4 @@
 """SV3D's UNet under training."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from typing import Any
 

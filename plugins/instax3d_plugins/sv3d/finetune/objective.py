@@ -1,5 +1,4 @@
 """EDM's denoising loss for a clip, in SV3D's parametrization."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from dataclasses import dataclass
 

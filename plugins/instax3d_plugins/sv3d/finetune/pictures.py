@@ -1,5 +1,4 @@
 """Pictures of how far the tuning is: the truth above what is generated."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 from collections.abc import Callable
 from pathlib import Path

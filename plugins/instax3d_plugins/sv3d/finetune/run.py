@@ -1,5 +1,4 @@
 """Fine-tuning from data and weights to a folder that the view generator loads."""
-# No `from __future__ import annotations`: jaxtyping reads the annotations at run time.
 
 import json
 import logging
