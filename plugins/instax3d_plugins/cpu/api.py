@@ -201,10 +201,10 @@ def rasterization(
         antialiased=rasterize_mode == "antialiased",
         degree=NO_COLORS if not three else PLAIN_COLORS if sh_degree is None else sh_degree,
     )
-    colors = colors if three else means.new_empty(n, 0, 3)
+    coefficients = colors if three else means.new_empty(n, 0, 3)
     if settings.degree == PLAIN_COLORS:
-        colors = colors[..., None, :]
-    scene = project(means, quats, scales, opacities, colors, viewmats, Ks, settings)
+        coefficients = coefficients[..., None, :]
+    scene = project(means, quats, scales, opacities, coefficients, viewmats, Ks, settings)
     if three:
         mode = DepthMode.NONE if not with_depth else DepthMode.EXPECTED if expected else DepthMode.ACCUMULATED
         drawn = composite(scene, backgrounds, depth=mode, planar=False)
