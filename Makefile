@@ -7,13 +7,13 @@ INSTALLED := $(VENV)/.installed
 INSTAX3D_DATA ?= ../shared/data
 SUBJECTS ?= $(INSTAX3D_DATA)/head_scan $(addprefix $(INSTAX3D_DATA)/photos/,bald_man_front.png three_quarter_bangs.jpg woman_dark_hair_front.jpg)
 
-.PHONY: portrait study test test-slow lint clean
+.PHONY: portrait study test test-slow lint check clean
 
 portrait: $(INSTALLED)  ## make a portrait of a photo that comes with scikit-image
 	$(BIN)/python examples/astronaut_photo.py out/astronaut.png
 	$(BIN)/instax3d create out/astronaut.png -o out/astronaut
 
-study: $(INSTALLED)  ## combinations of the parts that need no download, on SUBJECTS; goes on where it was broken off
+study: $(INSTALLED)  ## combinations of the parts that need no download, on SUBJECTS; resumes where it was interrupted
 	$(BIN)/instax3d benchmark default-combos $(SUBJECTS) -o out/default-combos
 
 test: $(INSTALLED)  ## the fast tests
@@ -27,6 +27,18 @@ lint: $(INSTALLED)  ## style, types and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/house.py
+	$(BIN)/python tools/shapes.py
+
+# tests/core/fitting for instax3d/fitting, tests/plugins/absgs for plugins/instax3d_plugins/absgs
+ROOM_TESTS = $(wildcard $(patsubst instax3d/%,tests/core/%,$(filter instax3d/%,$(ROOM))) $(patsubst plugins/instax3d_plugins/%,tests/plugins/%,$(filter plugins/%,$(ROOM))))
+
+check: $(INSTALLED)  ## one room: make check ROOM=instax3d/fitting, or ROOM=plugins/instax3d_plugins/absgs
+	@test -d "$(ROOM)" || { echo "name a folder: make check ROOM=instax3d/fitting"; exit 2; }
+	$(BIN)/ruff check $(ROOM) $(ROOM_TESTS)
+	$(BIN)/mypy
+	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q -m "not slow" $(or $(ROOM_TESTS),tests/core/test_tiers.py)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "instax3d needs Python 3.11 or newer; name one with make PYTHON=…")'
