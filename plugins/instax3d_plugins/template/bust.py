@@ -13,12 +13,13 @@ from instax3d.geometry.sample_image import sample
 from .head import Head
 from .labels import CLOTH, HAIR
 from .outline import Outline
-from .volume import Grid, relax, smoothstep
+from .volume import VoxelGrid, relax, smoothstep
 
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 DEPTH_BELOW_CHIN = 0.27
 """How far down the bust reaches, meters: below the frame of every view."""
-_ROW = 0.004
-_CELL = 0.006
+_ROW, _CELL = 0.004, 0.006
+"""Height of the sections and side of the grid's cells, meters."""
 _TAKEOVER = (0.015, 0.045)
 """Drops below the chin between which the bust takes over from the head's own neck, meters."""
 _ROUNDED = 5.0
@@ -26,7 +27,7 @@ _ROUNDED = 5.0
 _POWER = (2.2, 2.4)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
-"""Distances of the lips from which on the chin counts as lowered, and of which no more is believed, meters."""
+"""Distances of the lips from which on the chin counts as lowered, and up to which that is believed, meters."""
 _TILT, _CLOTHED_TILT = 0.03, 0.1
 """Meters by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
@@ -40,10 +41,10 @@ _NECK_ENDS = (0.04, 0.07)
 """Drops between which the neck ends, meters."""
 _SHOULDER = 0.015
 """Height over which a shoulder rounds off below the photo, meters."""
-_COLLAR_SLOPE = 0.35
+COLLAR_SLOPE = 0.35
 """Above the chin, clothes are higher behind than in front: meters per meter."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, meters.
-# An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
+# Anthropometric: an average adult's (neck 12 cm wide, shoulders 45 cm), rounded; the source was not recorded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
 _HALF_WIDTH = np.array([0.056, 0.058, 0.065, 0.073, 0.086, 0.104, 0.126, 0.148, 0.172, 0.190, 0.203, 0.208])
 _FRONT = np.array([0.050, 0.050, 0.048, 0.047, 0.047, 0.049, 0.051, 0.054, 0.060, 0.068, 0.080, 0.092])
@@ -70,8 +71,8 @@ class Bust:
         level, least = self._level((points - self.origin) @ self.axes.T)
         return np.asarray(np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0]))
 
-    def swallow(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-        """Draw in what lies outside below the neck, so that the head model's own shoulders end inside the bust."""
+    def clip_inside(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Pull points below the neck inside, so that the head model's own shoulders end within the bust."""
         local = (points - self.origin) @ self.axes.T
         level, _ = self._level(local)
         allowed = np.interp(-local[:, 1], [0.0, *_TAKEOVER], [2.0, 1.02, 0.9])
@@ -129,7 +130,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     generic = blended((right - left) / 2, _HALF_WIDTH)
     ahead, behind = blended(front - middle, _FRONT), blended(middle - back, _BACK)
-    ahead = np.where(drop < 0, np.maximum(ahead + drop / _COLLAR_SLOPE, 0.004), ahead)
+    ahead = np.where(drop < 0, np.maximum(ahead + drop / COLLAR_SLOPE, 0.004), ahead)
     sides, first = _measured_sides(head, outline, axes, origin, drop, generic)
     to_left, to_right = (side * margin for side in sides)
     half = (to_left + to_right) / 2
@@ -162,10 +163,10 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
         ring = a + (b - a) * ((height - a[:, 1]) / (b[:, 1] - a[:, 1]))[:, None]
         spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
         sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
-    found = np.array(sections)
-    found[:2, 2] = found[2, 2]  # at the height of the chin the jaw is in front of the neck
-    found[0, :2] = found[1, :2]
-    return drops, found
+    reach = np.array(sections)
+    reach[:2, 2] = reach[2, 2]  # at the height of the chin the jaw is in front of the neck
+    reach[0, :2] = reach[1, :2]
+    return drops, reach
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _measured_sides(
     drop: Float[ndarray, "rows"],
     generic: Float[ndarray, "rows"],
 ) -> tuple[list[Float[ndarray, "rows"]], int]:
-    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere.
+    """Reach to the body's left and right per row, meters: the photo's where it is visible, the generic one elsewhere.
 
     And the first row with clothes beside the neck, at the latest that at the height of the chin.
     """
@@ -232,36 +233,36 @@ def _measured_sides(
     for own, other in zip(seen, seen[::-1], strict=True):
         reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
         facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
-        # one shoulder may be higher than the other, but a raised hand or arm is none
+        # one shoulder may be higher than the other, but a raised hand or arm is not a shoulder
         opposite = np.maximum(np.where(other.known, facing, 0), generic)
         tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
         most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
         # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
         leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
         # clothes beside the neck reach at least as far as the photo shows them
-        told = own.known | own.clothed & (drop < _NECK_ENDS[0])
-        side = np.where(told, reach, np.where(other.known, leaning, reach))
+        measured = own.known | own.clothed & (drop < _NECK_ENDS[0])
+        side = np.where(measured, reach, np.where(other.known, leaning, reach))
         side = np.clip(side, 0.5 * generic, most)
         # at the height of the chin the neck is the head's own, unless clothes stand beside it
         collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
         highest = int(collar.argmax())
-        if own.clothed[highest]:  # from the clothes the bare shoulder goes on up to the neck
+        if own.clothed[highest]:  # from the clothes the bare shoulder continues up to the neck
             bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
             collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
         first = min(first, int(collar.argmax()))
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
-        # the jaw's outline tells nothing about the neck, which gets no narrower from below it on
+        # the jaw's outline says nothing about the neck, which does not narrow below it
         below_jaw = np.where(free < 1, side[int((free == 1).argmax())], side)
         widening = np.maximum.accumulate(ndimage.median_filter(below_jaw, 5))
         side = widening * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
-        shown = np.flatnonzero(own.known | other.known)
-        if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
-            last = shown[-1]
+        visible = np.flatnonzero(own.known | other.known)
+        if len(visible):  # below them the shoulder rounds off, or the generic one continues from the width reached
+            last = visible[-1]
             below = np.maximum(drop - drop[last], 0)
             slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
-            going = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
-            usual = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
-            side = np.where(below > 0, np.maximum(side, np.maximum(going, usual)), side)
+            rounding = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
+            continued = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
+            side = np.where(below > 0, np.maximum(side, np.maximum(rounding, continued)), side)
         sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
     return sides, first
 
@@ -275,7 +276,7 @@ def mesh_bust(
     upwards = -bust.drop[0] / reach[1]
     corners = reach * [[x, y, z] for x in (-1, 1) for y in (-1, upwards) for z in (-1, 1)]
     world = corners @ bust.axes + bust.origin
-    grid = Grid.over(world.min(0), world.max(0), _CELL)
+    grid = VoxelGrid.over(world.min(0), world.max(0), _CELL)
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head

@@ -6,20 +6,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from instax3d_plugins.template.diffusion import Spreader
+from instax3d_plugins.template.interpolation import LaplacianInterpolator
 from instax3d_plugins.template.labels import CLOTH, HAIR, SKIN, Labels, label_parts, unlike_skin
 from instax3d_plugins.template.materials import border, strand_shortness
 from instax3d_plugins.template.noise import SIZE, make_noise
 from instax3d_plugins.template.texture import edge_fade, person_colors
-from instax3d_plugins.template.volume import Grid, relax, without_specks
+from instax3d_plugins.template.volume import VoxelGrid, relax, without_specks
 from scipy import ndimage
 
 from instax3d.geometry.mesh import vertex_normals
 from instax3d.geometry.sample_image import sample
-from instax3d.matting.cutout import cut_out, foreign_tint, guided_filter, without_foreign
-from instax3d.matting.ledges import without_ledges
-from instax3d.matting.seeds import HAIR_ELLIPSES, ByColors, by_colors, from_places, with_colors
-from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
+from instax3d.matting.cutout import background_tint, cut_out, guided_filter, remove_tinted_pieces
+from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
+from instax3d.matting.trimap import HAIR_ELLIPSES, ColorCues, color_cues, shape_trimap, with_color_cues
+from instax3d.matting.truncation import remove_truncation_edges
 from instax3d.types import Face, Photo
 
 PHOTO_SIZE = 300
@@ -55,20 +55,20 @@ def toy_person(background: tuple[float, float, float], *, own_alpha: bool = Fals
     return Photo(pixels, alpha, Face((100.0, 70.0, 200.0, 190.0), 1.0, landmarks())), mask > 0
 
 
-def rough_head(square) -> np.ndarray:
-    head = np.zeros((square.crop.size,) * 2, np.uint8)
-    chin, brow = square.landmarks[8], square.landmarks[19:25].mean(0)
+def rough_head(head_crop) -> np.ndarray:
+    head = np.zeros((head_crop.crop.size,) * 2, np.uint8)
+    chin, brow = head_crop.landmarks[8], head_crop.landmarks[19:25].mean(0)
     height = float(chin[1] - brow[1])
     center = (int(chin[0]), int(brow[1] + 0.15 * height))
     cv2.ellipse(head, center, (int(0.62 * height), int(0.85 * height)), 0, 0, 360, 1, -1)
     return head > 0
 
 
-def skull(square: WorkingSquare) -> np.ndarray:
+def skull(head_crop: HeadCrop) -> np.ndarray:
     """The head under the toy person's hair, nearly as large."""
-    head = np.zeros((square.crop.size,) * 2, np.uint8)
-    marks = square.landmarks
-    half, middle = np.ptp(marks[:, 0]) / 2, marks[[0, 16]].mean(0)
+    head = np.zeros((head_crop.crop.size,) * 2, np.uint8)
+    landmarks = head_crop.landmarks
+    half, middle = np.ptp(landmarks[:, 0]) / 2, landmarks[[0, 16]].mean(0)
     cv2.ellipse(
         head, (middle - [0, 0.2 * half]).astype(int), (1.15 * half * np.array([1, 1.35])).astype(int), 0, 0, 360, 1, -1
     )
@@ -80,7 +80,7 @@ def skull(square: WorkingSquare) -> np.ndarray:
 
 def test_a_crop_and_its_camera_agree():
     K = np.array([[800.0, 0, 150], [0, 800, 150], [0, 0, 1]])
-    crop = Crop(1.7, (-20.0, 33.0), 256)
+    crop = PhotoCrop(1.7, (-20.0, 33.0), 256)
     point = np.array([0.05, -0.03, 0.9])
     pixel = (K @ point / point[2])[:2]
     in_crop = crop.intrinsics(K) @ point / point[2]
@@ -89,7 +89,7 @@ def test_a_crop_and_its_camera_agree():
 
 def test_cutting_at_the_same_scale_changes_no_pixel():
     image = np.random.default_rng(0).random((40, 50, 3)).astype(np.float32)
-    assert np.abs(Crop(1.0, (-5.0, -3.0), 20).cut(image) - image[3:23, 5:25]).max() < 1e-5
+    assert np.abs(PhotoCrop(1.0, (-5.0, -3.0), 20).cut(image) - image[3:23, 5:25]).max() < 1e-5
 
 
 @pytest.mark.parametrize("scale", [0.4, 2.5])
@@ -97,7 +97,7 @@ def test_cutting_keeps_places(scale):
     """A smooth bump stays where the crop's formula says."""
     y, x = np.mgrid[:200, :200] + 0.5
     image = np.exp(-((x - 120) ** 2 + (y - 80) ** 2) / 32).astype(np.float32)
-    crop = Crop(scale, (30 - 100 * scale, 40 - 70 * scale), 128)
+    crop = PhotoCrop(scale, (30 - 100 * scale, 40 - 70 * scale), 128)
     cut = crop.cut(image)
     y, x = np.mgrid[:128, :128] + 0.5
     center = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
@@ -105,8 +105,8 @@ def test_cutting_keeps_places(scale):
 
 
 def test_where_the_photo_ends():
-    source = Picture(np.zeros((40, 60, 3), np.float32), None, np.zeros((68, 2)))
-    valid = cut_valid(source, Crop(0.5, (10.0, 20.0), 64))
+    source = PhotoArrays(np.zeros((40, 60, 3), np.float32), None, np.zeros((68, 2)))
+    valid = cut_valid(source, PhotoCrop(0.5, (10.0, 20.0), 64))
     assert valid.sum() == 20 * 30
     assert valid[20:40, 10:40].all()
 
@@ -115,9 +115,9 @@ def test_the_working_square_holds_the_face_at_one_size():
     for width in (60.0, 120.0):
         photo, _ = toy_person((0.4, 0.5, 0.4))
         face = Face(photo.face.box, 1.0, landmarks(width=width))
-        square = working_square(picture(Photo(photo.image, None, face)))
-        assert np.ptp(square.landmarks[:, 0]) == pytest.approx(190, rel=0.05)
-        assert abs(square.landmarks[17:, 0].mean() - square.crop.size / 2) < 1
+        head_crop = cut_head_crop(photo_arrays(Photo(photo.image, None, face)))
+        assert np.ptp(head_crop.landmarks[:, 0]) == pytest.approx(190, rel=0.05)
+        assert abs(head_crop.landmarks[17:, 0].mean() - head_crop.crop.size / 2) < 1
 
 
 # --- cutting out
@@ -126,13 +126,13 @@ def test_the_working_square_holds_the_face_at_one_size():
 @pytest.mark.parametrize("background", [(1.0, 1.0, 1.0), (0.45, 0.6, 0.4)])
 def test_the_person_is_cut_out(background):
     photo, truth = toy_person(background)
-    square = working_square(picture(photo))
-    alpha = cut_out(square, rough_head(square))
-    expected = square.crop.cut(truth.astype(np.float32)) > 0.5
-    expected &= square.valid
+    head_crop = cut_head_crop(photo_arrays(photo))
+    alpha = cut_out(head_crop, rough_head(head_crop))
+    expected = head_crop.crop.cut(truth.astype(np.float32)) > 0.5
+    expected &= head_crop.valid
     found = alpha > 0.5
     assert (found & expected).sum() / (found | expected).sum() > 0.97
-    assert (alpha[~square.valid] == 0).all()
+    assert (alpha[~head_crop.valid] == 0).all()
 
 
 @pytest.mark.parametrize(("beside", "is_ground"), [((0.07, 0.1, 0.06), True), ((0.12, 0.08, 0.05), False)])
@@ -145,26 +145,28 @@ def test_a_dark_ground_beside_the_cheek_is_told_from_dark_hair_by_its_tint(besid
     cv2.rectangle(added, (50, 120), (95, 185), 1, -1)
     image[(added > 0) & ~truth] = beside
     pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-    square = working_square(picture(Photo(pixels, None, photo.face)))
-    head = rough_head(square)
-    person, with_it = (square.crop.cut(mask.astype(np.float32)) > 0.5 for mask in (truth, truth | (added > 0)))
-    foreign = foreign_tint(square, head)
-    kept = without_foreign(square, foreign, person, with_it)[with_it & ~person & square.valid].mean()
+    head_crop = cut_head_crop(photo_arrays(Photo(pixels, None, photo.face)))
+    head = rough_head(head_crop)
+    person, with_it = (head_crop.crop.cut(mask.astype(np.float32)) > 0.5 for mask in (truth, truth | (added > 0)))
+    foreign = background_tint(head_crop, head)
+    kept = remove_tinted_pieces(head_crop, foreign, person, with_it)[with_it & ~person & head_crop.valid].mean()
     assert kept < 0.05 if is_ground else kept == 1
-    assert without_foreign(square, foreign, np.zeros_like(person), person)[person].all()
+    assert remove_tinted_pieces(head_crop, foreign, np.zeros_like(person), person)[person].all()
 
 
-def colors_of(square: WorkingSquare, head: np.ndarray) -> ByColors:
-    return by_colors(square, head, from_places(square, head, max(HAIR_ELLIPSES)))
+def colors_of(head_crop: HeadCrop, head: np.ndarray) -> ColorCues:
+    return color_cues(head_crop, head, shape_trimap(head_crop, head, max(HAIR_ELLIPSES)))
 
 
 def test_ground_beside_the_shoulders_is_no_likely_body():
     """Where shoulders usually are, what has the color of the ground above is probably ground, all else the person."""
     photo, _ = toy_person((0.75, 0.72, 0.7))
-    square = working_square(picture(photo))
-    head = rough_head(square)
-    found = with_colors(from_places(square, head, 1.2), colors_of(square, head))
-    shown = {name: found[tuple(square.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()}
+    head_crop = cut_head_crop(photo_arrays(photo))
+    head = rough_head(head_crop)
+    found = with_color_cues(shape_trimap(head_crop, head, 1.2), colors_of(head_crop, head))
+    shown = {
+        name: found[tuple(head_crop.crop.points(np.array([at]))[0].astype(int)[::-1])] for name, at in PLACES.items()
+    }
     assert shown == {"ground": cv2.GC_PR_BGD, "shirt": cv2.GC_PR_FGD}
 
 
@@ -173,7 +175,7 @@ def recolored(
     hair: tuple[float, float, float],
     sides: tuple[int, int] = (0, PHOTO_SIZE),
     draw: Callable[[np.ndarray], object] | None = None,
-) -> tuple[WorkingSquare, np.ndarray]:
+) -> tuple[HeadCrop, np.ndarray]:
     """The working square of the toy person with other hair, in a photo cropped at its sides, and the true outline."""
     photo, truth = toy_person(background)
     image = np.ascontiguousarray(photo.image.permute(1, 2, 0).numpy())
@@ -184,8 +186,8 @@ def recolored(
     left, right = sides
     pixels = torch.from_numpy(image[:, left:right].clip(0, 1)).permute(2, 0, 1).contiguous()
     face = Face((100.0, 70.0, 200.0, 190.0), 1.0, photo.face.require_landmarks68() - torch.tensor([left, 0.0]))
-    square = working_square(picture(Photo(pixels, None, face)))
-    return square, (square.crop.cut(truth[:, left:right].astype(np.float32)) > 0.5) & square.valid
+    head_crop = cut_head_crop(photo_arrays(Photo(pixels, None, face)))
+    return head_crop, (head_crop.crop.cut(truth[:, left:right].astype(np.float32)) > 0.5) & head_crop.valid
 
 
 def test_hair_of_the_color_of_a_plain_ground_is_told_by_its_grain():
@@ -199,8 +201,8 @@ def test_hair_of_the_color_of_a_plain_ground_is_told_by_its_grain():
     def draw(image: np.ndarray) -> None:
         image[strands] += grain[strands][:, None]
 
-    square, truth = recolored((0.3, 0.3, 0.3), (0.32, 0.3, 0.28), draw=draw)
-    found = cut_out(square, skull(square)) > 0.5
+    head_crop, truth = recolored((0.3, 0.3, 0.3), (0.32, 0.3, 0.28), draw=draw)
+    found = cut_out(head_crop, skull(head_crop)) > 0.5
     assert (found & truth).sum() / (found | truth).sum() > 0.97
 
 
@@ -218,13 +220,13 @@ def test_hair_that_cannot_be_told_from_the_ground_ends_in_no_ledge(ground, rows,
         below = image[118:190, :100]
         below[np.abs(below - 0.09).max(2) < 0.03] = ground
 
-    square, truth = recolored((0.09, 0.09, 0.09), (0.07, 0.065, 0.06), (76, 260), draw)
+    head_crop, truth = recolored((0.09, 0.09, 0.09), (0.07, 0.065, 0.06), (76, 260), draw)
     box = np.zeros((PHOTO_SIZE, 260 - 76), np.float32)
     box[rows, : 100 - 76] = 1
-    ledge = (square.crop.cut(box) > 0.5) & square.valid
-    head = skull(square)
-    person = without_ledges(square, head, truth | ledge)
-    away = ledge & ~truth & (np.arange(len(head)) < square.crop.points(np.array([[84.0, 0]]))[0, 0])
+    ledge = (head_crop.crop.cut(box) > 0.5) & head_crop.valid
+    head = skull(head_crop)
+    person = remove_truncation_edges(head_crop, head, truth | ledge)
+    away = ledge & ~truth & (np.arange(len(head)) < head_crop.crop.points(np.array([[84.0, 0]]))[0, 0])
     assert away.sum() > 500
     assert person[away].mean() > 0.99 if kept else person[away].mean() < 0.1
     assert person[truth].mean() > 0.95
@@ -235,10 +237,10 @@ def test_raised_shoulders_are_told_from_the_ground_by_colors_that_are_not_above(
         cv2.rectangle(image, (60, 165), (95, PHOTO_SIZE), (0.9, 0.75, 0.2), -1)
         cv2.rectangle(image, (215, 165), (230, 180), (0.9, 0.75, 0.2), -1)
 
-    square, _ = recolored((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
-    told = colors_of(square, rough_head(square))
+    head_crop, _ = recolored((0.2, 0.25, 0.2), (0.1, 0.07, 0.05), draw=draw)
+    told = colors_of(head_crop, rough_head(head_crop))
     # what does not go on to the photo's lower edge is an object behind the person
-    assert shown(told.body, square.crop, [(85, 175), (85, 185), (222, 172), (85, 150)]) == [True, True, False, False]
+    assert shown(told.body, head_crop.crop, [(85, 175), (85, 185), (222, 172), (85, 150)]) == [True, True, False, False]
 
 
 def test_at_the_side_of_a_tight_photo_ground_is_told_from_hair():
@@ -246,18 +248,18 @@ def test_at_the_side_of_a_tight_photo_ground_is_told_from_hair():
         cv2.rectangle(image, (180, 60), (PHOTO_SIZE, PHOTO_SIZE), (0.3, 0.2, 0.1), -1)
         cv2.ellipse(image, (150, 130), (52, 66), 0, 0, 360, (0.85, 0.65, 0.55), -1)
 
-    square, _ = recolored((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
-    head = skull(square)
-    seeds = with_colors(from_places(square, head, 1.7), colors_of(square, head))
-    at_sides = shown(seeds == cv2.GC_BGD, square.crop, [(0, 125), (135, 125)])
+    head_crop, _ = recolored((0.4, 0.6, 0.4), (0.3, 0.2, 0.1), (82, 218), draw)
+    head = skull(head_crop)
+    seeds = with_color_cues(shape_trimap(head_crop, head, 1.7), colors_of(head_crop, head))
+    at_sides = shown(seeds == cv2.GC_BGD, head_crop.crop, [(0, 125), (135, 125)])
     assert at_sides == [True, False]
 
 
 def test_transparency_of_the_file_is_taken_as_it_is():
     photo, truth = toy_person((0.2, 0.2, 0.2), own_alpha=True)
-    square = working_square(picture(photo))
-    alpha = cut_out(square, rough_head(square))
-    assert np.allclose(alpha[square.valid], square.crop.cut(truth.astype(np.float32))[square.valid])
+    head_crop = cut_head_crop(photo_arrays(photo))
+    alpha = cut_out(head_crop, rough_head(head_crop))
+    assert np.allclose(alpha[head_crop.valid], head_crop.crop.cut(truth.astype(np.float32))[head_crop.valid])
 
 
 def test_the_guided_filter_follows_edges_of_the_guide():
@@ -273,8 +275,8 @@ def test_the_guided_filter_follows_edges_of_the_guide():
 def test_no_background_in_the_colors_of_the_person():
     """Continued colors do not hold the background's green, but for the two narrow corners under the chin."""
     photo, _ = toy_person((0.1, 0.9, 0.1))
-    square = working_square(picture(photo))
-    colors, core = person_colors(square, cut_out(square, rough_head(square)))
+    head_crop = cut_head_crop(photo_arrays(photo))
+    colors, core = person_colors(head_crop, cut_out(head_crop, rough_head(head_crop)))
     assert core.any()
     assert (colors[..., 1] > 0.75).mean() < 1e-4
 
@@ -289,7 +291,7 @@ def labeled_crop(
     draw: Callable[[np.ndarray], object] | None = None,
     ending: int = 215,
     sides: bool = False,
-) -> tuple[Labels, Crop]:
+) -> tuple[Labels, PhotoCrop]:
     """The toy person with brows, in a photo that ends a little below the chin, where a narrow collar shows.
 
     With ``sides``, what is beside its neck is part of it.
@@ -307,15 +309,15 @@ def labeled_crop(
     if sides:
         mask[160:, 60:240] = True
     pixels = torch.from_numpy(image[:ending]).permute(2, 0, 1).contiguous()
-    square = working_square(picture(Photo(pixels, None, photo.face)))
-    head = rough_head(square)
+    head_crop = cut_head_crop(photo_arrays(Photo(pixels, None, photo.face)))
+    head = rough_head(head_crop)
     y = np.arange(len(head))[:, None]
-    scalp = head & (y < square.landmarks[19, 1])
-    alpha = square.crop.cut(mask[:ending].astype(np.float32)) * square.valid
-    return label_parts(square, alpha, head, scalp, np.zeros_like(head), 8e-4), square.crop
+    scalp = head & (y < head_crop.landmarks[19, 1])
+    alpha = head_crop.crop.cut(mask[:ending].astype(np.float32)) * head_crop.valid
+    return label_parts(head_crop, alpha, head, scalp, np.zeros_like(head), 8e-4), head_crop.crop
 
 
-def label_at(labels: Labels, crop: Crop, x: float, y: float) -> int:
+def label_at(labels: Labels, crop: PhotoCrop, x: float, y: float) -> int:
     column, row = crop.points(np.array([[x, y]], float))[0].astype(int)
     return int(labels.part[row, column])
 
@@ -373,7 +375,7 @@ def test_brows_are_hair_under_a_fringe_alone():
     assert label_at(labels, crop, 112, 111) == HAIR
 
 
-def shown(mask: np.ndarray, crop: Crop, points: list[tuple[int, int]]) -> list[bool]:
+def shown(mask: np.ndarray, crop: PhotoCrop, points: list[tuple[int, int]]) -> list[bool]:
     columns, rows = crop.points(np.array(points, float) + 0.5).astype(int).T
     return [bool(value) for value in mask[rows, columns]]
 
@@ -419,7 +421,7 @@ def test_edges_fade_at_the_photo_and_not_at_the_crop():
 
 
 def ball(radius: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    grid = Grid.over(np.full(3, -0.08), np.full(3, 0.08), 0.005)
+    grid = VoxelGrid.over(np.full(3, -0.08), np.full(3, 0.08), 0.005)
     return grid.surface((radius - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.6)
 
 
@@ -433,14 +435,14 @@ def test_an_implicit_ball_becomes_a_ball():
 
 
 def test_a_surface_is_closed_where_the_box_cuts_it():
-    grid = Grid.over(np.full(3, 0.0), np.full(3, 0.08), 0.005)
+    grid = VoxelGrid.over(np.full(3, 0.0), np.full(3, 0.08), 0.005)
     _, faces = grid.surface((0.05 - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.6)
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
 
 
 def test_an_empty_field_has_no_surface():
-    grid = Grid.over(np.zeros(3), np.full(3, 0.02), 0.005)
+    grid = VoxelGrid.over(np.zeros(3), np.full(3, 0.02), 0.005)
     vertices, faces = grid.surface(np.full(grid.shape, -1.0), 0.6)
     assert len(vertices) == len(faces) == 0
 
@@ -457,8 +459,8 @@ def test_specks_are_dropped():
 
 
 def test_fields_are_resampled_linearly():
-    coarse = Grid.over(np.zeros(3), np.full(3, 0.08), 0.02)
-    fine = Grid(coarse.low, 0.01, (7, 8, 9))
+    coarse = VoxelGrid.over(np.zeros(3), np.full(3, 0.08), 0.02)
+    fine = VoxelGrid(coarse.low, 0.01, (7, 8, 9))
     ramp = coarse.points @ [1.0, 2.0, -3.0]
     expected = (fine.points @ [1.0, 2.0, -3.0]).reshape(fine.shape)
     assert np.abs(coarse.resample(ramp.reshape(coarse.shape), fine) - expected).max() < 1e-6
@@ -482,7 +484,7 @@ def test_colors_spread_smoothly_between_known_ends():
     ends = np.isclose(vertices[:, 0], vertices[:, 0].max())
     values[ends] = [1.0, 0.5]
     weights[ends | (vertices[:, 0] == 0)] = 100
-    spread = Spreader(vertices, faces, np.zeros(len(vertices), np.int64)).spread(values, weights, 1.0)
+    spread = LaplacianInterpolator(vertices, faces, np.zeros(len(vertices), np.int64)).interpolate(values, weights, 1.0)
     along = vertices[:, 0] / vertices[:, 0].max()
     assert np.abs(spread - along[:, None] * [1.0, 0.5]).max() < 0.02
 
@@ -493,7 +495,9 @@ def test_colors_do_not_jump_to_another_part():
     group = np.repeat([0, 1], len(vertices))
     values = np.where(group == 0, 0.2, 0.9)[:, None]
     weights = np.where(both[:, 0] == 0, 1.0, 0.0)
-    spread = Spreader(both, np.concatenate([faces, faces + len(vertices)]), group).spread(values, weights, 0.05)
+    spread = LaplacianInterpolator(both, np.concatenate([faces, faces + len(vertices)]), group).interpolate(
+        values, weights, 0.05
+    )
     assert np.abs(spread - values).max() < 0.01
 
 

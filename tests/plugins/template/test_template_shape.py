@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_plugins.template.bust import fit_bust, mesh_bust
-from instax3d_plugins.template.fall import hanging_from_above, rounded
 from instax3d_plugins.template.hair import mesh_hair
+from instax3d_plugins.template.hanging_hair import remove_unsupported, rounded
 from instax3d_plugins.template.head import Head, PhotoCamera, make_head, snap
 from instax3d_plugins.template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
 from instax3d_plugins.template.outline import Outline, make_outline
 from instax3d_plugins.template.thickness import hair_thickness, hidden_ears
-from instax3d_plugins.template.volume import Grid, kept_vertices
+from instax3d_plugins.template.volume import VoxelGrid, kept_vertices
 from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.geometry.cameras import orbit
 from instax3d.interfaces import MeshPrior
+from instax3d.matting.head_crop import HeadCrop, PhotoCrop
 from instax3d.matting.masks import dilate, signed_distance
-from instax3d.matting.square import Crop, WorkingSquare
 
 SIZE = 352
 SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
@@ -88,8 +88,8 @@ def test_bare_heads_grow_to_the_outline_and_haired_ones_do_not(head, label, outw
     mask = dilate(head.raster.mask, 5)
     part = np.where(mask, label, 0).astype(np.uint8)
     labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
-    marks = head.camera.project(head.landmarks)[:, :2]
-    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+    landmarks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, landmarks, mask.astype(np.float32), np.ones_like(mask), labels)
     above = slice(0, round(row_of(head, head.landmarks[33, 1])))
     gained = (snapped.raster.mask[above].sum() - head.raster.mask[above].sum()) / (
         mask[above].sum() - head.raster.mask[above].sum()
@@ -109,8 +109,8 @@ def test_ears_meet_their_outline_also_where_hair_hides_a_part(head):
     part = np.where(mask, SKIN, 0).astype(np.uint8)
     part[:middle][mask[:middle]] = HAIR
     labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
-    marks = head.camera.project(head.landmarks)[:, :2]
-    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+    landmarks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, landmarks, mask.astype(np.float32), np.ones_like(mask), labels)
 
     def gap(rows: slice, which: Head) -> float:
         """Mean pixels on both sides together that the head lacks."""
@@ -335,14 +335,14 @@ def test_rounded_ends_lie_within_hair_and_end(field, height):
 def test_nothing_hangs_from_nothing():
     field = np.full((3, 20, 3), -0.05)
     field[0], field[1, :5] = 0.01, 0.01  # a curtain, and something below a gap
-    kept = hanging_from_above(field, row=15, step=0.004)
+    kept = remove_unsupported(field, row=15, step=0.004)
     assert (kept[0] > 0).all()
     assert (kept[1:] < 0).all()
     assert (kept[:, 16:] == field[:, 16:]).all()
 
 
 def test_kept_vertices_keep_their_triangles():
-    grid = Grid.over(np.full(3, -0.04), np.full(3, 0.04), 0.01)
+    grid = VoxelGrid.over(np.full(3, -0.04), np.full(3, 0.04), 0.01)
     vertices, faces = grid.surface((0.03 - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.0)
     upper = vertices[:, 1] > 0
     kept, kept_faces = kept_vertices(vertices, faces, upper)
@@ -365,10 +365,10 @@ def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray
         cv2.ellipse(drawn, (int(x) - 22, int(y) + 8), (26, 16), 0, 0, 360, 1, -1)
         rgb[drawn > 0] = (0.95, 0.78, 0.68)
         alpha[drawn > 0] = 1
-    marks = head.camera.project(head.landmarks)[:, :2]
+    landmarks = head.camera.project(head.landmarks)[:, :2]
     rgb = cv2.GaussianBlur(rgb, (0, 0), 0.8).clip(0, 1)
-    square = WorkingSquare(rgb, np.ones((SIZE, SIZE), bool), None, marks, Crop(1.0, (0.0, 0.0), SIZE))
-    part = label_parts(square, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.meters_per_pixel)
+    head_crop = HeadCrop(rgb, np.ones((SIZE, SIZE), bool), None, landmarks, PhotoCrop(1.0, (0.0, 0.0), SIZE))
+    part = label_parts(head_crop, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.meters_per_pixel)
     return drawn > 0, part.occluded
 
 
