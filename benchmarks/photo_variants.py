@@ -70,7 +70,7 @@ class Known:
     person: PhotoAnalysis
     pixels: Pixels
     alpha: Float[ndarray, "h w"]
-    """The matte in photo pixels; 0 beyond the working square."""
+    """The matte in photo pixels; 0 beyond the head crop."""
 
     @classmethod
     def of(cls, photo: Photo, model: HeadModel) -> "Known":
@@ -307,7 +307,7 @@ class Bench:
 
 
 def save_cut_out(path: Path, person: PhotoAnalysis) -> None:
-    """The working square, and the person on magenta and on white."""
+    """The head crop, and the person on magenta and on white."""
     alpha, front = person.alpha[..., None], foreground_colors(person.head_crop.rgb, person.alpha)
     on = [alpha * front + (1 - alpha) * np.array(ground) for ground in ((1, 0, 1), (1, 1, 1))]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from .closed_form import matte
 from .head_crop import HeadCrop
+from .landmarks import BOTH_BROWS, CHIN, INNER, NOSE_TIP
 from .masks import dilate, erode, opened, polygon_mask
 from .trimap import (
     BACKGROUND,
@@ -36,9 +37,9 @@ _STUDIO_WHITE = 0.93
 _STEP_AT_EDGE = 20.0
 """Assumed contrast of the outline where the photo's edge cuts the person."""
 _NOT_SKIN, _GREENER, _REDDER, _TINT_POWER = 25.0, 0.1, 1.0, 2
-"""What differs from the skin by so much (sum over L*a*b*) above the brows is hair; background beside it is greener than
-nearly all of it, or redder (but ears are, too), by so much in log(R/G); the power with which such a share counts
-against a cut-out."""
+"""What differs from the skin by this (sum over L*a*b*) above the brows is hair. Background beside it is greener than
+nearly all of it, or redder (but ears are, too), by these in log(R/G). Such a share counts against a cut-out with this
+power."""
 _ABOUT = 0.98
 """Share of the best quality from which on another is as good."""
 _TINTED_PIECE = 0.05
@@ -102,8 +103,8 @@ def background_tint(head_crop: HeadCrop, head: Bool[ndarray, "s s"]) -> Bool[nda
     hair is hidden or absent, the background is compared with the skin above the brows.
     """
     landmarks = head_crop.landmarks
-    face = erode(polygon_mask(landmarks[17:], len(head)), 8)
-    over_scalp = head & head_crop.valid & (np.arange(len(head))[:, None] < landmarks[17:27, 1].min())
+    face = erode(polygon_mask(landmarks[INNER], len(head)), 8)
+    over_scalp = head & head_crop.valid & (np.arange(len(head))[:, None] < landmarks[BOTH_BROWS, 1].min())
     if not face.any() or over_scalp.sum() < MIN_PIXELS:
         return np.zeros_like(head)
     light = np.where(head_crop.rgb < 0.04045, head_crop.rgb / 12.92, ((head_crop.rgb + 0.055) / 1.055) ** 2.4)
@@ -162,7 +163,7 @@ def _one_piece(person: UInt8[ndarray, "s s"], head_crop: HeadCrop) -> Bool[ndarr
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3)))
     person = cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((7, 7)))
     _, component = cv2.connectedComponents(person)
-    nose = np.clip(head_crop.landmarks[30].astype(int), 0, head_crop.crop.size - 1)
+    nose = np.clip(head_crop.landmarks[NOSE_TIP].astype(int), 0, head_crop.crop.size - 1)
     piece = component == component[nose[1], nose[0]]
     count, hole, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8))
     for k in range(1, count):
@@ -202,7 +203,7 @@ def guided_filter(
 def _outline_contrast(head_crop: HeadCrop, person: Bool[ndarray, "s s"]) -> float:
     """Mean L*a*b* step across the outline above the chin."""
     outline, step = outline_steps(head_crop, person, 6)
-    upper = outline[:, 1] < head_crop.landmarks[8, 1]
+    upper = outline[:, 1] < head_crop.landmarks[CHIN, 1]
     if upper.sum() <= 20:
         return 0.0
     at_edge = int(np.isnan(step[upper]).sum())

@@ -10,6 +10,8 @@ from numpy import ndarray
 
 from instax3d.types import Photo
 
+from .landmarks import INNER
+
 HEAD_CROP_SIZE = 704
 """Side of the head crop, pixels: four widths of the face leave room for hair and shoulders (704 / 190 = 3.7)."""
 _FACE_WIDTH = 190.0
@@ -105,7 +107,7 @@ def cut_head_crop(source: PhotoArrays) -> HeadCrop:
     """Cut the head crop around the face."""
     spread = np.ptp(source.landmarks, axis=0)
     scale = float(_FACE_WIDTH / max(spread[0], 0.8 * spread[1]))
-    center = source.landmarks[17:].mean(0) * scale
+    center = source.landmarks[INNER].mean(0) * scale
     offset = (0.5 * HEAD_CROP_SIZE - center[0], _FACE_HEIGHT_SHARE * HEAD_CROP_SIZE - center[1])
     crop = PhotoCrop(scale, (float(offset[0]), float(offset[1])), HEAD_CROP_SIZE)
     return HeadCrop(

@@ -7,12 +7,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from .landmarks import INNER, JAW_AROUND_CHIN
+
 
 def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s"]:
     """The convex hull of image points, filled, in a mask of ``size`` pixels on a side."""
     mask = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), 1)
     return mask > 0
+
+
+def inner_face(landmarks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"]:
+    """The hull of the landmarks without the sides of the jaw, which hair may cover."""
+    return polygon_mask(np.concatenate([landmarks[INNER], landmarks[JAW_AROUND_CHIN]]), size)
 
 
 def erode(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:

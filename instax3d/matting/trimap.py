@@ -1,4 +1,4 @@
-"""Trimaps: what surely and what probably belongs to the person and to the background; GrabCut starts from them."""
+"""Trimaps: what certainly and what probably belongs to the person and to the background; GrabCut starts from them."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from instax3d.inputs.faces import EYES
 
 from .clusters import k_means
 from .head_crop import HeadCrop
+from .landmarks import BOTH_BROWS, CHIN, NOSE_BRIDGE, NOSE_TIP
 from .masks import dilate, erode, over_landmarks, polygon_mask, touching
 
 # All thresholds of this file were chosen by eye on the eight photos of docs/template_views.md and on the variants of
@@ -25,22 +26,22 @@ PROBABLY_BACKGROUND, PROBABLY_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 _WHITE = 0.955
 """A studio background is at least this bright in every channel."""
 _UNIFORM = 1.2
-"""A background is uniform if three quarters of its known pixels are so near to a smooth change of color."""
+"""A background is uniform if three quarters of its known pixels are this near to a smooth change of color."""
 _SHARE_OFF, _OFF = 0.3, (0.6, 3.0)
 """Before a uniform background, what differs from it beyond noise by this share of the hair's difference, within bounds,
 is the person."""
 _COLORS, _SIMILAR, _FARTHER = 8, 16.0, 1.4
-"""Colors that represent a region. Beside the shoulders, what is so near to one of the background above, and so many
-times farther from those of the person, is more likely background: people may lean."""
+"""How many colors represent a region. Beside the shoulders, what is this near to one of the background above, and this
+many times farther from those of the person, is more likely background: people may lean."""
 _DIM = 25.0
 """Lightness below which colors are too similar for that."""
 _DIFFERENT, _RAISED = 30.0, 0.4
-"""What differs by so much from all colors above and is connected to the photo's lower edge is more likely body, from so
+"""What differs by this from all colors above and is connected to the photo's lower edge is more likely body, from this
 far above the chin (half face widths) on: shoulders may be raised, a chin lowered."""
 _NOISE_BLUR = 2.0
 """Standard deviation of the blur against noise in dark colors, pixels."""
 _WITHIN = 0.15
-"""So far within the fitted head (half face widths) there is no background."""
+"""From this far inside the fitted head (half face widths) there is no background."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ColorCues:
 
 def above_chin(head_crop: HeadCrop) -> Bool[ndarray, "s s"]:
     """The photo's rows above the chin."""
-    return np.asarray(head_crop.valid & (np.arange(head_crop.crop.size)[:, None] < head_crop.landmarks[8, 1]))
+    return np.asarray(head_crop.valid & (np.arange(head_crop.crop.size)[:, None] < head_crop.landmarks[CHIN, 1]))
 
 
 def upper_edge(head_crop: HeadCrop) -> Bool[ndarray, "s s"]:
@@ -108,7 +109,7 @@ def uniform_trimap(
     if np.percentile(noise, 75) > _UNIFORM:
         return None
     off = np.linalg.norm(lab - powers @ fit, axis=2)
-    above_brows = np.arange(size)[:, None] < head_crop.landmarks[17:27, 1].min()
+    above_brows = np.arange(size)[:, None] < head_crop.landmarks[BOTH_BROWS, 1].min()
     hair = (most_hair == FOREGROUND) & head_crop.valid & above_brows
     nearest = float(np.percentile(off[hair], 10)) if hair.sum() > MIN_PIXELS else 0.0
     limit = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(noise)
@@ -135,7 +136,7 @@ def shape_trimap(head_crop: HeadCrop, head: Bool[ndarray, "s s"], ellipse: float
     landmarks, size = head_crop.landmarks, head_crop.crop.size
     y, x = np.mgrid[:size, :size]
     rows, columns = np.nonzero(head)
-    top, chin = float(rows.min()), float(landmarks[8, 1])
+    top, chin = float(rows.min()), float(landmarks[CHIN, 1])
     half_width = head_crop.face_half_width
     below = y - chin
 
@@ -149,13 +150,13 @@ def shape_trimap(head_crop: HeadCrop, head: Bool[ndarray, "s s"], ellipse: float
     core = erode(head, 7)
     trimap[core & (below < 0)] = FOREGROUND
     trimap[erode(polygon_mask(landmarks, size), 3)] = FOREGROUND
-    from_neck = np.abs(x - (landmarks[8, 0] + columns.mean()) / 2)  # a turned head's neck lies behind its chin
+    from_neck = np.abs(x - (landmarks[CHIN, 0] + columns.mean()) / 2)  # a turned head's neck lies behind its chin
     trimap[(below > 0) & (below < 1.2 * half_width) & (from_neck < 0.4 * half_width)] = FOREGROUND
     wedge = np.minimum(0.6 * half_width + 1.2 * (below - 0.6 * half_width), 1.5 * half_width)
     trimap[(below > 0.6 * half_width) & (from_neck < wedge)] = FOREGROUND
 
     # the border of the photo is background, unless hair may reach it: at the top where the photo cuts the head itself
-    beside = np.abs(x - landmarks[27, 0])
+    beside = np.abs(x - landmarks[NOSE_BRIDGE, 0])
     highest = np.flatnonzero(head_crop.valid.any(1))[0]
     uncut = (top > highest + 8) & (y < highest + 5)
     clear = uncut | ~hair & ((beside > 2.0 * half_width) | (y < top - 0.4 * half_width))
@@ -168,12 +169,13 @@ def shape_trimap(head_crop: HeadCrop, head: Bool[ndarray, "s s"], ellipse: float
 
 
 def _shoulders(head_crop: HeadCrop) -> Bool[ndarray, "s s"]:
-    """Where the body may be: so wide at each height."""
+    """Where the body may be, by its largest width at each height."""
     landmarks = head_crop.landmarks
     y, x = np.mgrid[: head_crop.crop.size, : head_crop.crop.size]
     half_width = head_crop.face_half_width
-    widening = np.maximum(0, y - landmarks[8, 1] - 0.3 * half_width)
-    return np.asarray(np.abs(x - landmarks[27, 0]) < np.minimum(1.5 * half_width + 1.6 * widening, 3.0 * half_width))
+    widening = np.maximum(0, y - landmarks[CHIN, 1] - 0.3 * half_width)
+    reach = np.minimum(1.5 * half_width + 1.6 * widening, 3.0 * half_width)
+    return np.asarray(np.abs(x - landmarks[NOSE_BRIDGE, 0]) < reach)
 
 
 def color_cues(head_crop: HeadCrop, head: Bool[ndarray, "s s"], most_hair: UInt8[ndarray, "s s"]) -> ColorCues:
@@ -188,7 +190,7 @@ def color_cues(head_crop: HeadCrop, head: Bool[ndarray, "s s"], most_hair: UInt8
     known, person = ((most_hair == kind) & head_crop.valid for kind in (BACKGROUND, FOREGROUND))
     half_width = head_crop.face_half_width
     y = np.arange(len(head))[:, None]
-    below = y - landmarks[8, 1]
+    below = y - landmarks[CHIN, 1]
     place = head_crop.valid & ~person & _shoulders(head_crop) & (below > -_RAISED * half_width)
     background, body = np.zeros_like(head), np.zeros_like(head)
     if min(known.sum(), person.sum()) > MIN_PIXELS:
@@ -204,8 +206,8 @@ def color_cues(head_crop: HeadCrop, head: Bool[ndarray, "s s"], most_hair: UInt8
         last = np.flatnonzero(head_crop.valid.any(1))[-1]
         body = touching(body, body & (y > last - 4))
 
-    side = upper_edge(head_crop) & (y < landmarks[30, 1]) & (y > landmarks[17:27, 1].min()) & ~person
-    upper = erode(head, round(_WITHIN * half_width)) & head_crop.valid & (y < landmarks[30, 1])
+    side = upper_edge(head_crop) & (y < landmarks[NOSE_TIP, 1]) & (y > landmarks[BOTH_BROWS, 1].min()) & ~person
+    upper = erode(head, round(_WITHIN * half_width)) & head_crop.valid & (y < landmarks[NOSE_TIP, 1])
     upper &= ~over_landmarks(landmarks, EYES.values(), len(head), 4)
     if upper.sum() > MIN_PIXELS:
         smooth = cv2.GaussianBlur(lab, (0, 0), _NOISE_BLUR)

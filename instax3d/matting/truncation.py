@@ -1,4 +1,4 @@
-"""Hair that the photo's side truncates and that cannot be told from the background must not end in a straight edge."""
+"""Hair truncated by the photo's side, hardly distinct from the background there, must not end in a straight edge."""
 
 import cv2
 import numpy as np
@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .head_crop import HeadCrop
+from .landmarks import NOSE_BRIDGE, NOSE_TIP
 from .masks import dilate, erode, polygon_mask, signed_distance, touching
 from .trimap import MIN_PIXELS, above_chin
 
@@ -21,7 +22,7 @@ widths."""
 _MAX_ODDS = 3.0
 """Limit of the colors' log-odds."""
 _NEITHER = 30.0
-"""What differs by so much in L*a*b* from both hair and background is neither."""
+"""What differs by this in L*a*b* from both hair and background is neither."""
 _NOISE = 2.0
 """Least standard deviation of the background's colors, L*a*b*."""
 
@@ -66,10 +67,10 @@ def remove_truncation_edges(
     result = person
     for side in (columns[2], columns[-3]):
         ends = np.flatnonzero(person[:-1, side] & ~person[1:, side])
-        ends = ends[upper[ends, side] & (ends < landmarks[30, 1])]
+        ends = ends[upper[ends, side] & (ends < landmarks[NOSE_TIP, 1])]
         near = [free & (np.hypot(*(outline - [side, end]).T) < _END * half_width) for end in ends]
         if any(part.any() and np.median(step[part]) < _UNCLEAR for part in near):
-            nearer_side = upper & (np.abs(x - side) < np.abs(x - landmarks[27, 0]))
+            nearer_side = upper & (np.abs(x - side) < np.abs(x - landmarks[NOSE_BRIDGE, 0]))
             at_side = upper & person & (np.abs(x - side) < 0.5 * _END * half_width)
             result = _relabel_beside_head(head_crop, head, result, nearer_side, at_side)
     return result
@@ -88,7 +89,7 @@ def _relabel_beside_head(
     lab = cv2.GaussianBlur(head_crop.lab, (0, 0), 0.03 * half_width)
     face = polygon_mask(landmarks, len(head))
     y = np.arange(len(head))[:, None]
-    hair = head & head_crop.valid & ~face & (y < landmarks[27, 1])
+    hair = head & head_crop.valid & ~face & (y < landmarks[NOSE_BRIDGE, 1])
     odds = np.zeros(head.shape, np.float32)
     if min(hair.sum(), background.sum()) > MIN_PIXELS:
         means = [np.median(lab[kind], 0) for kind in (hair, background)]
@@ -97,8 +98,8 @@ def _relabel_beside_head(
         odds = ((lab - np.mean(means, 0)) @ weights).clip(-_MAX_ODDS, _MAX_ODDS)
         region &= np.min([np.linalg.norm(lab - mean, axis=2) for mean in means], 0) < _NEITHER
     # it ends at the ears: what is dark beside the jaw may as well be shadow
-    share = np.clip((landmarks[30, 1] - y) / (landmarks[30, 1] - landmarks[27, 1]), 0, 1)
+    share = np.clip((landmarks[NOSE_TIP, 1] - y) / (landmarks[NOSE_TIP, 1] - landmarks[NOSE_BRIDGE, 1]), 0, 1)
     odds = share * (odds + _THICKNESS / _FALL_OFF) + signed_distance(head | face) / (_FALL_OFF * half_width)
     likely = cv2.GaussianBlur(odds.astype(np.float32), (0, 0), 0.05 * half_width) > 0
-    result = np.where(region & (y < landmarks[30, 1]), likely, person)
+    result = np.where(region & (y < landmarks[NOSE_TIP, 1]), likely, person)
     return touching(result, result & head)

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
+from instax3d.matting.landmarks import CHIN
 
 from .head import Head
 from .labels import CLOTH, HAIR
@@ -32,9 +33,9 @@ _TILT, _CLOTHED_TILT = 0.03, 0.1
 """Meters by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
 _ABOVE_CHIN = 0.04
-"""Clothes may stand so far above the height of the chin beside the neck, meters."""
+"""Clothes beside the neck may reach at most this far above the height of the chin, meters."""
 _BARE_SHOULDER = 0.02
-"""A raised shoulder shows bare at most so far above the clothes on it, meters."""
+"""A raised shoulder is bare at most this far above the clothes on it, meters."""
 _JAW = (0.005, 0.03)
 """Drops below the chin between which the jaw's outline gives way to the body's, meters."""
 _NECK_ENDS = (0.04, 0.07)
@@ -101,7 +102,7 @@ def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
     """The body stands upright in the photo and, when the head is turned away, faces the camera."""
     turn = np.radians(head.camera.azimuth) * smoothstep(np.array(abs(head.camera.azimuth)), 6, 18)
     front = np.array([np.sin(turn), 0, np.cos(turn)])
-    level = head.camera.viewmat[0, :3]  # the picture's horizontal
+    level = head.camera.viewmat[0, :3]  # the image's horizontal
     left = np.array([np.cos(turn), np.clip(level[1], -0.35, 0.35), -np.sin(turn)])
     left /= np.linalg.norm(left)
     return np.stack([left, np.cross(front, left), front])
@@ -109,7 +110,7 @@ def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
 
 def fit_bust(head: Head, outline: Outline) -> Bust:
     """Shape the generic bust to this head's neck and, side by side, to the outline of the photo."""
-    chin = head.landmarks[8]
+    chin = head.landmarks[CHIN]
     drop = _ROW * np.arange(-round(_ABOVE_CHIN / _ROW), round(DEPTH_BELOW_CHIN / _ROW) + 1)
     neck_drops, necks = _neck_sections(head)
     left, right, front, back = necks.T
@@ -135,7 +136,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
     to_left, to_right = (side * margin for side in sides)
     half = (to_left + to_right) / 2
     wider = np.maximum(1, half / generic) ** 0.7  # a wide collar is deep as well
-    # raised shoulders are no deeper than those of that width
+    # raised shoulders are not deeper than others of that width
     collar = 1 - smoothstep(drop, *_TAKEOVER)
 
     def deep(depth: ndarray, table: ndarray) -> ndarray:
@@ -151,7 +152,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
 def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:
     """Right-most, left-most, front-most and back-most reach (x, x, z, z) of the head's neck at some drops."""
-    chin = head.landmarks[8]
+    chin = head.landmarks[CHIN]
     drops = np.array([0.0, 0.015, 0.03, 0.045])
     edges, _ = unique_edges(head.skin_faces)
     first, second = head.vertices[edges[:, 0]], head.vertices[edges[:, 1]]
@@ -180,7 +181,7 @@ class _Side:
     clothed: Bool[ndarray, "rows"]
     """Whether clothes stand on it."""
     least: Float[ndarray, "rows"]
-    """Reach of what is surely body, meters."""
+    """Reach of what is certainly body, meters."""
 
 
 def _seen_side(

@@ -26,15 +26,15 @@ from .volume import smoothstep
 _EDGE_SMOOTHNESS = 1.0
 """Of the share of cloth: edges are made straighter than colors are."""
 _COLLAR = (0.17, 0.015)
-"""Collars reach so far from the neck's middle; their colors are propagated around it to places whose height along the
-tilted neck differs by at most so much, meters."""
+"""Largest radius of collars around the neck's middle, and largest difference in height along the tilted neck over which
+their colors are propagated around it, meters."""
 _TURNING = (0.3, 0.1)
 """What a meter of radius, and a radian on a radius of a meter, count beside a meter of height in that propagation."""
 _BESIDE = (0.6, 0.9)
-"""Colors are propagated from, and to, places turned from the front by at least so many radians: necklines are lower in
+"""Colors are propagated from, and to, places turned from the front by at least these, radians: necklines are lower in
 front."""
 _COLLAR_TOP = 0.02
-"""Collars that are not seen end at least so far below the chin, meters."""
+"""Least drop below the chin of collars that are not seen, meters."""
 _NECK_RADIUS = 0.08
 """Within this distance of the neck's middle unseen skin may be bare, meters."""
 _SURELY_CLOTH = 0.8
@@ -48,13 +48,13 @@ _CLOSING = 20.0
 _RING = 0.004
 """Height of the rings around the neck in which seen colors are averaged, meters."""
 _COLORS = 4
-"""Clothes have at most so many colors..."""
+"""Clothes have at most this many colors..."""
 _ALIKE, _RARE = 15.0, 0.08
-"""...which differ by at least so much, and make up at least this share of what is seen."""
+"""...which differ by at least this, and make up at least this share of what is seen."""
 _METRIC = np.array([0.5, 1.0, 1.0])
 """Weights of L*, a* and b* in differences of color: folds are darker."""
 _MIN_VERTICES = 50
-"""Fewer seen vertices tell one color alone, and nothing about sleeves."""
+"""Fewer seen vertices give a single color, and nothing about sleeves."""
 _CRISP = 6.0
 """Power to which the shares of the colors are raised where they meet."""
 _ARM = (0.1, 0.12)
@@ -204,7 +204,7 @@ def _certainty(
     palette: Float[ndarray, "k 3"],
     complexion: Float[ndarray, "3"] | None,
 ) -> Float[ndarray, "b"]:
-    """How surely each vertex shows cloth, 0 to 1."""
+    """Certainty that each vertex shows cloth, 0 to 1."""
     sure = smoothstep(cloth, 0.6, 0.95)
     if complexion is None:
         return sure

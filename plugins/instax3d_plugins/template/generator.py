@@ -18,6 +18,7 @@ from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
 from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
+from instax3d.matting.landmarks import INNER
 from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_head_crop
 from instax3d.types import Cameras, Capture, Photo, Views
@@ -46,7 +47,7 @@ _HEADROOM = 0.175
 
 @dataclass(frozen=True)
 class PhotoAnalysis:
-    """What the photo tells about its person."""
+    """What is known about the photo's person before any shape is made."""
 
     photo: PhotoArrays
     head_crop: HeadCrop
@@ -83,7 +84,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         The world is the head's: meters, upright, the face looks along +z.
 
         Raises:
-            FitError: the landmarks are no face.
+            FitError: the landmarks do not form a face.
         """
         if not isinstance(source, Photo):
             raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
@@ -122,7 +123,7 @@ def reconstruct(photo: Photo, model: HeadModel) -> Reconstruction:
     """Analyze the photo, shape head, bust and hair, and color them.
 
     Raises:
-        FitError: the landmarks are no face.
+        FitError: the landmarks do not form a face.
     """
     person = analyze(photo, model)
     outline = make_outline(person.head, person.alpha, person.labels, person.head_crop.valid)
@@ -144,7 +145,7 @@ def analyze(photo: Photo, model: HeadModel) -> PhotoAnalysis:
     """Fit the head, cut the person out and label its parts; the head is fitted again once the outline is known.
 
     Raises:
-        FitError: the landmarks are no face.
+        FitError: the landmarks do not form a face.
     """
     arrays = photo_arrays(photo)
     head_crop = cut_head_crop(arrays)
@@ -189,7 +190,7 @@ def photo_orbit(head: Head, azimuths: Sequence[float], center: Float[ndarray, "3
 
 def orbit_elevation(head: Head, center: Float[ndarray, "3"]) -> float:
     """Degrees at which the orbit's camera at the photo's azimuth sees the face from the photo's own direction."""
-    face = head.landmarks[17:].mean(0)
+    face = head.landmarks[INNER].mean(0)
     towards = head.camera.center - face
     towards /= np.linalg.norm(towards)
     # along the ray from the face to the photo's camera, out to the orbit's sphere

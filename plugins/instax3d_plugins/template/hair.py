@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.sample_image import sample
+from instax3d.matting.landmarks import BROW, CHIN
 from instax3d.matting.masks import signed_distance
 
 from .bust import Bust
@@ -48,11 +49,11 @@ _BIN = 6
 _MOST_LIFT = 0.02
 """Meters; what lacks more is not the head's hair."""
 _EDGE, _ROUND_EDGE = 0.003, 0.03
-"""Thickness of the hair at its front edge, and the square of what it gains over a meter behind it, meters."""
+"""Thickness of the hair at its front edge, and growth of its squared thickness per meter behind it, meters."""
 _SHEET_ON_SKIN = 0.0045
 """Half thickness of hair that lies on skin where the photo shows it, meters."""
 _RIDGE = 0.009
-"""Hair is lifted where it lacks at most about so much more than at the nearest point of the line of sight, meters."""
+"""Hair is lifted where it lacks at most about this much more than at the nearest point of the line of sight, meters."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Layer:
 
 
 @dataclass(frozen=True)
-class _Evidence:
+class _NodeObservations:
     """What the photo shows at the nodes of a grid; distances in meters."""
 
     at: Float[ndarray, "n 3"]
@@ -105,13 +106,13 @@ def mesh_hair(
     hanging = measure_hanging_hair(head, bust, outline)
     grid = _hair_grid(head, bust, hanging, float(thickness.max()))
     layer = _layer(head, thickness, covered, grid)
-    evidence = _evidence(head, outline, body_depth, head.camera.project(grid.points))
+    observations = _observe(head, outline, body_depth, head.camera.project(grid.points))
     field = layer.depth.ravel()
     if hanging.exists:
-        inside_photo = sample(outline.beyond, evidence.at) == 0
-        visible = np.where(inside_photo, sample(outline.hair, evidence.at), ABSENT).reshape(grid.shape)
+        inside_photo = sample(outline.beyond, observations.at) == 0
+        visible = np.where(inside_photo, sample(outline.hair, observations.at), ABSENT).reshape(grid.shape)
         field = np.maximum(field, hanging_field(grid, layer.depth, visible, head, bust, hanging).ravel())
-    field = _carve(field, layer, grid, evidence, head, bust, outline, hanging)
+    field = _carve(field, layer, grid, observations, head, bust, outline, hanging)
     vertices, faces = grid.surface(field.reshape(grid.shape), 0.9)
     if not len(vertices):
         return vertices, faces, vertices
@@ -126,8 +127,8 @@ def _hair_grid(head: Head, bust: Bust, hanging: HangingHair, thickest: float) ->
     """A grid around all hair, of which the layer on the head is ``thickest`` meters thick at most."""
     skin = head.vertices[head.skin]
     margin = float(np.clip(thickest, 0.01, THICKEST)) + 0.015
-    low, high = skin[skin[:, 1] > head.landmarks[8, 1]].min(0) - margin, skin.max(0) + margin
-    low[1] = min(head.landmarks[8, 1] - 0.03, hanging.back - 0.01)
+    low, high = skin[skin[:, 1] > head.landmarks[CHIN, 1]].min(0) - margin, skin.max(0) + margin
+    low[1] = min(head.landmarks[CHIN, 1] - 0.03, hanging.back - 0.01)
     if hanging.exists:
         wide = 0.02 + max(hanging.left.max(), hanging.right.max())
         low[0], high[0] = min(low[0], bust.origin[0] - wide), max(high[0], bust.origin[0] + wide)
@@ -158,12 +159,14 @@ def _layer(head: Head, thickness: Float[ndarray, "n"], covered: Bool[ndarray, "n
     return _Layer(thick + _SMOOTHED_AWAY - distance, distance, on_covered)
 
 
-def _evidence(head: Head, outline: Outline, body_depth: Float[ndarray, "s s"], at: Float[ndarray, "n 3"]) -> _Evidence:
+def _observe(
+    head: Head, outline: Outline, body_depth: Float[ndarray, "s s"], at: Float[ndarray, "n 3"]
+) -> _NodeObservations:
     """Read the photo where its camera sees the grid's nodes."""
     blocked = cv2.erode(np.where(np.isfinite(body_depth), body_depth, 1e3).astype(np.float32), np.ones((3, 3)))
     surface = sample(np.asarray(blocked), at)
     behind = np.where(surface < 100, at[:, 2] - surface - 0.004, -0.09)
-    return _Evidence(at, sample(outline.person, at), sample(outline.hair, at) + 0.001, behind)
+    return _NodeObservations(at, sample(outline.person, at), sample(outline.hair, at) + 0.001, behind)
 
 
 def _lift(
@@ -214,8 +217,8 @@ def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
     that it must begin there.
     """
     ears = head.vertices[head.regions["ears"]]
-    ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[19, 1])
-    top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[8, 1])
+    ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[BROW, 1])
+    top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[CHIN, 1])
     step = 0.004
     heights = np.arange(chin - 0.02, top + step, step)
     knots = [chin, float(np.median(ears[:, 1])), brow - 0.01, brow + 0.025, top - 0.04, top - 0.02]
@@ -258,7 +261,7 @@ def _beside(head: Head, outline: Outline) -> tuple[Bool[ndarray, "n"], Float[nda
 
 
 def _edge_thickness(room: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
-    """Most that hair stands off the head so far behind its front edge, meters: a rounded edge."""
+    """Largest thickness of hair at a distance behind its front edge, meters: a rounded edge."""
     return np.where(room > 0, _EDGE + np.sqrt(_ROUND_EDGE * np.maximum(room, 0)), _EDGE + 0.6 * room)
 
 
@@ -266,7 +269,7 @@ def _carve(
     field: Float[ndarray, "n"],
     layer: _Layer,
     grid: VoxelGrid,
-    evidence: _Evidence,
+    observations: _NodeObservations,
     head: Head,
     bust: Bust,
     outline: Outline,
@@ -276,26 +279,26 @@ def _carve(
     points, distance = grid.points, layer.distance.ravel()
     room = _front(head, outline, hanging.exists).room(points)
     # below the chin the photo shows what hangs, not what stands off the head
-    on_head = smoothstep(points[:, 1] - head.landmarks[8, 1], 0.0, 0.03)
-    field = field + on_head * _lift(field, outline, evidence.at, room)
-    field = np.minimum(field, evidence.person)
-    field = np.minimum(field, evidence.allowed)
+    on_head = smoothstep(points[:, 1] - head.landmarks[CHIN, 1], 0.0, 0.03)
+    field = field + on_head * _lift(field, outline, observations.at, room)
+    field = np.minimum(field, observations.person)
+    field = np.minimum(field, observations.allowed)
 
-    # beside the face hair may stand so far forward, thinning out; more only as a sheet where the photo shows it
+    # beside the face hair thins out forwards; beyond it may lie as a sheet where the photo shows it
     field = np.minimum(field, _edge_thickness(room) - distance)
     on_skin = 0.02 * (layer.covered.ravel() - 0.5)
-    sheet = np.minimum(np.minimum(_SHEET_ON_SKIN - np.abs(distance), evidence.hair), on_skin)
+    sheet = np.minimum(np.minimum(_SHEET_ON_SKIN - np.abs(distance), observations.hair), on_skin)
     if hanging.exists:
-        row = round((head.landmarks[8, 1] - grid.low[1]) / grid.step)
+        row = round((head.landmarks[CHIN, 1] - grid.low[1]) / grid.step)
         field = remove_unsupported(field.reshape(grid.shape), row, grid.step).ravel()
         inside = bust.field(points)
         back = back_sheet(points, inside, bust, hanging)
-        field = _union(field, np.minimum(back, np.minimum(evidence.person, evidence.allowed)))
+        field = _union(field, np.minimum(back, np.minimum(observations.person, observations.allowed)))
         reach = hanging.narrowed(points, bust)
         on_chest = np.minimum(SHEET + inside, SHEET / 2 - inside)
         chest = np.minimum(on_chest, reach - np.abs(points[:, 0] - bust.origin[0]))
         end = hanging.end(points, bust)
-        sheet = np.maximum(sheet, rounded(np.minimum(chest, evidence.hair), end, points[:, 1]))
+        sheet = np.maximum(sheet, rounded(np.minimum(chest, observations.hair), end, points[:, 1]))
     else:
         nape = float(head.vertices[head.regions["scalp"], 1].min())
         behind_ears = smoothstep(np.median(head.vertices[head.regions["ears"], 2]) - points[:, 2], -0.01, 0.02)

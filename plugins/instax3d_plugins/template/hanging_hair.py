@@ -8,6 +8,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d.geometry.sample_image import sample
+from instax3d.matting.landmarks import CHIN
 
 from .bust import Bust
 from .head import Head
@@ -25,7 +26,7 @@ _HANGING = -0.02
 _DRAWN_IN = 0.12
 """Hanging hair narrows by this share of the height it hangs, or widens where the photo shows more of it..."""
 _MOST_SPREAD = 0.015
-"""...by at most so much, meters: behind it the photo shows nothing."""
+"""...by at most this, meters: behind it the photo shows nothing."""
 _SPREADING = 0.1
 """Hanging hair widens by at most this share of the height it hangs."""
 _THINNING = 0.02
@@ -35,7 +36,7 @@ _LONGEST = 0.22
 _TAPER = 0.35
 """Share by which hair has become narrower at its end."""
 _HEM = 0.035
-"""On the back, hair ends so much higher at its sides than in the middle, meters."""
+"""On the back, hair ends this much higher at its sides than in the middle, meters."""
 _SHOULDER = 0.06
 """Drop of the shoulders beside the neck below the chin, meters: the generic bust's (bust.py)."""
 _NAPE = 0.065
@@ -84,7 +85,7 @@ class HangingHair:
 
 def measure_hanging_hair(head: Head, bust: Bust, outline: Outline) -> HangingHair:
     """How wide and how far down the hair hangs on both sides in the photo."""
-    chin = float(head.landmarks[8, 1])
+    chin = float(head.landmarks[CHIN, 1])
     drop = np.arange(-0.06, _LONGEST + 0.004, 0.004)
     across = np.arange(0.0, 0.20, 0.002)
     inside_photo = outline.valid.astype(np.float32)

@@ -16,6 +16,7 @@ from instax3d.geometry.mesh import unique_edges, vertex_normals
 from instax3d.geometry.mesh_raster import MeshRaster, project, rasterize
 from instax3d.geometry.sample_image import sample
 from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.matting.landmarks import CHIN, INNER, INNER_LIPS, OUTER_LIPS
 from instax3d.matting.masks import signed_distance
 
 from .labels import SKIN, Labels
@@ -173,8 +174,8 @@ def snap(
     A regularized sum of Gaussians around landmarks and outline. Where the person's outline is not skin the head may end
     within it: there it is only pulled in.
     """
-    at = head.camera.project(head.landmarks[17:])
-    moves = _in_world(head.camera, landmarks[17:] - at[:, :2], at[:, 2])
+    at = head.camera.project(head.landmarks[INNER])
+    moves = _in_world(head.camera, landmarks[INNER] - at[:, :2], at[:, 2])
     for largest in _LARGEST_OUTLINE_MOVES:
         rim, outline = _to_outline(head, alpha, valid, labels)
         length = np.linalg.norm(outline, axis=1, keepdims=True)
@@ -189,7 +190,7 @@ def _to_outline(
 ) -> tuple[Int[ndarray, "m"], Float[ndarray, "m 3"]]:
     """Vertices on the head's outline that should meet the person's, and their moves in the world."""
     camera, rim = head.camera, head.rim()
-    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] + 0.01]
+    rim = rim[head.vertices[rim, 1] > head.landmarks[CHIN, 1] + 0.01]
     at = camera.project(head.vertices[rim])
     outside = cv2.GaussianBlur(-signed_distance(alpha > 0.5), (0, 0), 2)
     slope = np.stack(np.gradient(outside)[::-1], 2)
@@ -214,7 +215,7 @@ def _to_outline(
 
 def _warped(head: Head, rim: Int[ndarray, "m"], moves: Float[ndarray, "n 3"]) -> Head:
     """The head with inner landmarks and then ``rim`` moved by about ``moves``, and smoothly what is around them."""
-    anchors = np.concatenate([head.landmarks[17:], head.vertices[rim]])
+    anchors = np.concatenate([head.landmarks[INNER], head.vertices[rim]])
     reach = np.r_[np.full(51, _LANDMARK_REACH), np.full(len(rim), _OUTLINE_REACH)]
 
     def kernel(points: ndarray) -> ndarray:
@@ -236,8 +237,8 @@ def _in_world(camera: PhotoCamera, pixels: Float[ndarray, "n 2"], depth: Float[n
 
 def fill_mouth(head: Head) -> Head:
     """Bring what lies inside the mouth near the lips: it bears the photo's teeth, also from the side."""
-    inner = head.landmarks[60:68]
-    outer = head.landmarks[48:60]
+    inner = head.landmarks[INNER_LIPS]
+    outer = head.landmarks[OUTER_LIPS]
     low, high = outer.min(0) - 0.01, outer.max(0) + 0.01
     eyes = head.regions["eyeballs"]
     inside = ~head.skin & ~eyes & (head.vertices[:, :2] > low[:2]).all(1) & (head.vertices[:, :2] < high[:2]).all(1)

@@ -11,14 +11,15 @@ from skimage.segmentation import watershed
 from instax3d.matting.clusters import k_means
 from instax3d.matting.cutout import guided_filter
 from instax3d.matting.head_crop import HeadCrop
-from instax3d.matting.masks import dilate, erode, opened, over_landmarks, polygon_mask, touching
+from instax3d.matting.landmarks import BOTH_BROWS, CHIN, NOSE_BASE, NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
+from instax3d.matting.masks import dilate, erode, inner_face, opened, over_landmarks, polygon_mask, touching
 
 from .occluders import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 # All thresholds and costs of this file were chosen by eye on the eight photos of docs/template_views.md, unless a line
 # says otherwise. Costs are squared Mahalanobis distances in L*a*b*.
-_FEATURES = (slice(17, 27), *LIDS, slice(48, 60))
+_FEATURES = (BOTH_BROWS, *LIDS, OUTER_LIPS)
 """Landmark ranges of brows, eyes and mouth, which do not have the color of skin."""
 _FRAME = 8
 """Pixels: half the least thickness of a lock of hair before an eye; thinner pieces are taken for glasses or lashes."""
@@ -36,8 +37,8 @@ _DARKEST_SKIN, _GRAYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.
 """Below the chin, skin has at least these shares of the face's lightness and chroma, and at most these tangents of the
 angle between both hues: fingers, ears and flushed necks are redder than cheeks."""
 _SKIN_LIKE = 12.0
-"""Cost up to which a color is the face's own. (Chi squared with 3 degrees of freedom is
-less with a probability of 0.993.)"""
+"""Cost up to which a color is the face's own. (Chi squared with 3 degrees of freedom is less with a
+probability of 0.993.)"""
 _OVEREXPOSED = 0.96
 """A channel above this has lost its hue."""
 _EDGE = 4.0
@@ -211,19 +212,19 @@ def label_parts(
 def _layout(
     head_crop: HeadCrop, alpha: Float[ndarray, "s s"], head: Bool[ndarray, "s s"], scalp: Bool[ndarray, "s s"]
 ) -> _Layout:
-    """Find the places that head and landmarks tell."""
+    """Derive places from head and landmarks."""
     landmarks, size = head_crop.landmarks, head_crop.crop.size
     y = np.mgrid[:size, :size][0]
     person = alpha > 0.5
-    face = polygon_mask(np.concatenate([landmarks[17:], landmarks[6:11]]), size)
+    face = inner_face(landmarks, size)
     return _Layout(
         person=person,
         head=head,
-        below=(y - float(landmarks[8, 1])) / head_crop.face_half_width,
+        below=(y - float(landmarks[CHIN, 1])) / head_crop.face_half_width,
         face=face,
         cheeks=erode(face, 4) & ~over_landmarks(landmarks, _FEATURES, size, 6),
         eyes=around_eyes(landmarks, size),
-        scalp=person & (y < landmarks[27, 1]) & ~face & (~head | scalp),
+        scalp=person & (y < landmarks[NOSE_BRIDGE, 1]) & ~face & (~head | scalp),
     )
 
 
@@ -256,7 +257,7 @@ def _bare_skin(
 def _hair_cues(head_crop: HeadCrop, layout: _Layout, skin: _SkinCues, meters_per_pixel: float) -> _HairCues:
     """Whether the head is bald, and else the hair's colors from what is not skin on the scalp and beside the head."""
     lab, landmarks, person, head, scalp = head_crop.lab, head_crop.landmarks, layout.person, layout.head, layout.scalp
-    above_nose = np.arange(len(head))[:, None] < landmarks[30, 1]
+    above_nose = np.arange(len(head))[:, None] < landmarks[NOSE_TIP, 1]
     # a bald head may shine
     bare_scalp = skin.like | ~skin.unlike & (lab[..., 0] > np.median(skin.complexion[:, 0]))
     skin_share = float((bare_scalp & scalp).sum() / max(scalp.sum(), 1))
@@ -297,7 +298,7 @@ def _smooth_costs(
     """Costs of skin, hair and cloth, smoothed along the image's edges."""
     lab, below = head_crop.lab, layout.below
     x = np.arange(len(neck))
-    throat = (below > 0.2) & (np.abs(x - head_crop.landmarks[8, 0]) < 0.4 * head_crop.face_half_width)
+    throat = (below > 0.2) & (np.abs(x - head_crop.landmarks[CHIN, 0]) < 0.4 * head_crop.face_half_width)
     for_skin = np.where(hair.beside, _PLACE_COST, 0) + np.where(layout.cheeks, -_MAX_COST, 0)
     for_hair = hair.distance + np.where(hair.seed, -_PLACE_COST, 0) + np.where(throat | neck, _PLACE_COST, 0)
     for_hair += 6 * np.clip(below, 0, 2)
@@ -325,7 +326,7 @@ def _reject_stray_hair(
     """The labels with hair that is not connected to the head relabeled, and the hair that is."""
     y = np.arange(len(part))[:, None]
     hair = opened(part == HAIR, 2)
-    roots = layout.scalp | hair & ~dilate(layout.head, 3) & (y < landmarks[33, 1])
+    roots = layout.scalp | hair & ~dilate(layout.head, 3) & (y < landmarks[NOSE_BASE, 1])
     hair = touching(hair, roots)
     strays = (part == HAIR) & ~dilate(hair, 3)
     instead = np.where((costs[0] < costs[2]) & ~skin.unlike | no_cloth, SKIN, CLOTH)
@@ -375,7 +376,7 @@ def _hand(
     landmarks = head_crop.landmarks
     y = np.arange(len(part))[:, None]
     margin = round(_BESIDE_JAW / meters_per_pixel)
-    beside_jaw = (y > landmarks[30, 1]) & (y < landmarks[8, 1]) & ~dilate(head, margin)
+    beside_jaw = (y > landmarks[NOSE_TIP, 1]) & (y < landmarks[CHIN, 1]) & ~dilate(head, margin)
     seed = opened((part == SKIN) & beside_jaw & head_crop.valid, 4)
     if seed.sum() * meters_per_pixel**2 < _HAND_AREA:
         return np.zeros_like(seed)
@@ -388,5 +389,5 @@ def _hand(
     hand = (watershed(steepness, markers) == 1).astype(np.uint8)
     full = cv2.resize(hand, part.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     # fingers have edges between them: skin below the face that is connected to the hand is its own or the neck's
-    below = (part == SKIN) & ~(head & (y < landmarks[8, 1])) & (y > landmarks[30, 1])
+    below = (part == SKIN) & ~(head & (y < landmarks[CHIN, 1])) & (y > landmarks[NOSE_TIP, 1])
     return dilate(full | touching(below | full, full), 9)

@@ -69,7 +69,7 @@ def strand_shortness(photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"])
 def cloth_patch(
     photo: Float[ndarray, "s s 3"], cloth: Bool[ndarray, "s s"], color: Float[ndarray, "3"]
 ) -> Float[ndarray, "a b 3"] | None:
-    """The largest square of nothing but cloth that is most like ``color``; None if there is none."""
+    """Of the largest square patches of nothing but cloth the one most like ``color``; None if there is none."""
     whole = cv2.integral(cloth.astype(np.uint8))
     unlike = np.abs(photo - color).sum(2)
     for side in _PATCHES:

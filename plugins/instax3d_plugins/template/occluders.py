@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from instax3d.inputs.faces import EYES
+from instax3d.matting.landmarks import NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
 from instax3d.matting.masks import dilate, erode, over_landmarks, polygon_mask, touching
 
 LIDS, BROWS = tuple(EYES.values()), (slice(17, 22), slice(22, 27))
@@ -79,12 +80,12 @@ def strands(
     result = np.zeros_like(skin)
     y = np.arange(len(skin))[:, None]
     hull = polygon_mask(landmarks, len(skin))
+    above_eyes = erode(head, 10) & (y < landmarks[NOSE_BRIDGE, 1])
     # the jaw has a shadow along it
-    face = np.where(y < landmarks[30, 1], erode(hull, 1), erode(hull, 9)) | (erode(head, 10) & (y < landmarks[27, 1]))
+    face = np.where(y < landmarks[NOSE_TIP, 1], erode(hull, 1), erode(hull, 9)) | above_eyes
     features = dilate(polygon_mask(landmarks[[27, 39, 42, 31, 35]], len(skin)), 8)
-    features |= over_landmarks(landmarks, (*LIDS, slice(48, 60)), len(skin), 5) | over_landmarks(
-        landmarks, BROWS, len(skin), 6
-    )
+    features |= over_landmarks(landmarks, (*LIDS, OUTER_LIPS), len(skin), 5)
+    features |= over_landmarks(landmarks, BROWS, len(skin), 6)
     place = skin & face & ~features
     if not hair.any() or not place.any():
         return result

@@ -8,6 +8,7 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 
 from instax3d.geometry.mesh import subdivide, vertex_normals
+from instax3d.matting.landmarks import CHIN
 
 from .bust import fit_bust, mesh_bust
 from .hair import mesh_hair
@@ -58,7 +59,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> HeadScene:
     if not labels.bald:
         covered_ears = hidden_ears(head, outline)
         head = head.flattened(covered_ears)
-    kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
+    kept = head.above(head.landmarks[CHIN, 1] - _HEAD_ENDS)
     plain_skin = head.regions["face"] & ~head.regions["lips"] & ~head.regions["eyeballs"]
     masks = np.stack([head.regions["scalp"], head.regions["ears"] & ~covered_ears, plain_skin], 1)
     attributes = np.concatenate([head.vertices, head.neutral, masks], 1)
@@ -89,7 +90,7 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> HeadScene:
         skull=np.r_[dense[:, 6] > 0.5, others],
         ears=np.r_[dense[:, 7] > 0.5, others],
         plain_skin=np.r_[dense[:, 8] > 0.5, others],
-        chin=head.landmarks[8],
+        chin=head.landmarks[CHIN],
         neck=bust.origin,
         body=bust.axes,
         top=float(head.vertices[:, 1].max()),

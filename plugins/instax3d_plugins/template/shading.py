@@ -34,7 +34,7 @@ _STRETCHED_OCCLUDER = (0.3, 0.7)
 _MIRRORED_CLOTH = 0.06
 """Largest detail of clothes that is mirrored: folds, but no print or button that is on one side alone."""
 _UNDER_HAIR = 0.03
-"""The head counts as covered by what the photo shows as hair up to so far behind it, meters."""
+"""The head counts as covered by what the photo shows as hair up to this far behind it, meters."""
 _RAGGED = 0.2
 """Variation of the cosine at which hair counts as seen, from strand to strand."""
 # columns of the interpolated attributes
@@ -313,7 +313,7 @@ def _colors(
             tone = toned * (_bilinear(photo[:, :, k], column, row, u, v) - own) + (1 - toned) * guess
             fine = mirror_weight * mirrored + (1 - mirror_weight) * made_up
             fine = max(fine, -_DEEPEST * guess)
-            # grazing angles tell texture, not tone
+            # grazing angles give texture, not tone
             grazed = min(max(own, -_GRAZED_DETAIL), _GRAZED_DETAIL)
             color = tone + toned * own + (weight - toned) * grazed + (1 - weight) * fine
             out[i, k] = min(max(color, 0.0), 1.0)

@@ -14,7 +14,8 @@ from scipy import ndimage
 from instax3d.geometry.ambient_occlusion import exposure
 from instax3d.geometry.sample_image import sample
 from instax3d.matting.head_crop import HeadCrop
-from instax3d.matting.masks import dilate, erode, over_landmarks, polygon_mask, touching
+from instax3d.matting.landmarks import CHIN
+from instax3d.matting.masks import dilate, erode, inner_face, over_landmarks, touching
 
 from .clothes import color_clothes, dominant_cloth, without_arms
 from .head import DEPTH_TOLERANCE, PhotoCamera
@@ -29,15 +30,15 @@ from .volume import smoothstep
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 MIRROR_GAIN, MIRROR_GRAZED = (0.2, 0.45), (0.45, 0.75)
-"""The mirror image is preferred as its cosine exceeds the photo's by so much, and as the photo's own falls below."""
+"""The mirror image is preferred as its cosine exceeds the photo's by the first and the photo's is below the second."""
 _DETAIL = 9.0
 """Pixels of the blur that separates detail from the rest."""
 _CONTINUED = (0.004, 0.008)
 """Distances from the person, meters, between which the photo's continued colors stop counting as seen."""
 _FRINGE = 0.008
-"""Width of the rim in which strands cannot be told from background, meters."""
+"""Width of the rim in which strands are not distinguished from background, meters."""
 _GLIMPSED = 0.1
-"""Least cosine at which the photo tells whether hair grows on the head."""
+"""Least cosine at which the photo shows whether hair grows on the head."""
 _SHADED = (0.005, 0.02)
 """Drops below the chin between which skin comes to lie in its shadow, meters."""
 _END = 24
@@ -109,7 +110,7 @@ def person_colors(
 
 
 def edge_fade(valid: Bool[ndarray, "s s"], pixels: float) -> Float[ndarray, "s s"]:
-    """0 outside the photo and at its edges, 1 from ``pixels`` inside; the crop's own border is no edge."""
+    """0 outside the photo and at its edges, 1 from ``pixels`` inside; the crop's own border does not count."""
     framed = np.pad(valid.astype(np.uint8), 1, mode="edge")
     distance = (
         cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1] if not valid.all() else np.full(valid.shape, 1e3)
@@ -319,9 +320,7 @@ def _fits(head_crop: HeadCrop, labels: Labels) -> Float[ndarray, "s s 4"]:
     beside_hair = cv2.GaussianBlur(cv2.dilate(hair, np.ones((9, 9))), (0, 0), 2)
     on_hair = cv2.GaussianBlur(hair, (0, 0), 1.5)
     on_cloth = cv2.GaussianBlur(labels.of(CLOTH).astype(np.float32), (0, 0), 1.5)
-    # the hull without the sides of the jaw, which hair may cover
-    inner = np.concatenate([head_crop.landmarks[17:], head_crop.landmarks[6:11]])
-    face = erode(polygon_mask(inner, head_crop.crop.size), 2)
+    face = erode(inner_face(head_crop.landmarks, head_crop.crop.size), 2)
     bare = 1 - smoothstep(beside_hair, 0.2, 0.6)
     fits = np.empty((*hair.shape, 4), np.float32)
     fits[..., WORN] = _soft(labels.glasses)
@@ -330,7 +329,7 @@ def _fits(head_crop: HeadCrop, labels: Labels) -> Float[ndarray, "s s 4"]:
     if labels.occluded.any():  # bare skin apart from the neck belongs to the arm whose hand hides the face
         arm = labels.of(SKIN) & ~touching(labels.of(SKIN) & ~labels.occluded, face)
         # the other arm shows what it wears
-        beyond = np.arange(arm.shape[1]) - head_crop.landmarks[8, 0]
+        beyond = np.arange(arm.shape[1]) - head_crop.landmarks[CHIN, 0]
         arm &= beyond * (labels.occluded * beyond).sum() > 0
         fits[..., BUST] *= 1 - cv2.GaussianBlur(cv2.dilate(arm.astype(np.float32), np.ones((15, 15))), (0, 0), 3)
     fits[..., HAIR_PART] = smoothstep(on_hair, 0.3, 0.7)
@@ -345,7 +344,7 @@ def _soft(mask: Bool[ndarray, "s s"]) -> Float[ndarray, "s s"]:
 def _dressed(head_crop: HeadCrop, labels: Labels, core: Bool[ndarray, "s s"]) -> bool:
     """Whether the photo shows clothes rather than specks that were taken for them."""
     clothes, body = labels.of(CLOTH) & core, (labels.of(SKIN) | labels.of(CLOTH)) & core
-    body &= np.arange(len(core))[:, None] > head_crop.landmarks[8, 1]
+    body &= np.arange(len(core))[:, None] > head_crop.landmarks[CHIN, 1]
     return bool(clothes.sum() > max(_DRESSED * body.sum(), 300))
 
 

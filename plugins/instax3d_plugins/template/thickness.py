@@ -13,6 +13,7 @@ from scipy.sparse.linalg import spsolve
 
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
+from instax3d.matting.landmarks import BROW, CHIN
 from instax3d.matting.masks import signed_distance
 
 from .head import DEPTH_TOLERANCE, Head, mirrored_vertices
@@ -20,7 +21,7 @@ from .labels import HAIR
 from .outline import Outline
 
 ABSENT = -0.008
-"""Thickness where there is surely no hair, meters."""
+"""Thickness where there is certainly no hair, meters."""
 THINNEST = 0.005
 """Thickness of hair that the photo shows lying on the head, meters."""
 THICKEST = 0.09
@@ -34,7 +35,7 @@ _ROUNDNESS = 1e-6
 _RIM_WEIGHT, _MIRROR_WEIGHT, _SURE = 0.02, 0.1, 2.0
 """Weights of targets: of the outline's on the scalp, of the other side's, and of bare skin's; a measured one has 1."""
 _GLIMPSED, _GRAZED = 0.12, 0.45
-"""Least cosines at which the photo tells whether hair lies on the head, and whether it does beside a cheek's rim."""
+"""Least cosines at which the photo shows whether hair lies on the head, and whether it does beside a cheek's rim."""
 _TURNED = 8.0
 """Degrees from which on one side of the head is copied from the other."""
 _DIRECTIONS = 72
@@ -182,7 +183,7 @@ def _covered_and_bare(
     # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
     turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
     at_rim = sample(signed_distance(head.raster.mask), at) * outline.meters_per_pixel < BESIDE_FACE
-    below_brow = head.vertices[:, 1] < head.landmarks[19, 1]
+    below_brow = head.vertices[:, 1] < head.landmarks[BROW, 1]
     grazing = region["face"] & below_brow & ~seen_skin(head, outline, at, _GRAZED) & at_rim & ~turned_to
     return seen & (hair > 0.7) & ~region["lips"] & ~grazing, bare
 
@@ -191,11 +192,11 @@ def _measure_rim(head: Head, outline: Outline) -> _Rim:
     """How far hair stands out beyond the head's outline."""
     scalp, ears = head.regions["scalp"], head.vertices[head.regions["ears"]]
     rim = head.rim()
-    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] - 0.03]
+    rim = rim[head.vertices[rim, 1] > head.landmarks[CHIN, 1] - 0.03]
     reach, cut = _rim_reach(head, outline, rim)
     whole = scalp[rim] & ~cut
     typical = float(np.median(reach[whole])) if whole.any() else 0.01
-    # what hangs beside the jaw and the neck is no layer on them
+    # what hangs beside the jaw and the neck does not lie on them
     below = head.vertices[rim, 1] < ears[:, 1].min()
     reach = np.where(below, np.minimum(reach, typical + 0.01), reach)
     return _Rim(rim, reach, cut, scalp[rim], typical)

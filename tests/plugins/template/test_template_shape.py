@@ -24,7 +24,14 @@ from instax3d.matting.head_crop import HeadCrop, PhotoCrop
 from instax3d.matting.masks import dilate, signed_distance
 
 SIZE = 352
-SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
+SHORT = 0.015
+"""Thickness of short hair, meters."""
+SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, BACKGROUND = (
+    (0.85, 0.65, 0.55),
+    (0.2, 0.12, 0.08),
+    (0.2, 0.3, 0.6),
+    (0.4, 0.6, 0.4),
+)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +232,7 @@ def test_an_arm_that_leaves_the_photo_is_no_shoulder(head):
     assert (bust.right < 1.25 * np.maximum(bust.left, 0.06)).all()
 
 
-def test_shoulders_go_on_round_and_whole_beyond_the_photo(head):
+def test_shoulders_continue_round_and_whole_beyond_the_photo(head):
     alpha, labels = labeled(head)
     y, x = np.mgrid[:SIZE, :SIZE]
     chin, pixel = row_of(head, head.landmarks[8, 1]), head.meters_per_pixel
@@ -260,16 +267,21 @@ def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
     assert shown[beside_cheek].mean() > 0.6
 
 
-def test_short_hair_leaves_face_and_ears_free(head):
-    outline = outline_of(head, hair=0.015)
-    assert not hidden_ears(head, outline).any()
-    hair = hair_of(head, outline)
+@pytest.fixture(scope="module")
+def short_hair(head) -> np.ndarray:
+    """Vertices of hair that the photo shows standing off the head by SHORT."""
+    return hair_of(head, outline_of(head, hair=SHORT))
+
+
+def test_short_hair_leaves_face_and_ears_free(head, short_hair):
+    assert not hidden_ears(head, outline_of(head, hair=SHORT)).any()
+    hair = short_hair
     brow, chin = head.landmarks[19, 1], head.landmarks[8, 1]
     ear = head.vertices[head.regions["ears"]]
     low = hair[hair[:, 1] < brow]
     assert low[:, 2].max() < np.median(ear[:, 2]) + 0.05
     assert hair[:, 1].min() > chin - 0.04
-    assert hair[:, 1].max() == pytest.approx(head.vertices[:, 1].max() + 0.015, abs=0.006)
+    assert hair[:, 1].max() == pytest.approx(head.vertices[:, 1].max() + SHORT, abs=0.006)
     assert np.abs(hair[:, 0].max() + hair[:, 0].min()) < 0.01, "left and right are alike"
 
 
@@ -288,8 +300,8 @@ def test_hair_is_round_in_profile_where_the_skull_is_flat(head):
     assert thickness[middle].mean() > thickness[rim].mean() + 0.001
 
 
-def test_short_hair_ends_in_the_nape_and_leaves_the_neck_free(head):
-    hair = hair_of(head, outline_of(head, hair=0.015))
+def test_short_hair_ends_in_the_nape_and_leaves_the_neck_free(head, short_hair):
+    hair = short_hair
     skin, normals = head.vertices[head.skin], head.normals[head.skin]
     nearest = cKDTree(skin).query(hair)[1]
     outside = ((hair - skin[nearest]) * normals[nearest]).sum(1) > 0.001
@@ -356,8 +368,8 @@ def test_kept_vertices_keep_their_triangles():
 
 def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where a picture of the head has a hand beside the jaw, if it is to have one, and what is found to be hidden."""
-    alpha, labels = labeled(head, hair=0.015)
-    colors = np.array([GROUND, SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR], np.float32)
+    alpha, labels = labeled(head, hair=SHORT)
+    colors = np.array([BACKGROUND, SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR], np.float32)
     rgb = colors[labels.part] + np.random.default_rng(0).normal(0, 0.01, (SIZE, SIZE, 3)).astype(np.float32)
     drawn = np.zeros((SIZE, SIZE), np.uint8)
     if hand:
