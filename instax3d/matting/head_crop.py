@@ -52,7 +52,7 @@ class PhotoCrop:
         return np.clip(warped, 0, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoArrays:
     """The photo as numpy arrays, channels last."""
 
@@ -62,7 +62,7 @@ class PhotoArrays:
     landmarks: Float[ndarray, "68 2"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadCrop:
     """The photo around the head, with the face at one size."""
 

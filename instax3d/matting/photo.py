@@ -47,7 +47,7 @@ def person_alpha(photo: Photo, model: HeadModel) -> Float[Tensor, "1 h w"]:
     head crop, about four widths of the face; what lies beyond it counts as background.
 
     Raises:
-        FitError: the landmarks do not form a face.
+        FitError: the landmarks are not those of a face.
     """
     if photo.alpha is not None:
         return photo.alpha

@@ -44,7 +44,7 @@ _WITHIN = 0.15
 """From this far inside the fitted head (half face widths) there is no background."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ColorCues:
     """What colors say about the surroundings of head, neck and shoulders, whatever the hair is like."""
 

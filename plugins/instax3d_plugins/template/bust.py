@@ -44,6 +44,8 @@ _SHOULDER = 0.015
 """Height over which a shoulder rounds off below the photo, meters."""
 COLLAR_SLOPE = 0.35
 """Above the chin, clothes are higher behind than in front: meters per meter."""
+_MAX_REACH = 0.29
+"""Largest reach of a shoulder to one side, meters."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, meters.
 # Anthropometric: an average adult's (neck 12 cm wide, shoulders 45 cm), rounded; the source was not recorded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
@@ -52,7 +54,7 @@ _FRONT = np.array([0.050, 0.050, 0.048, 0.047, 0.047, 0.049, 0.051, 0.054, 0.060
 _BACK = np.array([0.050, 0.052, 0.062, 0.070, 0.077, 0.083, 0.088, 0.092, 0.098, 0.104, 0.110, 0.114])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bust:
     """The body below the head."""
 
@@ -170,7 +172,7 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
     return drops, reach
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Side:
     """What the photo shows of one side of the body, row by row."""
 
@@ -229,43 +231,62 @@ def _measured_sides(
     """
     first = int(np.searchsorted(drop, 0))
     seen = [_seen_side(head, outline, sign * axes[0], axes[1], origin, drop) for sign in (1.0, -1.0)]
-    neck = 1 - smoothstep(drop, *_NECK_ENDS)
     sides = []
     for own, other in zip(seen, seen[::-1], strict=True):
-        reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
-        facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
-        # one shoulder may be higher than the other, but a raised hand or arm is not a shoulder
-        opposite = np.maximum(np.where(other.known, facing, 0), generic)
-        tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
-        most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
-        # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
-        leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
-        # clothes beside the neck reach at least as far as the photo shows them
-        measured = own.known | own.clothed & (drop < _NECK_ENDS[0])
-        side = np.where(measured, reach, np.where(other.known, leaning, reach))
-        side = np.clip(side, 0.5 * generic, most)
-        # at the height of the chin the neck is the head's own, unless clothes stand beside it
-        collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
-        highest = int(collar.argmax())
-        if own.clothed[highest]:  # from the clothes the bare shoulder continues up to the neck
-            bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
-            collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
+        side = _visible_reach(own, other, drop, generic)
+        collar = _collar_rows(own, drop, generic)
         first = min(first, int(collar.argmax()))
+        # at the height of the chin the neck is the head's own, unless clothes stand beside it
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
         # the jaw's outline says nothing about the neck, which does not narrow below it
         below_jaw = np.where(free < 1, side[int((free == 1).argmax())], side)
         widening = np.maximum.accumulate(ndimage.median_filter(below_jaw, 5))
         side = widening * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
         visible = np.flatnonzero(own.known | other.known)
-        if len(visible):  # below them the shoulder rounds off, or the generic one continues from the width reached
-            last = visible[-1]
-            below = np.maximum(drop - drop[last], 0)
-            slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
-            rounding = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
-            continued = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
-            side = np.where(below > 0, np.maximum(side, np.maximum(rounding, continued)), side)
-        sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
+        if len(visible):
+            side = _continue_below(side, int(visible[-1]), drop, generic)
+        sides.append(ndimage.gaussian_filter1d(np.minimum(side, _MAX_REACH), 2.0, mode="nearest"))
     return sides, first
+
+
+def _visible_reach(
+    own: _Side, other: _Side, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]
+) -> Float[ndarray, "rows"]:
+    """Reach of one side, meters: the photo's, else by the other side, else the generic one; within plausible limits."""
+    neck = 1 - smoothstep(drop, *_NECK_ENDS)
+    reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
+    facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
+    # one shoulder may be higher than the other, but a raised hand or arm is not a shoulder
+    opposite = np.maximum(np.where(other.known, facing, 0), generic)
+    tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
+    most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
+    # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
+    leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
+    # clothes beside the neck reach at least as far as the photo shows them
+    measured = own.known | own.clothed & (drop < _NECK_ENDS[0])
+    side = np.where(measured, reach, np.where(other.known, leaning, reach))
+    return np.asarray(np.clip(side, 0.5 * generic, most))
+
+
+def _collar_rows(own: _Side, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]) -> Bool[ndarray, "rows"]:
+    """Rows in which clothes, or a bare shoulder above them, stand beside the neck, and all below the jaw."""
+    collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
+    highest = int(collar.argmax())
+    if own.clothed[highest]:  # from the clothes the bare shoulder continues up to the neck
+        bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
+        collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
+    return np.asarray(collar)
+
+
+def _continue_below(
+    side: Float[ndarray, "rows"], last: int, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]
+) -> Float[ndarray, "rows"]:
+    """Below the ``last`` visible row the shoulder rounds off, or the generic one continues from the width reached."""
+    below = np.maximum(drop - drop[last], 0)
+    slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
+    rounding = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
+    continued = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
+    return np.where(below > 0, np.maximum(side, np.maximum(rounding, continued)), side)
 
 
 def mesh_bust(

@@ -74,7 +74,7 @@ _SLEEVE_CELL = 0.006
 """Side of the cells of the map of sleeves, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clothes:
     """What the bust wears."""
 
@@ -108,7 +108,7 @@ def without_arms(
     return np.where((scene.part == BUST) & (to_skin < nearness * to_cloth), 0.0, observations.cloth)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Guesses:
     """What is assumed about the bust's vertices that the photo does not show."""
 

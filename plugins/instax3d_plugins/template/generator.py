@@ -45,7 +45,7 @@ _HEADROOM = 0.175
 """The view's center lies this far below the top of the bald head, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoAnalysis:
     """What is known about the photo's person before any shape is made."""
 
@@ -59,7 +59,7 @@ class PhotoAnalysis:
     """The fitted head, with landmarks and outline brought to their pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """What is made from the photo, before made-up detail."""
 
@@ -84,7 +84,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         The world is the head's: meters, upright, the face looks along +z.
 
         Raises:
-            FitError: the landmarks do not form a face.
+            FitError: the landmarks are not those of a face.
         """
         if not isinstance(source, Photo):
             raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
@@ -123,7 +123,7 @@ def reconstruct(photo: Photo, model: HeadModel) -> Reconstruction:
     """Analyze the photo, shape head, bust and hair, and color them.
 
     Raises:
-        FitError: the landmarks do not form a face.
+        FitError: the landmarks are not those of a face.
     """
     person = analyze(photo, model)
     outline = make_outline(person.head, person.alpha, person.labels, person.head_crop.valid)
@@ -145,7 +145,7 @@ def analyze(photo: Photo, model: HeadModel) -> PhotoAnalysis:
     """Fit the head, cut the person out and label its parts; the head is fitted again once the outline is known.
 
     Raises:
-        FitError: the landmarks do not form a face.
+        FitError: the landmarks are not those of a face.
     """
     arrays = photo_arrays(photo)
     head_crop = cut_head_crop(arrays)

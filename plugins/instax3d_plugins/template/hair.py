@@ -56,7 +56,7 @@ _RIDGE = 0.009
 """Hair is lifted where it lacks at most about this much more than at the nearest point of the line of sight, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layer:
     """Hair that stands off the head, at the nodes of a grid."""
 
@@ -68,7 +68,7 @@ class _Layer:
     """Nearness to skin on which the photo shows hair, 0 to 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _NodeObservations:
     """What the photo shows at the nodes of a grid; distances in meters."""
 
@@ -195,7 +195,7 @@ def _lift(
     return np.asarray(sample(lack, at / _BIN) * visible * ridge * (room > 0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Front:
     """How far forward the hair beside the face reaches."""
 

@@ -54,7 +54,7 @@ _HAND_AREA = 4e-4
 """...if it has this area, square meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
     """The parts of the person."""
 
@@ -97,7 +97,7 @@ class _ColorModel:
         return nearest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layout:
     """Where parts of the person may be, whatever their colors."""
 
@@ -115,7 +115,7 @@ class _Layout:
     """Above the bridge of the nose, on the scalp or beside the head."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _SkinCues:
     """What colors say about skin."""
 
@@ -131,7 +131,7 @@ class _SkinCues:
     """Below the chin: skin in whatever light."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _HairCues:
     """What colors and places say about hair."""
 

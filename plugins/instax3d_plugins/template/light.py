@@ -17,7 +17,7 @@ _GAMMA = 2.2
 """Exponent from the photo's values to linear light, about that of sRGB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EstimatedLight:
     """Light at each vertex, relative to the photo's values."""
 

@@ -9,7 +9,7 @@ SEEN_WELL, UNSEEN = 0.3, 0.1
 """Weights from which on a vertex counts as seen, and below which as unseen. Chosen by eye."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VertexObservations:
     """What the photo shows of each vertex."""
 

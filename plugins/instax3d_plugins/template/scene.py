@@ -25,7 +25,7 @@ _MIRROR_TOLERANCE = 0.01
 """Largest distance of a vertex from the mirror image of its partner, meters: chosen by eye."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadScene:
     """Everything that is rendered, in the head's world (meters, y up, the face along +z)."""
 

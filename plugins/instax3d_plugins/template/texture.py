@@ -53,7 +53,7 @@ _DRESSED = 0.08
 """A person is dressed if at least this share of the body that the photo shows is cloth."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Appearance:
     """All that shading needs, in pixels of the head crop and per vertex of the scene."""
 
@@ -145,7 +145,7 @@ def mirror_preference(facing: Float[ndarray, "*n"], mirrored: Float[ndarray, "*n
     return np.asarray(smoothstep(mirrored - facing, *MIRROR_GAIN) * (1 - smoothstep(facing, *MIRROR_GRAZED)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Projection:
     """The scene's vertices in the photo."""
 
@@ -159,7 +159,7 @@ class _Projection:
     """How well the photo shows the vertex's own material, 0 to 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _SurfaceColors:
     """Albedo of the two materials of each part, and where they meet."""
 

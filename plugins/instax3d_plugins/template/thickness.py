@@ -77,7 +77,7 @@ def seen_skin(head: Head, outline: Outline, at: Float[ndarray, "n 3"], facing: f
     return seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Rim:
     """The head's outline in the photo."""
 
@@ -92,7 +92,7 @@ class _Rim:
     """Median reach on the scalp, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Targets:
     """Thickness that the photo or a prior asks for over each vertex."""
 

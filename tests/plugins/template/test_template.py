@@ -1,6 +1,8 @@
 """The template generator on a made-up photo of the mannequin, of which all is known, and on a real one."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ from instax3d_plugins.template.generator import (
     render_views,
     turntable_center,
 )
+from instax3d_plugins.template.noise import make_noise
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
@@ -41,6 +44,14 @@ def mannequin():
 
 def generator(**options):
     return registry.build(ViewGenerator, "template", **({"views": VIEWS, "size": SIZE} | options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noise_once() -> Iterator[None]:
+    """The same textures for all calls with one seed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instax3d_plugins.template.generator.make_noise", cache(make_noise))
+        yield
 
 
 @pytest.fixture(scope="module")
