@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from instax3d_plugins.template.generator import Person, analyze
+from instax3d_plugins.template.generator import PhotoAnalysis, analyze
 from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
@@ -67,10 +67,10 @@ class Known:
     """What the photo itself gave."""
 
     photo: Photo
-    person: Person
+    person: PhotoAnalysis
     pixels: Pixels
     alpha: Float[ndarray, "h w"]
-    """The matte in photo pixels; 0 beyond the working square."""
+    """The matte in photo pixels; 0 beyond the head crop."""
 
     @classmethod
     def of(cls, photo: Photo, model: HeadModel) -> "Known":
@@ -217,9 +217,9 @@ VARIANTS: Mapping[str, Callable[[Known], Version]] = {
 }
 
 
-def carried(person: Person, shape: tuple[int, int], from_photo: Map) -> Float[ndarray, "h w"]:
+def carried(person: PhotoAnalysis, shape: tuple[int, int], from_photo: Map) -> Float[ndarray, "h w"]:
     """A person's matte in the pixels of a photo of which ``from_photo`` leads to the analyzed one."""
-    crop = person.square.crop
+    crop = person.head_crop.crop
     matrix = np.vstack([from_photo, [0, 0, 1]])
     matrix = np.array([[crop.scale, 0, crop.offset[0]], [0, crop.scale, crop.offset[1]], [0, 0, 1]]) @ matrix
     matrix = matrix[:2].copy()
@@ -228,7 +228,7 @@ def carried(person: Person, shape: tuple[int, int], from_photo: Map) -> Float[nd
     return cv2.warpAffine(person.alpha, matrix, shape[::-1], flags=flags).clip(0, 1)
 
 
-def compare(known: Known, version: Version, photo: Photo, person: Person) -> dict[str, float]:
+def compare(known: Known, version: Version, photo: Photo, person: PhotoAnalysis) -> dict[str, float]:
     """How far a version's findings are from those of its photo."""
     marks = photo.face.require_landmarks68()
     expected = known.photo.face.require_landmarks68()
@@ -293,7 +293,9 @@ class Bench:
             results.append(self._result(path.stem, name, known, version, photo, person))
         return results
 
-    def _result(self, name: str, variant: str, known: Known, version: Version, photo: Photo, person: Person) -> Result:
+    def _result(
+        self, name: str, variant: str, known: Known, version: Version, photo: Photo, person: PhotoAnalysis
+    ) -> Result:
         result = Result(name, variant, figures=compare(known, version, photo, person))
         if self._sheets:
             save_cut_out(self._sheets / f"{name}, {variant}.png", person)
@@ -304,12 +306,12 @@ class Bench:
         return result
 
 
-def save_cut_out(path: Path, person: Person) -> None:
-    """The working square, and the person on magenta and on white."""
-    alpha, front = person.alpha[..., None], foreground_colors(person.square.rgb, person.alpha)
+def save_cut_out(path: Path, person: PhotoAnalysis) -> None:
+    """The head crop, and the person on magenta and on white."""
+    alpha, front = person.alpha[..., None], foreground_colors(person.head_crop.rgb, person.alpha)
     on = [alpha * front + (1 - alpha) * np.array(ground) for ground in ((1, 0, 1), (1, 1, 1))]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.hstack([person.square.rgb, *on]) * 255).round().astype(np.uint8)).save(path)
+    Image.fromarray((np.hstack([person.head_crop.rgb, *on]) * 255).round().astype(np.uint8)).save(path)
 
 
 def summary(results: Sequence[Result]) -> str:

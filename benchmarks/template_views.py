@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from instax3d_plugins.template.generator import Person, photo_orbit, reconstruct, turntable_center
-from instax3d_plugins.template.scene import Scene
+from instax3d_plugins.template.generator import PhotoAnalysis, photo_orbit, reconstruct, turntable_center
+from instax3d_plugins.template.scene import HeadScene
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.optimize import minimize_scalar
@@ -85,7 +85,8 @@ class Truth:
         self.images = images.permute(0, 2, 3, 1).numpy()
         self.alpha = alpha[:, 0].numpy() > 0.5
         photo = replace(read_photo(files[0], detector), focal=float(self.cameras.Ks[0, 0, 0]))
-        self.person, self.scene, self.painter = reconstruct(photo, model, seed)
+        result = reconstruct(photo, model)
+        self.person, self.scene, self.painter = result.person, result.scene, result.painter(seed)
         self.chin = round(float(photo.face.require_landmarks68()[8, 1]))
 
     @property
@@ -149,7 +150,8 @@ def iou(first: Bool[ndarray, "h w"], second: Bool[ndarray, "h w"]) -> float:
 def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetector[Any]) -> Likeness:
     """How like its photo a person's views are."""
     start = time.process_time()
-    person, scene, painter = reconstruct(photo, model, 0)
+    result = reconstruct(photo, model)
+    person, scene, painter = result.person, result.scene, result.painter(0)
     seconds = time.process_time() - start
     given = detector.descriptor(to_uint8(photo.image), photo.face)
     center = turntable_center(scene)
@@ -164,11 +166,11 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
     return Likeness(name, person.head.camera.azimuth, distances, own_outline(person, scene), seconds)
 
 
-def own_outline(person: Person, scene: Scene) -> float:
+def own_outline(person: PhotoAnalysis, scene: HeadScene) -> float:
     """IoU of shape and cut-out above the chin in the photo's own view, inside the photo and where no hand hides it."""
-    square = person.square
+    head_crop = person.head_crop
     shape = person.head.camera.rasterize(scene.vertices, scene.faces).mask
-    above = square.valid & (np.arange(square.crop.size)[:, None] < square.landmarks[8, 1])
+    above = head_crop.valid & (np.arange(head_crop.crop.size)[:, None] < head_crop.landmarks[8, 1])
     return iou(shape & above, (person.alpha > 0.5) & above)
 
 

@@ -1,1 +1,1 @@
-"""Cutting the person out of a photo: a square about the head, GrabCut in it, and a soft matte in closed form."""
+"""The matte of a photo's person: a crop around the head, GrabCut from a trimap, and closed-form matting."""

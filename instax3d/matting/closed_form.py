@@ -1,4 +1,4 @@
-"""Soft mattes at hair's fineness, and the person's own colors at soft pixels.
+"""Mattes as fine as hair, and foreground colors at soft pixels.
 
 Closed-form matting: Levin, Lischinski and Weiss, PAMI 2008, eq. 12. Foreground colors: Germer et al., "Fast
 Multi-Level Foreground Estimation", ICPR 2020, eq. 4. (pymatting has both, but compiles for most of a minute at its
@@ -14,26 +14,26 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 _EPSILON = 1e-6
-"""Regularizes the colors' covariance in a window of 3x3 pixels; sRGB in [0, 1] squared."""
+"""Regularizes the colors' covariance in a window of 3x3 pixels; sRGB in [0, 1] squared. Chosen by eye."""
 _TOLERANCE, _STEPS = 1e-3, 300
-"""Of the conjugate gradients."""
+"""Of the conjugate gradients: relative residual and most iterations."""
 _SMOOTHNESS = 1e-5
-"""Weight of equal colors of neighbors where the matte is flat (Germer et al.)."""
+"""Weight of equal colors of neighbors where the matte is flat: pymatting's default, as are the iterations below."""
 
 
 def matte(
     rgb: Float[ndarray, "h w 3"],
     guess: Float[ndarray, "h w"],
     unknown: Bool[ndarray, "h w"],
-    held: float,
+    guess_weight: float,
 ) -> Float[ndarray, "h w"]:
-    """Opacity that varies with the colors alone within any small window, where it is unknown.
+    """Solve for the opacity where it is unknown: within any small window it is a linear function of the colors.
 
     Args:
-        rgb: the picture.
+        rgb: the image.
         guess: opacity; exact where it is not unknown.
         unknown: where to solve; must leave some pixels known.
-        held: weight of the guess where it is unknown. Levin's windows weigh about 1.
+        guess_weight: weight of the guess where it is unknown. Levin's windows weigh about 1.
     """
     number = np.full(unknown.shape, -1)
     number[unknown] = np.arange(unknown.sum())
@@ -51,9 +51,9 @@ def matte(
     between = free[:, :, None] & free[:, None, :]
     rows, columns = (np.broadcast_to(i, between.shape)[between] for i in (index[:, :, None], index[:, None, :]))
     count = int(unknown.sum())
-    system = sparse.csr_matrix((laplacian[between], (rows, columns)), (count, count)) + held * sparse.eye(count)
+    system = sparse.csr_matrix((laplacian[between], (rows, columns)), (count, count)) + guess_weight * sparse.eye(count)
     pull = -(laplacian @ np.where(free, 0, values)[..., None])[..., 0]
-    right = np.bincount(index[free], pull[free], count) + held * guess[unknown]
+    right = np.bincount(index[free], pull[free], count) + guess_weight * guess[unknown]
     solved, _ = cg(
         system,
         right,
@@ -68,7 +68,7 @@ def matte(
 
 
 def foreground_colors(rgb: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
-    """The person's colors without the background that soft pixels hold; beyond the matte they are continued."""
+    """The person's colors without the background mixed into soft pixels; beyond the matte they are continued."""
     height, width = alpha.shape
     levels = int(np.ceil(np.log2(max(height, width))))
     front, back = (np.tile(_mean(rgb, weight), (1, 1, 1)) for weight in (alpha > 0.9, alpha < 0.1))
@@ -80,7 +80,7 @@ def foreground_colors(rgb: Float[ndarray, "h w 3"], alpha: Float[ndarray, "h w"]
             cv2.resize(c, size, interpolation=cv2.INTER_NEAREST).reshape(*share.shape[:2], 3) for c in (front, back)
         )
         for _ in range(10 if max(size) <= 32 else 2):
-            front, back = _balanced(image.reshape(front.shape), share, front, back)
+            front, back = _jacobi_step(image.reshape(front.shape), share, front, back)
     return front
 
 
@@ -88,13 +88,13 @@ def _mean(rgb: Float[ndarray, "h w 3"], chosen: Bool[ndarray, "h w"]) -> Float[n
     return np.asarray(rgb[chosen].mean(0) if chosen.any() else rgb.mean((0, 1)))
 
 
-def _balanced(
+def _jacobi_step(
     image: Float[ndarray, "h w 3"],
     share: Float[ndarray, "h w 1"],
     front: Float[ndarray, "h w 3"],
     back: Float[ndarray, "h w 3"],
 ) -> tuple[Float[ndarray, "h w 3"], Float[ndarray, "h w 3"]]:
-    """One Jacobi step: each pixel's two colors in the least squares for its neighbors' present ones."""
+    """Each pixel's two colors in the least squares, given its neighbors' present ones."""
     total = np.zeros_like(share)
     near_front, near_back = np.zeros_like(front), np.zeros_like(back)
     padded = [np.pad(a, ((1, 1), (1, 1), (0, 0)), mode="edge") for a in (share, front, back)]

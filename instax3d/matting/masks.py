@@ -1,4 +1,4 @@
-"""Masks of the working square: hulls, margins, distances."""
+"""Masks of the head crop: hulls, morphology, distances."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from .landmarks import INNER, JAW_AROUND_CHIN
+
 
 def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s"]:
-    """The convex hull of image points, filled."""
+    """The convex hull of image points, filled, in a mask of ``size`` pixels on a side."""
     mask = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), 1)
     return mask > 0
+
+
+def inner_face(landmarks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"]:
+    """The hull of the landmarks without the sides of the jaw, which hair may cover."""
+    return polygon_mask(np.concatenate([landmarks[INNER], landmarks[JAW_AROUND_CHIN]]), size)
 
 
 def erode(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
@@ -31,13 +38,13 @@ def opened(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:
 
 
 def over_landmarks(
-    marks: Float[ndarray, "68 2"], ranges: Iterable[slice], size: int, pixels: int
+    landmarks: Float[ndarray, "68 2"], ranges: Iterable[slice], size: int, pixels: int
 ) -> Bool[ndarray, "s s"]:
-    """The hull of each range of landmarks, and so many pixels about it."""
-    found = np.zeros((size, size), bool)
+    """The hull of each range of landmarks, grown by a number of pixels."""
+    mask = np.zeros((size, size), bool)
     for range_ in ranges:
-        found |= dilate(polygon_mask(marks[range_], size), pixels)
-    return found
+        mask |= dilate(polygon_mask(landmarks[range_], size), pixels)
+    return mask
 
 
 def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
@@ -50,7 +57,7 @@ def signed_distance(mask: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
 
 
 def touching(mask: Bool[ndarray, "h w"], seed: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
-    """The connected pieces of a mask that hold any of the seed."""
+    """The connected pieces of a mask that contain any pixel of the seed."""
     _, component = cv2.connectedComponents(mask.astype(np.uint8))
-    wanted = np.unique(component[seed & mask])
-    return np.isin(component, wanted[wanted > 0])
+    seeded = np.unique(component[seed & mask])
+    return np.isin(component, seeded[seeded > 0])

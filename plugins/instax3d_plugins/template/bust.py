@@ -9,16 +9,18 @@ from scipy import ndimage
 
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
+from instax3d.matting.landmarks import CHIN
 
 from .head import Head
 from .labels import CLOTH, HAIR
 from .outline import Outline
-from .volume import Grid, relax, smoothstep
+from .volume import VoxelGrid, relax, smoothstep
 
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 DEPTH_BELOW_CHIN = 0.27
 """How far down the bust reaches, meters: below the frame of every view."""
-_ROW = 0.004
-_CELL = 0.006
+_ROW, _CELL = 0.004, 0.006
+"""Height of the sections and side of the grid's cells, meters."""
 _TAKEOVER = (0.015, 0.045)
 """Drops below the chin between which the bust takes over from the head's own neck, meters."""
 _ROUNDED = 5.0
@@ -26,31 +28,33 @@ _ROUNDED = 5.0
 _POWER = (2.2, 2.4)
 """Exponents of the superellipses above and below that."""
 _PARTED, _WIDEST_MOUTH = 0.005, 0.04
-"""Distances of the lips from which on the chin counts as lowered, and of which no more is believed, meters."""
+"""Distances of the lips from which on the chin counts as lowered, and up to which that is believed, meters."""
 _TILT, _CLOTHED_TILT = 0.03, 0.1
 """Meters by which one shoulder may be higher than the other, or both than usual: bare ones, and clothes on them, which
 may have a collar that stands off."""
 _ABOVE_CHIN = 0.04
-"""Clothes may stand so far above the height of the chin beside the neck, meters."""
+"""Clothes beside the neck may reach at most this far above the height of the chin, meters."""
 _BARE_SHOULDER = 0.02
-"""A raised shoulder shows bare at most so far above the clothes on it, meters."""
+"""A raised shoulder is bare at most this far above the clothes on it, meters."""
 _JAW = (0.005, 0.03)
 """Drops below the chin between which the jaw's outline gives way to the body's, meters."""
 _NECK_ENDS = (0.04, 0.07)
 """Drops between which the neck ends, meters."""
 _SHOULDER = 0.015
 """Height over which a shoulder rounds off below the photo, meters."""
-_COLLAR_SLOPE = 0.35
+COLLAR_SLOPE = 0.35
 """Above the chin, clothes are higher behind than in front: meters per meter."""
+_MAX_REACH = 0.29
+"""Largest reach of a shoulder to one side, meters."""
 # The generic bust by the drop below the chin: half width, front and back relative to the middle of the neck, meters.
-# An average adult's, read off anthropometric tables (neck 12 cm wide, shoulders 45 cm) and rounded.
+# Anthropometric: an average adult's (neck 12 cm wide, shoulders 45 cm), rounded; the source was not recorded.
 _DROP = np.array([0.00, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.115, 0.135, 0.17, 0.27])
 _HALF_WIDTH = np.array([0.056, 0.058, 0.065, 0.073, 0.086, 0.104, 0.126, 0.148, 0.172, 0.190, 0.203, 0.208])
 _FRONT = np.array([0.050, 0.050, 0.048, 0.047, 0.047, 0.049, 0.051, 0.054, 0.060, 0.068, 0.080, 0.092])
 _BACK = np.array([0.050, 0.052, 0.062, 0.070, 0.077, 0.083, 0.088, 0.092, 0.098, 0.104, 0.110, 0.114])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bust:
     """The body below the head."""
 
@@ -70,8 +74,8 @@ class Bust:
         level, least = self._level((points - self.origin) @ self.axes.T)
         return np.asarray(np.minimum((1 - level) * least, self.axes[1] @ (self.origin - points).T - self.drop[0]))
 
-    def swallow(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-        """Draw in what lies outside below the neck, so that the head model's own shoulders end inside the bust."""
+    def clip_inside(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Pull points below the neck inside, so that the head model's own shoulders end within the bust."""
         local = (points - self.origin) @ self.axes.T
         level, _ = self._level(local)
         allowed = np.interp(-local[:, 1], [0.0, *_TAKEOVER], [2.0, 1.02, 0.9])
@@ -100,7 +104,7 @@ def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
     """The body stands upright in the photo and, when the head is turned away, faces the camera."""
     turn = np.radians(head.camera.azimuth) * smoothstep(np.array(abs(head.camera.azimuth)), 6, 18)
     front = np.array([np.sin(turn), 0, np.cos(turn)])
-    level = head.camera.viewmat[0, :3]  # the picture's horizontal
+    level = head.camera.viewmat[0, :3]  # the image's horizontal
     left = np.array([np.cos(turn), np.clip(level[1], -0.35, 0.35), -np.sin(turn)])
     left /= np.linalg.norm(left)
     return np.stack([left, np.cross(front, left), front])
@@ -108,7 +112,7 @@ def _body_axes(head: Head) -> Float[ndarray, "3 3"]:
 
 def fit_bust(head: Head, outline: Outline) -> Bust:
     """Shape the generic bust to this head's neck and, side by side, to the outline of the photo."""
-    chin = head.landmarks[8]
+    chin = head.landmarks[CHIN]
     drop = _ROW * np.arange(-round(_ABOVE_CHIN / _ROW), round(DEPTH_BELOW_CHIN / _ROW) + 1)
     neck_drops, necks = _neck_sections(head)
     left, right, front, back = necks.T
@@ -129,12 +133,12 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
     generic = blended((right - left) / 2, _HALF_WIDTH)
     ahead, behind = blended(front - middle, _FRONT), blended(middle - back, _BACK)
-    ahead = np.where(drop < 0, np.maximum(ahead + drop / _COLLAR_SLOPE, 0.004), ahead)
+    ahead = np.where(drop < 0, np.maximum(ahead + drop / COLLAR_SLOPE, 0.004), ahead)
     sides, first = _measured_sides(head, outline, axes, origin, drop, generic)
     to_left, to_right = (side * margin for side in sides)
     half = (to_left + to_right) / 2
     wider = np.maximum(1, half / generic) ** 0.7  # a wide collar is deep as well
-    # raised shoulders are no deeper than those of that width
+    # raised shoulders are not deeper than others of that width
     collar = 1 - smoothstep(drop, *_TAKEOVER)
 
     def deep(depth: ndarray, table: ndarray) -> ndarray:
@@ -150,7 +154,7 @@ def fit_bust(head: Head, outline: Outline) -> Bust:
 
 def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4"]]:
     """Right-most, left-most, front-most and back-most reach (x, x, z, z) of the head's neck at some drops."""
-    chin = head.landmarks[8]
+    chin = head.landmarks[CHIN]
     drops = np.array([0.0, 0.015, 0.03, 0.045])
     edges, _ = unique_edges(head.skin_faces)
     first, second = head.vertices[edges[:, 0]], head.vertices[edges[:, 1]]
@@ -162,13 +166,13 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
         ring = a + (b - a) * ((height - a[:, 1]) / (b[:, 1] - a[:, 1]))[:, None]
         spine = ring[np.abs(ring[:, 0] - chin[0]) < 0.02]
         sections.append([ring[:, 0].min(), ring[:, 0].max(), spine[:, 2].max(), spine[:, 2].min()])
-    found = np.array(sections)
-    found[:2, 2] = found[2, 2]  # at the height of the chin the jaw is in front of the neck
-    found[0, :2] = found[1, :2]
-    return drops, found
+    reach = np.array(sections)
+    reach[:2, 2] = reach[2, 2]  # at the height of the chin the jaw is in front of the neck
+    reach[0, :2] = reach[1, :2]
+    return drops, reach
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Side:
     """What the photo shows of one side of the body, row by row."""
 
@@ -179,7 +183,7 @@ class _Side:
     clothed: Bool[ndarray, "rows"]
     """Whether clothes stand on it."""
     least: Float[ndarray, "rows"]
-    """Reach of what is surely body, meters."""
+    """Reach of what is certainly body, meters."""
 
 
 def _seen_side(
@@ -221,49 +225,68 @@ def _measured_sides(
     drop: Float[ndarray, "rows"],
     generic: Float[ndarray, "rows"],
 ) -> tuple[list[Float[ndarray, "rows"]], int]:
-    """Reach to the body's left and right per row: the photo's where it is to be seen, the generic one elsewhere.
+    """Reach to the body's left and right per row, meters: the photo's where it is visible, the generic one elsewhere.
 
     And the first row with clothes beside the neck, at the latest that at the height of the chin.
     """
     first = int(np.searchsorted(drop, 0))
     seen = [_seen_side(head, outline, sign * axes[0], axes[1], origin, drop) for sign in (1.0, -1.0)]
-    neck = 1 - smoothstep(drop, *_NECK_ENDS)
     sides = []
     for own, other in zip(seen, seen[::-1], strict=True):
-        reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
-        facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
-        # one shoulder may be higher than the other, but a raised hand or arm is none
-        opposite = np.maximum(np.where(other.known, facing, 0), generic)
-        tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
-        most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
-        # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
-        leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
-        # clothes beside the neck reach at least as far as the photo shows them
-        told = own.known | own.clothed & (drop < _NECK_ENDS[0])
-        side = np.where(told, reach, np.where(other.known, leaning, reach))
-        side = np.clip(side, 0.5 * generic, most)
-        # at the height of the chin the neck is the head's own, unless clothes stand beside it
-        collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
-        highest = int(collar.argmax())
-        if own.clothed[highest]:  # from the clothes the bare shoulder goes on up to the neck
-            bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
-            collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
+        side = _visible_reach(own, other, drop, generic)
+        collar = _collar_rows(own, drop, generic)
         first = min(first, int(collar.argmax()))
+        # at the height of the chin the neck is the head's own, unless clothes stand beside it
         free = np.where(collar, 1.0, smoothstep(drop, *_JAW))
-        # the jaw's outline tells nothing about the neck, which gets no narrower from below it on
+        # the jaw's outline says nothing about the neck, which does not narrow below it
         below_jaw = np.where(free < 1, side[int((free == 1).argmax())], side)
         widening = np.maximum.accumulate(ndimage.median_filter(below_jaw, 5))
         side = widening * free + np.clip(side, 0.95 * generic, 1.05 * generic) * (1 - free)
-        shown = np.flatnonzero(own.known | other.known)
-        if len(shown):  # below what is seen the shoulder rounds off, or the generic one goes on from the width reached
-            last = shown[-1]
-            below = np.maximum(drop - drop[last], 0)
-            slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
-            going = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
-            usual = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
-            side = np.where(below > 0, np.maximum(side, np.maximum(going, usual)), side)
-        sides.append(ndimage.gaussian_filter1d(np.minimum(side, 0.29), 2.0, mode="nearest"))
+        visible = np.flatnonzero(own.known | other.known)
+        if len(visible):
+            side = _continue_below(side, int(visible[-1]), drop, generic)
+        sides.append(ndimage.gaussian_filter1d(np.minimum(side, _MAX_REACH), 2.0, mode="nearest"))
     return sides, first
+
+
+def _visible_reach(
+    own: _Side, other: _Side, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]
+) -> Float[ndarray, "rows"]:
+    """Reach of one side, meters: the photo's, else by the other side, else the generic one; within plausible limits."""
+    neck = 1 - smoothstep(drop, *_NECK_ENDS)
+    reach = np.where(own.known, own.reach, np.maximum(generic, own.least))
+    facing = np.where(other.known, other.reach, np.maximum(generic, other.least))
+    # one shoulder may be higher than the other, but a raised hand or arm is not a shoulder
+    opposite = np.maximum(np.where(other.known, facing, 0), generic)
+    tilt = np.where(own.clothed, _CLOTHED_TILT, _TILT)
+    most = np.maximum(1.15 * np.interp(drop + tilt, drop, opposite), generic + 0.02)
+    # a neck that leans to the hidden side has its usual width; hidden shoulders are like those that are seen
+    leaning = neck * np.where(facing < generic, 2 * generic - facing, (generic + facing) / 2) + (1 - neck) * facing
+    # clothes beside the neck reach at least as far as the photo shows them
+    measured = own.known | own.clothed & (drop < _NECK_ENDS[0])
+    side = np.where(measured, reach, np.where(other.known, leaning, reach))
+    return np.asarray(np.clip(side, 0.5 * generic, most))
+
+
+def _collar_rows(own: _Side, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]) -> Bool[ndarray, "rows"]:
+    """Rows in which clothes, or a bare shoulder above them, stand beside the neck, and all below the jaw."""
+    collar = np.logical_and.accumulate((own.clothed | (drop > _JAW[1]))[::-1])[::-1]
+    highest = int(collar.argmax())
+    if own.clothed[highest]:  # from the clothes the bare shoulder continues up to the neck
+        bare = own.known & (own.reach > generic) & (drop > drop[highest] - _BARE_SHOULDER)
+        collar[:highest] = np.logical_and.accumulate(bare[:highest][::-1])[::-1]
+    return np.asarray(collar)
+
+
+def _continue_below(
+    side: Float[ndarray, "rows"], last: int, drop: Float[ndarray, "rows"], generic: Float[ndarray, "rows"]
+) -> Float[ndarray, "rows"]:
+    """Below the ``last`` visible row the shoulder rounds off, or the generic one continues from the width reached."""
+    below = np.maximum(drop - drop[last], 0)
+    slope = np.clip((side[last] - side[max(last - 3, 0)]) / (3 * _ROW), 0, 2)
+    rounding = side[last] + slope * _SHOULDER * (1 - np.exp(-below / _SHOULDER))
+    continued = np.interp(below + np.interp(side[last], generic, drop), drop, generic)
+    return np.where(below > 0, np.maximum(side, np.maximum(rounding, continued)), side)
 
 
 def mesh_bust(
@@ -275,7 +298,7 @@ def mesh_bust(
     upwards = -bust.drop[0] / reach[1]
     corners = reach * [[x, y, z] for x in (-1, 1) for y in (-1, upwards) for z in (-1, 1)]
     world = corners @ bust.axes + bust.origin
-    grid = Grid.over(world.min(0), world.max(0), _CELL)
+    grid = VoxelGrid.over(world.min(0), world.max(0), _CELL)
     points = grid.points
     field = bust.field(points)
     # a little beyond the outline is allowed: smoothing takes it back; more at the neck, which joins the head

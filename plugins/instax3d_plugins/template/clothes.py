@@ -1,4 +1,4 @@
-"""Clothes on the bust: their colors and where they end, also where the photo does not show them."""
+"""Clothes on the bust: their colors and borders, also where the photo does not show them."""
 
 from dataclasses import dataclass
 
@@ -13,49 +13,48 @@ from scipy.spatial import cKDTree
 
 from instax3d.matting.clusters import k_means
 
-from .diffusion import Spreader
-from .evidence import Evidence
+from .bust import COLLAR_SLOPE
+from .interpolation import COLOR_SMOOTHNESS, LaplacianInterpolator
 from .labels import unlike_skin
 from .materials import border
-from .scene import BUST, Scene
+from .observations import SEEN_WELL, UNSEEN, VertexObservations
+from .scene import BUST, HeadScene
 from .volume import smoothstep
 
-_SMOOTHNESS = 0.05
-"""Of the spread colors."""
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise. Weights are relative to a
+# color that is seen well, which has 1.
 _EDGE_SMOOTHNESS = 1.0
-"""Of the share of cloth: edges are made straight over more than colors are."""
-_COLLAR_TILT = 0.35
-"""Slope of collars, which are higher behind than in front."""
+"""Of the share of cloth: edges are made straighter than colors are."""
 _COLLAR = (0.17, 0.015)
-"""Collars reach so far from the neck's middle; what they look like is carried round to places whose height along them
-differs by at most so much, meters."""
+"""Largest radius of collars around the neck's middle, and largest difference in height along the tilted neck over which
+their colors are propagated around it, meters."""
 _TURNING = (0.3, 0.1)
-"""What a meter of radius, and a radian on a radius of a meter, count beside a meter of height when it is carried."""
+"""What a meter of radius, and a radian on a radius of a meter, count beside a meter of height in that propagation."""
 _BESIDE = (0.6, 0.9)
-"""It is taken from, and brought to, places turned from the front by at least so many radians: necklines are lower in
+"""Colors are propagated from, and to, places turned from the front by at least these, radians: necklines are lower in
 front."""
 _COLLAR_TOP = 0.02
-"""Collars that are not seen end at least so far below the chin, meters."""
+"""Least drop below the chin of collars that are not seen, meters."""
+_NECK_RADIUS = 0.08
+"""Within this distance of the neck's middle unseen skin may be bare, meters."""
 _SURELY_CLOTH = 0.8
-"""Share of cloth from which on it is carried."""
-_CARRIED = 0.03
-"""Weight of what is carried round, that of a seen color being 1."""
-_HELD = 0.1
-"""That of edges that are carried round or guessed."""
-_SLEEVE_HELD = 10.0
-"""That of the sleeves' edges, which are smooth as they are."""
+"""Share of cloth from which on it is propagated."""
+_PROPAGATED = 0.03
+"""Weight of propagated colors."""
+_GUESSED_EDGE, _SLEEVE_EDGE = 0.1, 10.0
+"""Weights of edges that are propagated or guessed, and of the sleeves' edges, which are smooth as they are."""
 _CLOSING = 20.0
 """How much surer it is that unseen places of the body are dressed than what colors they have."""
 _RING = 0.004
-"""Height of the rings around the neck in which seen colors are gathered, meters."""
+"""Height of the rings around the neck in which seen colors are averaged, meters."""
 _COLORS = 4
-"""Clothes have at most so many colors..."""
+"""Clothes have at most this many colors..."""
 _ALIKE, _RARE = 15.0, 0.08
-"""...which differ by at least so much, and make up at least this share of what is seen."""
+"""...which differ by at least this, and make up at least this share of what is seen."""
 _METRIC = np.array([0.5, 1.0, 1.0])
-"""What L*, a* and b* count: folds are darker."""
-_FEW = 50
-"""Fewer seen vertices tell one color alone, and nothing about sleeves."""
+"""Weights of L*, a* and b* in differences of color: folds are darker."""
+_MIN_VERTICES = 50
+"""Fewer seen vertices give a single color, and nothing about sleeves."""
 _CRISP = 6.0
 """Power to which the shares of the colors are raised where they meet."""
 _ARM = (0.1, 0.12)
@@ -65,17 +64,17 @@ _ISLAND = 40
 _PATCH = 80
 """So are those of fewer cells in the map of sleeves."""
 _SIDEWAYS = 3.0
-"""What a distance sideways counts beside one downwards where sleeves go on unseen."""
+"""What a distance sideways counts beside one downwards where sleeves are continued unseen."""
 _HARDLY = 0.3
 """Share of what is seen of one arm below which the other one is hardly seen."""
 _LIKE_SKIN = (0.4, 0.8)
 """Something counts as skin if its distance to the skin's color is less than this share of that to the cloth's: on the
 chest, and on arms."""
 _SLEEVE_CELL = 0.006
-"""Meters; the map of sleeves has such cells."""
+"""Side of the cells of the map of sleeves, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clothes:
     """What the bust wears."""
 
@@ -84,14 +83,14 @@ class Clothes:
     """Distance to the edge of the clothes in meters, positive on them."""
 
 
-def usual_cloth(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"]:
+def dominant_cloth(scene: HeadScene, observations: VertexObservations) -> Float[ndarray, "3"]:
     """Albedo of the clothes where they are seen lowest."""
     bust = scene.part == BUST
-    albedo, cloth, drop = evidence.albedo[bust], evidence.cloth[bust], scene.chin[1] - scene.vertices[bust, 1]
-    shown = np.flatnonzero(evidence.weight[bust] * cloth > _SURELY_CLOTH)
-    if not len(shown):
+    albedo, cloth, drop = observations.albedo[bust], observations.cloth[bust], scene.chin[1] - scene.vertices[bust, 1]
+    seen = np.flatnonzero(observations.weight[bust] * cloth > _SURELY_CLOTH)
+    if not len(seen):
         return np.asarray(np.median(albedo[cloth > 0.5], 0))
-    albedo, drop = albedo[shown], drop[shown]
+    albedo, drop = albedo[seen], drop[seen]
     cluster = _clusters(albedo)
     lowest = drop >= np.quantile(drop, 0.7)
     main = np.bincount(cluster[lowest]).argmax()
@@ -99,82 +98,177 @@ def usual_cloth(scene: Scene, evidence: Evidence) -> Float[ndarray, "3"]:
 
 
 def without_arms(
-    scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"], usual: Float[ndarray, "3"]
+    scene: HeadScene, observations: VertexObservations, complexion: Float[ndarray, "3"], dominant: Float[ndarray, "3"]
 ) -> Float[ndarray, "n"]:
     """The shares of cloth but for what has rather the skin's color: bare arms are easily taken for cloth."""
-    to_skin, to_cloth = (np.abs(evidence.albedo - color).sum(1) for color in (complexion, usual))
-    never = unlike_skin(_lab(evidence.albedo)[None], _lab(complexion[None]))[0]
+    to_skin, to_cloth = (np.abs(observations.albedo - color).sum(1) for color in (complexion, dominant))
+    never = unlike_skin(_lab(observations.albedo)[None], _lab(complexion[None]))[0]
     sideways = np.abs((scene.vertices - scene.neck) @ scene.body[0])
     nearness = _LIKE_SKIN[0] + (_LIKE_SKIN[1] - _LIKE_SKIN[0]) * smoothstep(sideways, *_ARM) * ~never
-    return np.where((scene.part == BUST) & (to_skin < nearness * to_cloth), 0.0, evidence.cloth)
+    return np.where((scene.part == BUST) & (to_skin < nearness * to_cloth), 0.0, observations.cloth)
 
 
-def dress(
-    scene: Scene, evidence: Evidence, complexion: Float[ndarray, "3"] | None, usual: Float[ndarray, "3"]
+@dataclass(frozen=True, eq=False)
+class _Guesses:
+    """What is assumed about the bust's vertices that the photo does not show."""
+
+    unseen: Bool[ndarray, "b"]
+    neck: Bool[ndarray, "b"]
+    """Bare neck."""
+    source: Int[ndarray, "b"]
+    """The seen vertex whose cloth is propagated around the neck..."""
+    propagated: Bool[ndarray, "b"]
+    """...to these."""
+    dressed: Bool[ndarray, "b"]
+    """Behind, below the height of a propagated collar."""
+    covered: Bool[ndarray, "b"]
+    """Under clothes, however they look."""
+    prior: Float[ndarray, "b"]
+    """Weight of the dominant color."""
+
+
+def color_clothes(
+    scene: HeadScene,
+    observations: VertexObservations,
+    complexion: Float[ndarray, "3"] | None,
+    dominant: Float[ndarray, "3"],
 ) -> Clothes:
-    """Colors and edges for the bust's vertices, given the main color's albedo."""
-    which = np.flatnonzero(scene.part == BUST)
-    inside = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - which[0]
-    places, albedo, cloth, facing = (
-        values[which] for values in (scene.vertices, evidence.albedo, evidence.cloth, evidence.facing)
-    )
-    weight = evidence.weight[which]
-    drop = scene.chin[1] - places[:, 1]
-    around_neck = np.hypot(*(places - scene.neck)[:, [0, 2]].T) < 0.08
-    unseen = weight < 0.1
-    neck = unseen & (drop < 0.035) & around_neck
-    shown = np.flatnonzero(weight * cloth > _SURELY_CLOTH)
-    sure = smoothstep(cloth, 0.6, 0.95)
-    height = places[:, 1] + _COLLAR_TILT * (places - scene.neck)[:, 2]
-    source, round_neck = _carried(places - scene.neck, height, weight, cloth)
-    round_neck &= drop > _COLLAR_TOP
-    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[round_neck].max(initial=-np.inf))
-    neck &= ~dressed
-    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > 0.02) & ~around_neck)
-    # in front, below the photo, what it last showed goes on
-    prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
-    spreader = Spreader(places, inside, np.zeros(len(which), np.int64))
+    """Colors and borders of the clothes on the bust's vertices.
 
-    cluster = _clusters(albedo[shown])
-    palette = np.stack([np.median(albedo[shown][cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
-    main = int(np.linalg.norm((_lab(palette) - _lab(usual[None])) * _METRIC, axis=1).argmin())
-    palette[main] = usual
+    Args:
+        scene: the shape.
+        observations: what the photo shows of it.
+        complexion: albedo of the face's skin, if known.
+        dominant: albedo of the dominant cloth.
+    """
+    bust = np.flatnonzero(scene.part == BUST)
+    faces = scene.faces[scene.part[scene.faces[:, 0]] == BUST] - bust[0]
+    places, albedo, cloth, weight = (
+        values[bust] for values in (scene.vertices, observations.albedo, observations.cloth, observations.weight)
+    )
+    from_neck = places - scene.neck
+    height = places[:, 1] + COLLAR_SLOPE * from_neck[:, 2]
+    guesses = _guess_unseen(from_neck, height, scene.chin[1] - places[:, 1], weight, cloth, observations.facing[bust])
+    interpolator = LaplacianInterpolator(places, faces, np.zeros(len(bust), np.int64))
+
+    palette, main = _palette(albedo[np.flatnonzero(weight * cloth > _SURELY_CLOTH)], dominant)
+    known = weight * _certainty(cloth, albedo, palette, complexion)
     away = np.linalg.norm((_lab(albedo)[:, None] - _lab(palette)) * _METRIC, axis=2)
     own = away.argmin(1)
-    if complexion is not None:
-        to_skin, to_cloth = np.abs(albedo - complexion).sum(1), np.abs(albedo[:, None] - palette).sum(2).min(1)
-        sure = np.where(to_skin < to_cloth, 0.0, sure)
-    known = weight * sure
     shares = np.eye(len(palette))[own]
     if len(palette) > 1:
-        rings, told = _rings(places - scene.neck, height, known, shares)
-        told &= round_neck | dressed
-        values = np.where((covered & (known < 0.1))[:, None], np.eye(len(palette))[main], shares)
-        values = np.where(told[:, None], rings, values)
-        spread = spreader.spread(values, np.where(told, _CARRIED, known + prior), _SMOOTHNESS)
-        spread = np.clip(spread, 1e-6, 1) ** _CRISP
-        shares = spread / spread.sum(1, keepdims=True)
-    flat = shares @ palette
-    # what is left of the seen colors goes on as well, but for where two mix
-    left, clean = albedo - palette[own], known * (away.min(1) < _ALIKE)
-    left = np.where(round_neck[:, None], left[source], np.where(covered[:, None], 0.0, left))
-    left = spreader.spread(left, np.where(round_neck, _CARRIED * clean[source], clean + prior), _SMOOTHNESS)
+        shares = _spread_shares(from_neck, height, known, shares, main, guesses, interpolator)
+    # the residuals of the seen colors are continued as well, but not where two colors mix
+    residual, clean = albedo - palette[own], known * (away.min(1) < _ALIKE)
+    residual = _spread_residual(residual, clean, guesses, interpolator)
 
-    sleeves, on_arm = _sleeves((places - scene.neck) @ scene.body.T, weight, cloth)
-    share = np.where(round_neck, cloth[source], np.where(covered, 1.0, np.where(neck, 0.0, cloth)))
+    sleeves, on_arm = _sleeves(from_neck @ scene.body.T, weight, cloth)
+    share = _spread_cloth_share(cloth, weight, sleeves, on_arm, guesses, faces, interpolator)
+    return Clothes(shares @ palette + residual, border(places, faces, share))
+
+
+def _guess_unseen(
+    from_neck: Float[ndarray, "b 3"],
+    height: Float[ndarray, "b"],
+    drop: Float[ndarray, "b"],
+    weight: Float[ndarray, "b"],
+    cloth: Float[ndarray, "b"],
+    facing: Float[ndarray, "b"],
+) -> _Guesses:
+    """Which unseen vertices are dressed: ``height`` is along the tilted neck, ``drop`` below the chin, meters."""
+    around_neck = np.hypot(*from_neck[:, [0, 2]].T) < _NECK_RADIUS
+    unseen = weight < UNSEEN
+    neck = unseen & (drop < 0.035) & around_neck
+    source, propagated = _propagate_around_neck(from_neck, height, weight, cloth)
+    propagated &= drop > _COLLAR_TOP
+    dressed = unseen & (drop > _COLLAR_TOP) & (height < height[propagated].max(initial=-np.inf))
+    neck &= ~dressed
+    covered = dressed & around_neck | unseen & ((drop > 0.06) | (drop > _COLLAR_TOP) & ~around_neck)
+    # in front, below the photo, what it last showed continues
+    prior = np.where(covered, np.where(facing > 0, 0.0005, 0.004), 0)
+    return _Guesses(unseen, neck, source, propagated, dressed, covered, prior)
+
+
+def _palette(seen: Float[ndarray, "m 3"], dominant: Float[ndarray, "3"]) -> tuple[Float[ndarray, "k 3"], int]:
+    """The few colors of the seen cloth, and which of them is the ``dominant`` one."""
+    cluster = _clusters(seen)
+    palette = np.stack([np.median(seen[cluster == k], 0) for k in range(cluster.max(initial=0) + 1)])
+    main = int(np.linalg.norm((_lab(palette) - _lab(dominant[None])) * _METRIC, axis=1).argmin())
+    palette[main] = dominant
+    return palette, main
+
+
+def _certainty(
+    cloth: Float[ndarray, "b"],
+    albedo: Float[ndarray, "b 3"],
+    palette: Float[ndarray, "k 3"],
+    complexion: Float[ndarray, "3"] | None,
+) -> Float[ndarray, "b"]:
+    """Certainty that each vertex shows cloth, 0 to 1."""
+    sure = smoothstep(cloth, 0.6, 0.95)
+    if complexion is None:
+        return sure
+    to_skin, to_cloth = np.abs(albedo - complexion).sum(1), np.abs(albedo[:, None] - palette).sum(2).min(1)
+    return np.where(to_skin < to_cloth, 0.0, sure)
+
+
+def _spread_shares(
+    from_neck: Float[ndarray, "b 3"],
+    height: Float[ndarray, "b"],
+    known: Float[ndarray, "b"],
+    shares: Float[ndarray, "b k"],
+    main: int,
+    guesses: _Guesses,
+    interpolator: LaplacianInterpolator,
+) -> Float[ndarray, "b k"]:
+    """Shares of the palette's colors everywhere, with crisp borders between them."""
+    rings, in_ring = _rings(from_neck, height, known, shares)
+    in_ring &= guesses.propagated | guesses.dressed
+    values = np.where((guesses.covered & (known < UNSEEN))[:, None], np.eye(shares.shape[1])[main], shares)
+    values = np.where(in_ring[:, None], rings, values)
+    weights = np.where(in_ring, _PROPAGATED, known + guesses.prior)
+    smooth = np.clip(interpolator.interpolate(values, weights, COLOR_SMOOTHNESS), 1e-6, 1) ** _CRISP
+    return np.asarray(smooth / smooth.sum(1, keepdims=True))
+
+
+def _spread_residual(
+    residual: Float[ndarray, "b 3"],
+    clean: Float[ndarray, "b"],
+    guesses: _Guesses,
+    interpolator: LaplacianInterpolator,
+) -> Float[ndarray, "b 3"]:
+    """The seen colors' differences from the palette everywhere; ``clean`` is their weight."""
+    source, propagated = guesses.source, guesses.propagated
+    values = np.where(guesses.covered[:, None], 0.0, residual)
+    values = np.where(propagated[:, None], residual[source], values)
+    weights = np.where(propagated, _PROPAGATED * clean[source], clean + guesses.prior)
+    return interpolator.interpolate(values, weights, COLOR_SMOOTHNESS)
+
+
+def _spread_cloth_share(
+    cloth: Float[ndarray, "b"],
+    weight: Float[ndarray, "b"],
+    sleeves: Float[ndarray, "b"],
+    on_arm: Float[ndarray, "b"],
+    guesses: _Guesses,
+    faces: Int[ndarray, "f 3"],
+    interpolator: LaplacianInterpolator,
+) -> Float[ndarray, "b"]:
+    """Share of cloth everywhere, smooth, so that borders are straight."""
+    unseen, neck, propagated = guesses.unseen, guesses.neck, guesses.propagated
+    share = np.where(propagated, cloth[guesses.source], np.where(guesses.covered, 1.0, np.where(neck, 0.0, cloth)))
     share = np.where(unseen, on_arm * sleeves + (1 - on_arm) * share, share)
-    share = _without_islands(share, inside)
-    held = np.where(round_neck | neck, _HELD, weight + _CLOSING * prior)
-    held = np.where(unseen & (on_arm > 0), _SLEEVE_HELD, held)
-    smooth_share = spreader.spread(share[:, None], held, _EDGE_SMOOTHNESS)[:, 0]
-    return Clothes(flat + left, border(places, inside, smooth_share))
+    share = _without_islands(share, faces)
+    weights = np.where(propagated | neck, _GUESSED_EDGE, weight + _CLOSING * guesses.prior)
+    weights = np.where(unseen & (on_arm > 0), _SLEEVE_EDGE, weights)
+    return np.asarray(interpolator.interpolate(share[:, None], weights, _EDGE_SMOOTHNESS)[:, 0])
 
 
 def _clusters(albedo: Float[ndarray, "m 3"]) -> Int[ndarray, "m"]:
-    """To which of few colors each belongs: clusters united where they are alike or rare, a single one in plain
-    clothes.
+    """Index of the color cluster of each albedo: clusters are merged where they are alike or rare, to a single one in
+    plain clothes.
     """
-    if len(albedo) < _FEW:
+    if len(albedo) < _MIN_VERTICES:
         return np.zeros(len(albedo), np.int64)
     scaled = _lab(albedo) * _METRIC
     cluster = k_means(scaled, _COLORS, rounds=30, change=0.5, attempts=3)[1].astype(np.int64)
@@ -203,11 +297,11 @@ def _rings(
     known: Float[ndarray, "b"],
     shares: Float[ndarray, "b k"],
 ) -> tuple[Float[ndarray, "b k"], Bool[ndarray, "b"]]:
-    """What the sides of the neck show at each height along it, carried round behind: shares of the colors, and where
+    """What the sides of the neck show at each height along it, propagated to its back: shares of the colors, and where
     any are known. ``places`` are relative to the neck's middle.
     """
     x, _, z = places.T
-    near = (known > 0.3) & (np.abs(np.arctan2(x, z)) > _BESIDE[0]) & (np.hypot(x, z) < _COLLAR[0])
+    near = (known > SEEN_WELL) & (np.abs(np.arctan2(x, z)) > _BESIDE[0]) & (np.hypot(x, z) < _COLLAR[0])
     row = ((height - height.min()) / _RING).astype(int)
     sums, counts = np.zeros((*shares.shape, 2)), np.zeros((len(shares), 2))
     for side, here in enumerate((near & (x < 0), near & (x >= 0))):
@@ -224,13 +318,13 @@ def _rings(
 def _sleeves(
     local: Float[ndarray, "b 3"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
 ) -> tuple[Float[ndarray, "b"], Float[ndarray, "b"]]:
-    """Share of cloth on the arms where the photo does not show them, by what it shows of them from the front, at the
-    same height or above; and how far each place belongs to an arm. ``local`` are places in the body's axes.
+    """Share of cloth on the arms where the photo does not show them, from what it shows of them in front, at the same
+    height or above; and how far each place belongs to an arm, 0 to 1. ``local`` are places in the body's axes.
     """
     x, y, _ = local.T
     on_arm = smoothstep(np.abs(x), *_ARM)
-    seen = (weight > 0.3) & (np.abs(x) > _ARM[0])
-    if seen.sum() < _FEW:
+    seen = (weight > SEEN_WELL) & (np.abs(x) > _ARM[0])
+    if seen.sum() < _MIN_VERTICES:
         return np.ones(len(local)), np.zeros(len(local))
     half = int(np.abs(x).max() / _SLEEVE_CELL) + 1
     at = np.stack([(y.max() - y) / _SLEEVE_CELL, x / _SLEEVE_CELL + half])
@@ -241,9 +335,9 @@ def _sleeves(
     counts = np.bincount(flat[seen], weight[seen], shape[0] * shape[1]).reshape(shape)
     # an arm that is hardly seen is dressed like the other
     columns = np.arange(shape[1]) - half
-    told = [counts[:, columns * side > 0].sum() for side in (-1, 1)]
-    if min(told) < _HARDLY * max(told):
-        hidden = columns < 0 if told[0] < told[1] else columns > 0
+    left, right = (counts[:, columns * side > 0].sum() for side in (1, -1))
+    if min(left, right) < _HARDLY * max(left, right):
+        hidden = columns < 0 if right < left else columns > 0
         sums, counts = (np.where(hidden, cells[:, ::-1], cells) for cells in (sums, counts))
     sums, counts = (ndimage.gaussian_filter(cells, 1.5) for cells in (sums, counts))
     unknown = counts < 0.3
@@ -267,25 +361,24 @@ def _without_islands(share: Float[ndarray, "b"], faces: Int[ndarray, "f 3"]) -> 
     return np.where(np.bincount(piece)[piece] < _ISLAND, ~clothed, share)
 
 
-def _carried(
+def _propagate_around_neck(
     places: Float[ndarray, "b 3"], height: Float[ndarray, "b"], weight: Float[ndarray, "b"], cloth: Float[ndarray, "b"]
 ) -> tuple[Int[ndarray, "b"], Bool[ndarray, "b"]]:
-    """For places around the neck that the photo does not show: the seen cloth of which they get the looks, and which
-    have one. Collars and rings go round at one ``height`` along the tilted neck; ``places`` are relative to its middle.
+    """For unseen places around the neck: the seen vertex whose cloth they copy, and which have one. Collars run around
+    at one ``height`` along the tilted neck; ``places`` are relative to its middle.
     """
-    farthest, unlike = _COLLAR
+    farthest, max_offset = _COLLAR
     outwards, turning = _TURNING
     x, _, z = places.T
     radius, turn = np.hypot(x, z), np.arctan2(x, z)
-    alike = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
-    seen = np.flatnonzero((weight > 0.3) & (np.abs(turn) > _BESIDE[0]))
-    nowhere = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
+    features = np.c_[height, outwards * radius, turning * np.abs(turn) * np.minimum(radius, farthest)]
+    seen = np.flatnonzero((weight > SEEN_WELL) & (np.abs(turn) > _BESIDE[0]))
+    source, propagated = np.zeros(len(places), np.int64), np.zeros(len(places), bool)
     if not len(seen):
-        return nowhere
-    wanted = np.flatnonzero((weight < 0.1) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
-    found = seen[cKDTree(alike[seen]).query(alike[wanted], workers=-1)[1]]
-    close = np.abs(alike[found, 0] - alike[wanted, 0]) < unlike
-    close &= cloth[found] > _SURELY_CLOTH
-    source, which = nowhere
-    source[wanted[close]], which[wanted[close]] = found[close], True
-    return source, which
+        return source, propagated
+    target = np.flatnonzero((weight < UNSEEN) & (radius < farthest) & (np.abs(turn) > _BESIDE[1]))
+    nearest = seen[cKDTree(features[seen]).query(features[target], workers=-1)[1]]
+    close = np.abs(features[nearest, 0] - features[target, 0]) < max_offset
+    close &= cloth[nearest] > _SURELY_CLOTH
+    source[target[close]], propagated[target[close]] = nearest[close], True
+    return source, propagated

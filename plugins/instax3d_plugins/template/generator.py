@@ -17,9 +17,10 @@ from instax3d.headmodel import HeadModel
 from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
+from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
+from instax3d.matting.landmarks import INNER
 from instax3d.matting.masks import erode
-from instax3d.matting.photo import fit_in_square
-from instax3d.matting.square import Crop, Picture, WorkingSquare, cut_valid, picture, working_square
+from instax3d.matting.photo import fit_in_head_crop
 from instax3d.types import Cameras, Capture, Photo, Views
 
 from .config import TemplateConfig
@@ -28,9 +29,9 @@ from .labels import Labels, label_parts
 from .noise import make_noise
 from .outline import make_outline
 from .provenance import SEEN, photo_confidence
-from .scene import Scene, build_scene
+from .scene import HeadScene, build_scene
 from .shading import Drawing, Painter
-from .texture import edge_fade, paint
+from .texture import Appearance, edge_fade, make_appearance
 from .volume import smoothstep
 
 FIELD_OF_VIEW = 33.8
@@ -44,18 +45,31 @@ _HEADROOM = 0.175
 """The view's center lies this far below the top of the bald head, meters."""
 
 
-@dataclass(frozen=True)
-class Person:
-    """What was found out about the photo."""
+@dataclass(frozen=True, eq=False)
+class PhotoAnalysis:
+    """What is known about the photo's person before any shape is made."""
 
-    source: Picture
-    square: WorkingSquare
+    photo: PhotoArrays
+    head_crop: HeadCrop
     alpha: Float[ndarray, "s s"]
     labels: Labels
     fit: PhotoFit
-    """Of the head model, in the camera of the working square."""
+    """Of the head model, in the camera of the head crop."""
     head: Head
     """The fitted head, with landmarks and outline brought to their pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What is made from the photo, before made-up detail."""
+
+    person: PhotoAnalysis
+    scene: HeadScene
+    appearance: Appearance
+
+    def painter(self, seed: int) -> Painter:
+        """What renders it from any camera; the seed decides strands and grain."""
+        return Painter(self.scene, self.appearance, self.person.head.camera, make_noise(seed))
 
 
 class TemplateGenerator(ViewGenerator[TemplateConfig]):
@@ -70,49 +84,52 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         The world is the head's: meters, upright, the face looks along +z.
 
         Raises:
-            FitError: the landmarks are no face.
+            FitError: the landmarks are not those of a face.
         """
         if not isinstance(source, Photo):
             raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
         model = registry.build(MeshPrior, self.config.head).head_model()
-        person, scene, painter = reconstruct(source, model, seed)
-        camera = person.head.camera
-        count, size = self.config.views, self.config.size
-        azimuths = np.arange(count) * 360.0 / count
-        index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
-        azimuths[index] = camera.azimuth
-        center = turntable_center(scene)
-        cameras = photo_orbit(person.head, azimuths.tolist(), center, size)
-        crop = photo_crop(person, center, size)
-        cameras.viewmats[index] = _float(camera.viewmat)
-        cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
-        drawn = [
-            painter.draw(viewmat, K, size)
-            for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True)
-        ]
-        drawn[index] = place_photo(person, crop, drawn[index])
-
-        return Views(
-            images=_planes([view.image for view in drawn]),
-            alpha=_planes([view.alpha[..., None] for view in drawn]),
-            cameras=cameras,
-            confidence=_planes([view.confidence[..., None] for view in drawn]),
-            photo_index=index,
-            provenance=_planes([view.provenance for view in drawn]),
-        )
+        return render_views(reconstruct(source, model), seed=seed, count=self.config.views, size=self.config.size)
 
 
-def reconstruct(photo: Photo, model: HeadModel, seed: int) -> tuple[Person, Scene, Painter]:
-    """What the photo tells, the shape made from it, and what draws that shape from any camera.
+def render_views(reconstruction: Reconstruction, *, seed: int, count: int, size: int) -> Views:
+    """``count`` views of ``size`` pixels on a side, the photo among them."""
+    person, scene, painter = reconstruction.person, reconstruction.scene, reconstruction.painter(seed)
+    camera = person.head.camera
+    azimuths = np.arange(count) * 360.0 / count
+    index = int(np.abs((azimuths - camera.azimuth + 180) % 360 - 180).argmin())
+    azimuths[index] = camera.azimuth
+    center = turntable_center(scene)
+    cameras = photo_orbit(person.head, azimuths.tolist(), center, size)
+    crop = photo_crop(person, center, size)
+    cameras.viewmats[index] = _float(camera.viewmat)
+    cameras.Ks[index] = _float(crop.intrinsics(_photo_intrinsics(person)))
+    drawn = [
+        painter.draw(viewmat, K, size) for viewmat, K in zip(cameras.viewmats.numpy(), cameras.Ks.numpy(), strict=True)
+    ]
+    drawn[index] = place_photo(person, crop, drawn[index])
+
+    return Views(
+        images=_planes([view.image for view in drawn]),
+        alpha=_planes([view.alpha[..., None] for view in drawn]),
+        cameras=cameras,
+        confidence=_planes([view.confidence[..., None] for view in drawn]),
+        photo_index=index,
+        provenance=_planes([view.provenance for view in drawn]),
+    )
+
+
+def reconstruct(photo: Photo, model: HeadModel) -> Reconstruction:
+    """Analyze the photo, shape head, bust and hair, and color them.
 
     Raises:
-        FitError: the landmarks are no face.
+        FitError: the landmarks are not those of a face.
     """
     person = analyze(photo, model)
-    outline = make_outline(person.head, person.alpha, person.labels, person.square.valid)
+    outline = make_outline(person.head, person.alpha, person.labels, person.head_crop.valid)
     scene = build_scene(person.head, outline, person.labels)
-    look = paint(scene, person.head.camera, person.square, person.alpha, person.labels)
-    return person, scene, Painter(scene, look, person.head.camera, make_noise(seed))
+    appearance = make_appearance(scene, person.head.camera, person.head_crop, person.alpha, person.labels)
+    return Reconstruction(person, scene, appearance)
 
 
 def _float(values: ndarray) -> torch.Tensor:
@@ -120,48 +137,52 @@ def _float(values: ndarray) -> torch.Tensor:
 
 
 def _planes(images: list[ndarray]) -> torch.Tensor:
-    """[views, channels, h, w] from images with their channels last."""
+    """Tensor [views, channels, h, w] of images with their channels last."""
     return _float(np.stack(images).transpose(0, 3, 1, 2))
 
 
-def analyze(photo: Photo, model: HeadModel) -> Person:
-    """Head, cut-out and labels; the head is fitted again once the outline is known."""
-    source = picture(photo)
-    square = working_square(source)
+def analyze(photo: Photo, model: HeadModel) -> PhotoAnalysis:
+    """Fit the head, cut the person out and label its parts; the head is fitted again once the outline is known.
+
+    Raises:
+        FitError: the landmarks are not those of a face.
+    """
+    arrays = photo_arrays(photo)
+    head_crop = cut_head_crop(arrays)
 
     def head_of(fit: PhotoFit) -> Head:
         viewmat, K = (matrix[0].numpy().astype(np.float64) for matrix in (fit.cameras.viewmats, fit.cameras.Ks))
-        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, square.crop.size))
+        return make_head(model, fit.parameters, PhotoCamera(viewmat, K, head_crop.crop.size))
 
-    rough = head_of(fit_in_square(model, photo, square))
-    alpha = cut_out(square, rough.raster.mask)
+    rough = head_of(fit_in_head_crop(model, photo, head_crop))
+    alpha = cut_out(head_crop, rough.raster.mask)
     labels = label_parts(
-        square, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.meters_per_pixel
+        head_crop, alpha, rough.raster.mask, rough.seen("scalp"), rough.seen("neck"), rough.meters_per_pixel
     )
-    # what a hand hides is as unknown as what lies beyond the photo: the head may reach there
-    square = replace(square, valid=square.valid & ~labels.occluded)
-    fit = fit_in_square(model, photo, square, alpha=np.where(square.valid, alpha, 1.0), bald=labels.bald)
-    head = fill_mouth(snap(head_of(fit), fit.landmarks.numpy(), alpha, square.valid, labels))
-    return Person(source, square, alpha, labels, fit, head)
+    # what a hand hides is as unknown as what lies beyond the photo: the head may extend there
+    head_crop = replace(head_crop, valid=head_crop.valid & ~labels.occluded)
+    fit = fit_in_head_crop(model, photo, head_crop, alpha=np.where(head_crop.valid, alpha, 1.0), bald=labels.bald)
+    head = fill_mouth(snap(head_of(fit), fit.landmarks.numpy(), alpha, head_crop.valid, labels))
+    return PhotoAnalysis(arrays, head_crop, alpha, labels, fit, head)
 
 
-def _photo_intrinsics(person: Person) -> Float[ndarray, "3 3"]:
-    """The photo's own camera matrix in photo pixels, from that of the working square."""
-    crop = person.square.crop
-    inverse = Crop(1 / crop.scale, (-crop.offset[0] / crop.scale, -crop.offset[1] / crop.scale), 0)
+def _photo_intrinsics(person: PhotoAnalysis) -> Float[ndarray, "3 3"]:
+    """The photo's own intrinsics in photo pixels, from those of the head crop."""
+    crop = person.head_crop.crop
+    inverse = PhotoCrop(1 / crop.scale, (-crop.offset[0] / crop.scale, -crop.offset[1] / crop.scale), 0)
     return inverse.intrinsics(person.head.camera.K)
 
 
-def turntable_center(scene: Scene) -> Float[ndarray, "3"]:
-    """On the head's upright axis, so high that the hair has room above it."""
+def turntable_center(scene: HeadScene) -> Float[ndarray, "3"]:
+    """Point on the head's upright axis, in the world, so high that the hair has room above it."""
     highest = min(float(scene.vertices[:, 1].max()), scene.top + 0.06)
     return np.array([0.0, max(scene.top, highest - 0.02) - _HEADROOM, -0.01])
 
 
 def photo_orbit(head: Head, azimuths: Sequence[float], center: Float[ndarray, "3"], size: int) -> Cameras:
-    """Cameras that look at the turntable's center, all from the height from which the photo looks at the face.
+    """Cameras at ``azimuths`` (degrees) that look at the turntable's center, all as high as the photo's above the face.
 
-    SV3D's static orbit: a face seen from elsewhere than in its photo is less like it, and more of it is guessed.
+    SV3D's static orbit: a face seen from another height than in its photo is less like it, and more of it is guessed.
     """
     heights = [orbit_elevation(head, center)] * len(azimuths)
     return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, center=center.tolist())
@@ -169,7 +190,7 @@ def photo_orbit(head: Head, azimuths: Sequence[float], center: Float[ndarray, "3
 
 def orbit_elevation(head: Head, center: Float[ndarray, "3"]) -> float:
     """Degrees at which the orbit's camera at the photo's azimuth sees the face from the photo's own direction."""
-    face = head.landmarks[17:].mean(0)
+    face = head.landmarks[INNER].mean(0)
     towards = head.camera.center - face
     towards /= np.linalg.norm(towards)
     # along the ray from the face to the photo's camera, out to the orbit's sphere
@@ -178,37 +199,40 @@ def orbit_elevation(head: Head, center: Float[ndarray, "3"]) -> float:
     return float(np.clip(np.degrees(np.arcsin(place[1] / DISTANCE)), -HIGHEST, HIGHEST))
 
 
-def photo_crop(person: Person, center: Float[ndarray, "3"], size: int) -> Crop:
+def photo_crop(person: PhotoAnalysis, center: Float[ndarray, "3"], size: int) -> PhotoCrop:
     """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
     camera = person.head.camera
     x, y, depth = camera.project(center[None])[0]
     focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
-    scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.square.crop.scale
-    at = (np.array([x, y]) - person.square.crop.offset) / person.square.crop.scale
+    scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.head_crop.crop.scale
+    at = (np.array([x, y]) - person.head_crop.crop.offset) / person.head_crop.crop.scale
     offset = size / 2 - at * scale
-    return Crop(float(scale), (float(offset[0]), float(offset[1])), size)
+    return PhotoCrop(float(scale), (float(offset[0]), float(offset[1])), size)
 
 
-def place_photo(person: Person, crop: Crop, drawn: Drawing) -> Drawing:
-    """The photo's own pixels, cut out on white; what lies beyond its edges is drawn."""
-    square = person.square
-    relative = crop.scale / square.crop.scale
-    offset = (crop.offset[0] - square.crop.offset[0] * relative, crop.offset[1] - square.crop.offset[1] * relative)
-    from_square = Crop(relative, offset, crop.size)
-    colors = foreground_colors(square.rgb, person.alpha)
+def place_photo(person: PhotoAnalysis, crop: PhotoCrop, drawn: Drawing) -> Drawing:
+    """The photo's own pixels, cut out on white; what lies beyond its edges is rendered."""
+    head_crop = person.head_crop
+    relative = crop.scale / head_crop.crop.scale
+    offset = (
+        crop.offset[0] - head_crop.crop.offset[0] * relative,
+        crop.offset[1] - head_crop.crop.offset[1] * relative,
+    )
+    from_head_crop = PhotoCrop(relative, offset, crop.size)
+    colors = foreground_colors(head_crop.rgb, person.alpha)
     # the matte ends with the photo; continue it, so that it does not fade there
-    nearest = ndimage.distance_transform_edt(~erode(square.valid, 2), return_distances=False, return_indices=True)
-    alpha, colors = from_square.cut(person.alpha[nearest[0], nearest[1]]), from_square.cut(colors)
-    rgb = crop.cut(person.source.rgb)
+    nearest = ndimage.distance_transform_edt(~erode(head_crop.valid, 2), return_distances=False, return_indices=True)
+    alpha, colors = from_head_crop.cut(person.alpha[nearest[0], nearest[1]]), from_head_crop.cut(colors)
+    rgb = crop.cut(person.photo.rgb)
     # at the soft rim the photo's pixels hold background: there the person's own colors
     solid = smoothstep(alpha, 0.9, 1.0)[..., None]
     cut = alpha[..., None] * (solid * rgb + (1 - solid) * colors) + 1 - alpha[..., None]
-    free = from_square.cut(cv2.GaussianBlur((~person.labels.occluded).astype(np.float32), (0, 0), 2))
-    inside = edge_fade(cut_valid(person.source, crop), 6) * smoothstep(free, 0.5, 1.0)
-    shown = inside[..., None]
-    image = shown * cut + (1 - shown) * drawn.image
-    provenance = shown * np.eye(3, dtype=np.float32)[SEEN] + (1 - shown) * drawn.provenance
-    sure = inside * photo_confidence(alpha) + (1 - inside) * drawn.confidence
+    free = from_head_crop.cut(cv2.GaussianBlur((~person.labels.occluded).astype(np.float32), (0, 0), 2))
+    inside = edge_fade(cut_valid(person.photo, crop), 6) * smoothstep(free, 0.5, 1.0)
+    inside_rgb = inside[..., None]
+    image = inside_rgb * cut + (1 - inside_rgb) * drawn.image
+    provenance = inside_rgb * np.eye(3, dtype=np.float32)[SEEN] + (1 - inside_rgb) * drawn.provenance
+    confidence = inside * photo_confidence(alpha) + (1 - inside) * drawn.confidence
     return Drawing(
-        image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance, sure.astype(np.float32)
+        image.astype(np.float32), inside * alpha + (1 - inside) * drawn.alpha, provenance, confidence.astype(np.float32)
     )

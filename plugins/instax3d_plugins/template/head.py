@@ -1,4 +1,4 @@
-"""The fitted head as arrays, and the last millimeters of its fit: landmarks and outline brought to their pixels."""
+"""The fitted head as arrays, and the last millimeters of its fit: a warp of landmarks and outline to their pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,26 +16,31 @@ from instax3d.geometry.mesh import unique_edges, vertex_normals
 from instax3d.geometry.mesh_raster import MeshRaster, project, rasterize
 from instax3d.geometry.sample_image import sample
 from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.matting.landmarks import CHIN, INNER, INNER_LIPS, OUTER_LIPS
 from instax3d.matting.masks import signed_distance
 
 from .labels import SKIN, Labels
 
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
+DEPTH_TOLERANCE = 0.004
+"""Meters by which a point may lie behind the surface that the photo sees and still count as seen."""
 _LANDMARK_REACH, _OUTLINE_REACH = 0.026, 0.020
-"""Widths of the Gaussians that carry a landmark's and an outline point's move to its surroundings, meters."""
+"""Standard deviations of the warp's Gaussians around landmarks and outline points, meters."""
 _INSIDE_OUTLINE = 5.0
 """Pixels from the outline to where its label is read."""
 _SNAP_STIFFNESS = 0.3
+"""Regularization of the warp; a Gaussian has 1 at its center."""
 _EAR_REACH = 0.025
-"""Meters over which the outline of an ear goes along with what is seen of it."""
+"""Meters over which the hidden outline of an ear follows what is seen of it."""
 _TEETH = 0.006
 """Meters from the lips back to the teeth."""
 _LARGEST_OUTLINE_MOVES = (0.012, 0.003)
-"""Meters, by round: the second one brings nearer what the first one's stiffness leaves of the outline, a third."""
+"""Meters, by round: the second one reduces what the first one's stiffness leaves of the gap, a third."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoCamera:
-    """The photo's camera for the working square."""
+    """The photo's camera for the head crop."""
 
     viewmat: Float[ndarray, "4 4"]
     K: Float[ndarray, "3 3"]
@@ -43,7 +48,7 @@ class PhotoCamera:
 
     @property
     def center(self) -> Float[ndarray, "3"]:
-        """Its place in the world, meters."""
+        """Its position in the world, meters."""
         place: ndarray = -self.viewmat[:3, :3].T @ self.viewmat[:3, 3]
         return place
 
@@ -57,7 +62,7 @@ class PhotoCamera:
         return project(points, self.viewmat, self.K)
 
     def rasterize(self, vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"]) -> MeshRaster:
-        """What the photo would see of a mesh."""
+        """The photo's view of a mesh."""
         return rasterize(vertices, faces, self.viewmat, self.K, self.size, self.size)
 
     def facing(self, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
@@ -67,7 +72,7 @@ class PhotoCamera:
         return cosine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A head model fitted to the photo, in the world."""
 
@@ -100,11 +105,11 @@ class Head:
 
     @cached_property
     def raster(self) -> MeshRaster:
-        """What the photo sees of the head."""
+        """The photo's view of the head."""
         return self.camera.rasterize(self.vertices, self.faces)
 
     def flattened(self, hidden: Bool[ndarray, "n"]) -> "Head":
-        """The head with some vertices laid on a smooth patch (a membrane) spanned by their surroundings."""
+        """The head with some vertices on a membrane (zero Laplacian) spanned by their surroundings."""
         if not hidden.any():
             return self
         edges, _ = unique_edges(self.skin_faces)
@@ -120,12 +125,12 @@ class Head:
         return replace(self, vertices=vertices)
 
     def above(self, height: float) -> Int[ndarray, "g 3"]:
-        """The triangles that lie wholly above a height: without the shoulders that some models have."""
+        """The triangles wholly above a height: without the shoulders that some models have."""
         return np.asarray(self.faces[(self.vertices[:, 1] > height)[self.faces].all(1)])
 
     @property
     def meters_per_pixel(self) -> float:
-        """Size of a pixel of the working square at the bridge of the nose."""
+        """Size of a pixel of the head crop at the bridge of the nose."""
         return float(self.camera.project(self.landmarks[27:28])[0, 2] / self.camera.K[0, 0])
 
     def seen(self, region: str) -> Bool[ndarray, "s s"]:
@@ -143,7 +148,7 @@ class Head:
 
 
 def make_head(model: HeadModel, parameters: HeadParameters, camera: PhotoCamera) -> Head:
-    """Evaluate the model."""
+    """Evaluate the model in the photo's camera."""
     vertices = model(parameters)
     return Head(
         vertices=vertices.numpy().astype(np.float64),
@@ -164,13 +169,13 @@ def snap(
     valid: Bool[ndarray, "s s"],
     labels: Labels,
 ) -> Head:
-    """Move the surface parallel to the picture so that inner landmarks and the outline meet their pixels.
+    """Move the surface parallel to the image plane so that inner landmarks and the outline meet their pixels.
 
-    A sum of Gaussians around landmarks and outline, regularized. Where the person's outline is not skin the head may
-    end within it: there it is only pulled in.
+    A regularized sum of Gaussians around landmarks and outline. Where the person's outline is not skin the head may end
+    within it: there it is only pulled in.
     """
-    at = head.camera.project(head.landmarks[17:])
-    moves = _in_world(head.camera, landmarks[17:] - at[:, :2], at[:, 2])
+    at = head.camera.project(head.landmarks[INNER])
+    moves = _in_world(head.camera, landmarks[INNER] - at[:, :2], at[:, 2])
     for largest in _LARGEST_OUTLINE_MOVES:
         rim, outline = _to_outline(head, alpha, valid, labels)
         length = np.linalg.norm(outline, axis=1, keepdims=True)
@@ -185,7 +190,7 @@ def _to_outline(
 ) -> tuple[Int[ndarray, "m"], Float[ndarray, "m 3"]]:
     """Vertices on the head's outline that should meet the person's, and their moves in the world."""
     camera, rim = head.camera, head.rim()
-    rim = rim[head.vertices[rim, 1] > head.landmarks[8, 1] + 0.01]
+    rim = rim[head.vertices[rim, 1] > head.landmarks[CHIN, 1] + 0.01]
     at = camera.project(head.vertices[rim])
     outside = cv2.GaussianBlur(-signed_distance(alpha > 0.5), (0, 0), 2)
     slope = np.stack(np.gradient(outside)[::-1], 2)
@@ -195,12 +200,12 @@ def _to_outline(
     bare = sample(labels.of(SKIN).astype(np.float32), on_outline) > 0.7
     near = (np.abs(gap) < 40) & (sample(valid.astype(np.float32), at) > 0.5)
     usable = near & ((gap > 0) | bare | labels.bald)
-    # what of an ear hair hides, or shade gives hair's color, goes along with what is seen near it, at most to the edge
+    # what hair or shade hides of an ear follows what is seen near it, at most to the edge
     of_ear = head.regions["ears"][rim]
-    shown, rest = np.flatnonzero(of_ear & usable), np.flatnonzero(of_ear & near & ~usable)
-    if len(shown):
-        away, nearest = cKDTree(head.vertices[rim[shown]]).query(head.vertices[rim[rest]])
-        along = gap[shown[nearest]] * np.exp(-((away / _EAR_REACH) ** 2) / 2)
+    visible, rest = np.flatnonzero(of_ear & usable), np.flatnonzero(of_ear & near & ~usable)
+    if len(visible):
+        away, nearest = cKDTree(head.vertices[rim[visible]]).query(head.vertices[rim[rest]])
+        along = gap[visible[nearest]] * np.exp(-((away / _EAR_REACH) ** 2) / 2)
         gap[rest] = np.maximum(gap[rest], np.minimum(along, 0))
         usable |= of_ear & near
     rim, at, gap, direction = rim[usable], at[usable], gap[usable], direction[usable]
@@ -210,7 +215,7 @@ def _to_outline(
 
 def _warped(head: Head, rim: Int[ndarray, "m"], moves: Float[ndarray, "n 3"]) -> Head:
     """The head with inner landmarks and then ``rim`` moved by about ``moves``, and smoothly what is around them."""
-    anchors = np.concatenate([head.landmarks[17:], head.vertices[rim]])
+    anchors = np.concatenate([head.landmarks[INNER], head.vertices[rim]])
     reach = np.r_[np.full(51, _LANDMARK_REACH), np.full(len(rim), _OUTLINE_REACH)]
 
     def kernel(points: ndarray) -> ndarray:
@@ -224,16 +229,16 @@ def _warped(head: Head, rim: Int[ndarray, "m"], moves: Float[ndarray, "n 3"]) ->
 
 
 def _in_world(camera: PhotoCamera, pixels: Float[ndarray, "n 2"], depth: Float[ndarray, "n"]) -> Float[ndarray, "n 3"]:
-    """Moves parallel to the picture, given in pixels."""
+    """World moves, meters, parallel to the image plane, of moves in pixels at a depth."""
     sideways = pixels * (depth / camera.K[0, 0])[:, None]
     moved: ndarray = sideways @ camera.viewmat[:2, :3]
     return moved
 
 
 def fill_mouth(head: Head) -> Head:
-    """Bring what lies inside the mouth near the lips: the photo's teeth are shown on it, also from the side."""
-    inner = head.landmarks[60:68]
-    outer = head.landmarks[48:60]
+    """Bring what lies inside the mouth near the lips: it bears the photo's teeth, also from the side."""
+    inner = head.landmarks[INNER_LIPS]
+    outer = head.landmarks[OUTER_LIPS]
     low, high = outer.min(0) - 0.01, outer.max(0) + 0.01
     eyes = head.regions["eyeballs"]
     inside = ~head.skin & ~eyes & (head.vertices[:, :2] > low[:2]).all(1) & (head.vertices[:, :2] < high[:2]).all(1)
@@ -248,5 +253,5 @@ def fill_mouth(head: Head) -> Head:
 
 def mirrored_vertices(neutral: Float[ndarray, "n 3"]) -> Int[ndarray, "n"]:
     """For each vertex the nearest one on the other side."""
-    found: ndarray = cKDTree(neutral).query(neutral * [-1, 1, 1], workers=-1)[1]
-    return found
+    nearest: ndarray = cKDTree(neutral).query(neutral * [-1, 1, 1], workers=-1)[1]
+    return nearest

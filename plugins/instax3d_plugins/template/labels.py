@@ -1,4 +1,4 @@
-"""Which part of the cut-out is skin, hair or clothing: Gaussian color models seeded by the fitted head."""
+"""Which part of the cut-out is skin, hair or clothes: Gaussian color models seeded by the fitted head."""
 
 from dataclasses import dataclass
 
@@ -10,31 +10,39 @@ from skimage.segmentation import watershed
 
 from instax3d.matting.clusters import k_means
 from instax3d.matting.cutout import guided_filter
-from instax3d.matting.masks import dilate, erode, opened, over_landmarks, polygon_mask, touching
-from instax3d.matting.square import WorkingSquare
+from instax3d.matting.head_crop import HeadCrop
+from instax3d.matting.landmarks import BOTH_BROWS, CHIN, NOSE_BASE, NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
+from instax3d.matting.masks import dilate, erode, inner_face, opened, over_landmarks, polygon_mask, touching
 
-from .covers import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
+from .occluders import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
-_FEATURES = (slice(17, 27), *LIDS, slice(48, 60))
-"""Landmark ranges of brows, eyes and mouth: not the color of skin."""
+# All thresholds and costs of this file were chosen by eye on the eight photos of docs/template_views.md, unless a line
+# says otherwise. Costs are squared Mahalanobis distances in L*a*b*.
+_FEATURES = (BOTH_BROWS, *LIDS, OUTER_LIPS)
+"""Landmark ranges of brows, eyes and mouth, which do not have the color of skin."""
 _FRAME = 8
-"""Pixels: half as thick as a lock of hair before an eye is at least; what is thinner is taken for glasses or lashes."""
-_FAR = 60.0
-"""Largest cost of a label: beyond this, colors say nothing more."""
+"""Pixels: half the least thickness of a lock of hair before an eye; thinner pieces are taken for glasses or lashes."""
+_MAX_COST = 60.0
+"""Largest cost of a label: beyond it, colors say nothing more."""
+_PLACE_COST = 12.0
+"""What an unlikely place costs a label (and a certain one saves it)."""
 _UNKNOWN_CLOTH = 25.0
 """Cost of clothes whose color is not known from below."""
+_FEW_HAIR, _FEW_CLOTH, _FEW_SKIN = 200, 300, 500
+"""Pixels below which a color model is not fitted."""
 _WORN_BELOW = 0.3
-"""Clothes reach at least this far below the chin, in half widths of the face."""
+"""Clothes reach at least this far below the chin, in half face widths."""
 _DARKEST_SKIN, _GRAYEST_SKIN, _REDDEST_SKIN, _GREENEST_SKIN = 0.4, 0.35, 1.0, 0.45
 """Below the chin, skin has at least these shares of the face's lightness and chroma, and at most these tangents of the
 angle between both hues: fingers, ears and flushed necks are redder than cheeks."""
 _SKIN_LIKE = 12.0
-"""Squared Mahalanobis distance to the complexion up to which a color is the face's own."""
+"""Cost up to which a color is the face's own. (Chi squared with 3 degrees of freedom is less with a
+probability of 0.993.)"""
 _OVEREXPOSED = 0.96
 """A channel above this has lost its hue."""
 _EDGE = 4.0
-"""Steepness in L*a*b* per pixel that parts skin from cloth of nearly its color; light on skin changes smoothly."""
+"""Steepness in L*a*b* per pixel that separates skin from cloth of nearly its color; light on skin changes smoothly."""
 _BALD_SKIN_SHARE = 0.55
 """Above this share of skin color on the scalp a head counts as bald..."""
 _BALD_AREA = 40e-4
@@ -46,7 +54,7 @@ _HAND_AREA = 4e-4
 """...if it has this area, square meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
     """The parts of the person."""
 
@@ -54,7 +62,7 @@ class Labels:
     """SKIN, HAIR or CLOTH; 0 outside the person."""
     bald: bool
     occluded: Bool[ndarray, "s s"]
-    """Where a hand or an arm hides the person: its pixels tell nothing about head and bust."""
+    """Where a hand or an arm hides the person: its pixels say nothing about head and bust."""
     strands: Bool[ndarray, "s s"]
     """Hair that crosses bare skin..."""
     glasses: Bool[ndarray, "s s"]
@@ -66,7 +74,7 @@ class Labels:
 
 
 class _ColorModel:
-    """A few Gaussians over L*a*b* colors, robust against foreign pixels."""
+    """A few Gaussians over L*a*b* colors, robust against outliers."""
 
     def __init__(self, colors: Float[ndarray, "n 3"], components: int) -> None:
         center = np.median(colors, 0)
@@ -82,144 +90,279 @@ class _ColorModel:
 
     def distance(self, lab: Float[ndarray, "s s 3"]) -> Float[ndarray, "s s"]:
         """Squared Mahalanobis distance to the nearest Gaussian."""
-        nearest = np.full(lab.shape[:2], np.inf, np.float32)
+        nearest: ndarray = np.full(lab.shape[:2], np.inf, np.float32)
         for mean, precision in self._gaussians:
             offset = (lab - mean).astype(np.float32)
             nearest = np.minimum(nearest, ((offset @ precision) * offset).sum(2))
         return nearest
 
 
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Where parts of the person may be, whatever their colors."""
+
+    person: Bool[ndarray, "s s"]
+    head: Bool[ndarray, "s s"]
+    below: Float[ndarray, "s s"]
+    """Height below the chin, in half face widths."""
+    face: Bool[ndarray, "s s"]
+    """Hull of the landmarks without the sides of the jaw, which hair may cover."""
+    cheeks: Bool[ndarray, "s s"]
+    """The face without its features."""
+    eyes: Bool[ndarray, "s s"]
+    """Where glasses sit."""
+    scalp: Bool[ndarray, "s s"]
+    """Above the bridge of the nose, on the scalp or beside the head."""
+
+
+@dataclass(frozen=True, eq=False)
+class _SkinCues:
+    """What colors say about skin."""
+
+    complexion: Float[ndarray, "n 3"]
+    """L*a*b* colors of the face's skin."""
+    distance: Float[ndarray, "s s"]
+    """Cost of the skin's color model."""
+    like: Bool[ndarray, "s s"]
+    """The face's own colors."""
+    unlike: Bool[ndarray, "s s"]
+    """Colors that this skin has in no light."""
+    bare: Bool[ndarray, "s s"]
+    """Below the chin: skin in whatever light."""
+
+
+@dataclass(frozen=True, eq=False)
+class _HairCues:
+    """What colors and places say about hair."""
+
+    bald: bool
+    beside: Bool[ndarray, "s s"]
+    """Beside the head, above the nose; nowhere for bald heads."""
+    seed: Bool[ndarray, "s s"]
+    """What is hair for sure."""
+    distance: Float[ndarray, "s s"]
+    """Cost of the hair's color model."""
+
+
 def unlike_skin(lab: Float[ndarray, "h w 3"], skin: Float[ndarray, "n 3"]) -> Bool[ndarray, "h w"]:
     """Colors that this person's skin has in no light: much darker, grayer or of another hue.
 
-    Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large.
+    Where a surface gets k times the light, L* + 16, a* and b* become the cube root of k times as large (by the
+    definition of L*a*b* above its linear part).
+
+    Args:
+        lab: L*a*b* colors.
+        skin: L*a*b* colors of the face's skin.
     """
-    usual = np.median(skin, 0)
-    light = (lab[..., 0] + 16) / (usual[0] + 16)
-    chroma = max(float(np.hypot(*usual[1:])), 4.0)
+    median = np.median(skin, 0)
+    light = (lab[..., 0] + 16) / (median[0] + 16)
+    chroma = max(float(np.hypot(*median[1:])), 4.0)
     relit = lab[..., 1:] / light[..., None] / chroma
-    along = relit @ (usual[1:] / chroma)
-    redder = relit @ (usual[[2, 1]] * [1, -1] / chroma)
+    along = relit @ (median[1:] / chroma)
+    redder = relit @ (median[[2, 1]] * [1, -1] / chroma)
     hue = (redder > _REDDEST_SKIN * along) | (-redder > _GREENEST_SKIN * along)
     return np.asarray((light < _DARKEST_SKIN) | (along < _GRAYEST_SKIN) | hue)
 
 
-def _bare(
-    square: WorkingSquare, possible: Bool[ndarray, "s s"], skin_like: Bool[ndarray, "s s"]
-) -> Bool[ndarray, "s s"]:
-    """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colors."""
-    lab = cv2.GaussianBlur(square.lab, (0, 0), 1)
-    steepness = np.sqrt(sum(slope**2 for k in range(3) for slope in np.gradient(lab[..., k])))
-    inside = opened(possible & (steepness < _EDGE), 1)
-    _, piece = cv2.connectedComponents(inside.astype(np.uint8))
-    area, like = np.bincount(piece.ravel()), np.bincount(piece.ravel(), skin_like.ravel())
-    return dilate(inside & (like > 0.5 * area)[piece], 2) & possible
-
-
 def label_parts(
-    square: WorkingSquare,
+    head_crop: HeadCrop,
     alpha: Float[ndarray, "s s"],
     head: Bool[ndarray, "s s"],
     scalp: Bool[ndarray, "s s"],
     neck: Bool[ndarray, "s s"],
     meters_per_pixel: float,
 ) -> Labels:
-    """Label the person. ``head``, ``scalp`` and ``neck`` are where the roughly fitted head shows.
+    """Label the person.
 
-    Each label gets a cost per pixel from its colors and its place; the costs are smoothed along the picture's edges
+    Each label gets a cost per pixel from its colors and its place; the costs are smoothed along the image's edges
     (cost-volume filtering, Hosni et al., PAMI 2013) and the cheapest label wins.
+
+    Args:
+        head_crop: the photo around the head.
+        alpha: the person's matte.
+        head: where the roughly fitted head shows...
+        scalp: ...its scalp...
+        neck: ...and its neck.
+        meters_per_pixel: size of the crop's pixels on the face.
     """
-    lab, marks, size = square.lab, square.landmarks, square.crop.size
-    y, x = np.mgrid[:size, :size]
-    person = alpha > 0.5
-    chin, half = float(marks[8, 1]), square.half_width
-    below = (y - chin) / half
-    # the hull without the sides of the jaw, which hair may cover
-    face = polygon_mask(np.concatenate([marks[17:], marks[6:11]]), size)
-    plain = erode(face, 4) & ~over_landmarks(marks, _FEATURES, size, 6)
-    # glasses are no skin either
-    eyes = around_eyes(marks, size)
-    complexion = lab[plain & person & ~eyes]
-    complexion = lab[plain & person & ~(eyes & unlike_skin(lab, complexion))]
-    from_skin = _ColorModel(complexion, 2).distance(lab)
-    no_skin = unlike_skin(lab, complexion)
-    skin_like = from_skin < _SKIN_LIKE
-    overexposed = square.rgb.max(2) > _OVEREXPOSED
-    bare = _bare(square, person & (overexposed | ~no_skin) & (below > 0.1), skin_like)
-
-    over_scalp = person & (y < marks[27, 1]) & ~face & (~head | scalp)
-    # a bald head may shine
-    bare_scalp = skin_like | ~no_skin & (lab[..., 0] > np.median(complexion[:, 0]))
-    skin_share = float((bare_scalp & over_scalp).sum() / max(over_scalp.sum(), 1))
-    beside = float((person & ~head & (y < marks[30, 1])).sum()) * meters_per_pixel**2
-    bald = skin_share > _BALD_SKIN_SHARE and beside < _BALD_AREA
-    around = person & ~dilate(head, 3) & (y < marks[30, 1]) & (not bald)
-    seed = around & (from_skin > 5) | over_scalp & ~skin_like
-    bald |= int(seed.sum()) < 200
-
-    far = np.full(person.shape, _FAR, np.float32)
-    from_hair = far if bald else _ColorModel(lab[seed], 3).distance(lab)
-    clothes = person & (below > 0.15) & ~skin_like & (from_hair > 9) & ~bare
-    clothes &= (below > 0.9) | opened(clothes & no_skin & (from_hair > 25), 2)
-    surely = clothes & (below > 1.2)
-    sample = surely if surely.sum() > 300 else clothes
-    from_cloth = np.where(below > 0, _UNKNOWN_CLOTH, _FAR).astype(np.float32)
-    if sample.sum() > 300:
-        from_cloth = np.minimum(_ColorModel(lab[sample], 5).distance(lab), from_cloth + 14)
-
-    throat = (below > 0.2) & (np.abs(x - marks[8, 0]) < 0.4 * half)
-    # the model's neck may be wider than the person's: what is no skin may be a collar there
-    beside_neck = (below > -0.6) & ~dilate(polygon_mask(marks, size), 3) & (no_skin | ~dilate(head, 3) & (below > -0.4))
-    no_cloth = (below < 0.1) & ~beside_neck
-    for_skin = np.where(around, 12, 0) + np.where(plain, -_FAR, 0)
-    for_hair = from_hair + np.where(seed, -12, 0) + np.where(throat | neck, 12, 0) + 6 * np.clip(below, 0, 2)
-    for_cloth = from_cloth + np.where(no_cloth, _FAR, 0) + np.where(beside_neck, 0, 6 * np.clip(1 - below, 0, 1))
-    for_cloth += np.where(bare, 12, 0)
-    costs = np.stack([from_skin + for_skin, for_hair, for_cloth])
-    first = costs.argmin(0)
-    shown = person & (first == 0) & (below > 0.1)
-    if shown.sum() > 500:  # neck and shoulders are often lighter or darker than the face
-        both = np.concatenate([complexion, lab[shown & (from_skin < 30) & ~no_skin]])
-        costs[0] = _ColorModel(both, 4).distance(lab) + for_skin
-    smooth = np.stack([guided_filter(square.rgb, np.clip(c, -_FAR, _FAR).astype(np.float32), 6, 1e-3) for c in costs])
-    part = np.where(person, smooth.argmin(0) + 1, 0).astype(np.uint8)
-    hair = opened(part == HAIR, 2)
-    rooted = over_scalp | hair & ~dilate(head, 3) & (y < marks[33, 1])
-    hair = touching(hair, rooted)
-    strays = (part == HAIR) & ~dilate(hair, 3)
-    no_hair = np.where((smooth[0] < smooth[2]) & ~no_skin | no_cloth, SKIN, CLOTH)
-    part = np.where(strays, no_hair, part).astype(np.uint8)
-    # clothes hang together with what is worn below
-    worn_below = (below > _WORN_BELOW) | ~erode(square.valid, 3)
+    landmarks = head_crop.landmarks
+    layout = _layout(head_crop, alpha, head, scalp)
+    skin = _skin_cues(head_crop, layout)
+    hair = _hair_cues(head_crop, layout, skin, meters_per_pixel)
+    # the model's neck may be wider than the person's: what is unlike skin may be a collar there
+    beside_neck = (layout.below > -0.6) & ~dilate(polygon_mask(landmarks, len(head)), 3)
+    beside_neck &= skin.unlike | ~dilate(head, 3) & (layout.below > -0.4)
+    no_cloth = (layout.below < 0.1) & ~beside_neck
+    costs = _smooth_costs(head_crop, layout, skin, hair, neck, beside_neck, no_cloth)
+    part = np.where(layout.person, costs.argmin(0) + 1, 0).astype(np.uint8)
+    part, rooted_hair = _reject_stray_hair(part, costs, layout, skin, no_cloth, landmarks)
+    # clothes are connected to what is worn below
+    worn_below = (layout.below > _WORN_BELOW) | ~erode(head_crop.valid, 3)
     patches = (part == CLOTH) & ~touching(part == CLOTH, worn_below)
-    part = np.where(patches, np.where(smooth[0] < smooth[1], SKIN, HAIR), part).astype(np.uint8)
-    frames = eyes & (part == HAIR) & ~mostly_outside(opened(part == HAIR, _FRAME), eyes)
-    part[polygon_mask(marks[28:], size) | frames | _brows_and_lashes(part, marks, half)] = (
-        SKIN  # they have other colors
-    )
-    islands = (part == SKIN) & (below < 0.2) & ~touching(part == SKIN, face)
-    part = np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part)  # what shines through the hair
-    part = part.astype(np.uint8)
+    part = np.where(patches, np.where(costs[0] < costs[1], SKIN, HAIR), part).astype(np.uint8)
+    part = _clean_face(part, rooted_hair, layout, landmarks, head_crop.face_half_width)
     thin = (part == HAIR) & ~opened(part == HAIR, _FRAME)
-    worn = glasses(head & ((part == SKIN) | thin), no_skin, marks)
+    worn = glasses(head & ((part == SKIN) | thin), skin.unlike, landmarks)
     part[worn] = SKIN
-    hanging = strands(lab, (part == SKIN) & ~worn, part == HAIR, head & person, marks)
-    return Labels(part, bool(bald), _occluder(square, part, face, head, meters_per_pixel), hanging, worn)
+    loose = strands(head_crop.lab, (part == SKIN) & ~worn, part == HAIR, head & layout.person, landmarks)
+    hand = _hand(head_crop, part, layout.face, head, meters_per_pixel)
+    return Labels(part, hair.bald, hand, loose, worn)
+
+
+def _layout(
+    head_crop: HeadCrop, alpha: Float[ndarray, "s s"], head: Bool[ndarray, "s s"], scalp: Bool[ndarray, "s s"]
+) -> _Layout:
+    """Derive places from head and landmarks."""
+    landmarks, size = head_crop.landmarks, head_crop.crop.size
+    y = np.mgrid[:size, :size][0]
+    person = alpha > 0.5
+    face = inner_face(landmarks, size)
+    return _Layout(
+        person=person,
+        head=head,
+        below=(y - float(landmarks[CHIN, 1])) / head_crop.face_half_width,
+        face=face,
+        cheeks=erode(face, 4) & ~over_landmarks(landmarks, _FEATURES, size, 6),
+        eyes=around_eyes(landmarks, size),
+        scalp=person & (y < landmarks[NOSE_BRIDGE, 1]) & ~face & (~head | scalp),
+    )
+
+
+def _skin_cues(head_crop: HeadCrop, layout: _Layout) -> _SkinCues:
+    """Learn the skin's colors from the cheeks."""
+    lab, person, eyes = head_crop.lab, layout.person, layout.eyes
+    # glasses are not skin either
+    complexion = lab[layout.cheeks & person & ~eyes]
+    complexion = lab[layout.cheeks & person & ~(eyes & unlike_skin(lab, complexion))]
+    distance = _ColorModel(complexion, 2).distance(lab)
+    unlike = unlike_skin(lab, complexion)
+    like = distance < _SKIN_LIKE
+    overexposed = head_crop.rgb.max(2) > _OVEREXPOSED
+    bare = _bare_skin(head_crop, person & (overexposed | ~unlike) & (layout.below > 0.1), like)
+    return _SkinCues(complexion, distance, like, unlike, bare)
+
+
+def _bare_skin(
+    head_crop: HeadCrop, possible: Bool[ndarray, "s s"], skin_like: Bool[ndarray, "s s"]
+) -> Bool[ndarray, "s s"]:
+    """Skin in whatever light: pieces without edges in them that may be skin and have mostly the face's own colors."""
+    lab = cv2.GaussianBlur(head_crop.lab, (0, 0), 1)
+    steepness = np.sqrt(sum(slope**2 for k in range(3) for slope in np.gradient(lab[..., k])))
+    inside = opened(possible & (steepness < _EDGE), 1)
+    _, piece = cv2.connectedComponents(inside.astype(np.uint8))
+    area, like = np.bincount(piece.ravel()), np.bincount(piece.ravel(), skin_like.ravel())
+    return np.asarray(dilate(inside & (like > 0.5 * area)[piece], 2) & possible)
+
+
+def _hair_cues(head_crop: HeadCrop, layout: _Layout, skin: _SkinCues, meters_per_pixel: float) -> _HairCues:
+    """Whether the head is bald, and else the hair's colors from what is not skin on the scalp and beside the head."""
+    lab, landmarks, person, head, scalp = head_crop.lab, head_crop.landmarks, layout.person, layout.head, layout.scalp
+    above_nose = np.arange(len(head))[:, None] < landmarks[NOSE_TIP, 1]
+    # a bald head may shine
+    bare_scalp = skin.like | ~skin.unlike & (lab[..., 0] > np.median(skin.complexion[:, 0]))
+    skin_share = float((bare_scalp & scalp).sum() / max(scalp.sum(), 1))
+    area_beside = float((person & ~head & above_nose).sum()) * meters_per_pixel**2
+    bald = skin_share > _BALD_SKIN_SHARE and area_beside < _BALD_AREA
+    beside = person & ~dilate(head, 3) & above_nose & (not bald)
+    seed = beside & (skin.distance > 5) | scalp & ~skin.like
+    bald |= int(seed.sum()) < _FEW_HAIR
+    if bald:
+        return _HairCues(True, beside, seed, np.full(person.shape, _MAX_COST, np.float32))
+    return _HairCues(False, beside, seed, _ColorModel(lab[seed], 3).distance(lab))
+
+
+def _cloth_distance(
+    lab: Float[ndarray, "s s 3"], layout: _Layout, skin: _SkinCues, hair: _HairCues
+) -> Float[ndarray, "s s"]:
+    """Cost of the clothes' color, learned from what is neither skin nor hair below the chin."""
+    below = layout.below
+    clothes = layout.person & (below > 0.15) & ~skin.like & (hair.distance > 9) & ~skin.bare
+    clothes &= (below > 0.9) | opened(clothes & skin.unlike & (hair.distance > 25), 2)
+    certain = clothes & (below > 1.2)
+    sample = certain if certain.sum() > _FEW_CLOTH else clothes
+    distance = np.where(below > 0, _UNKNOWN_CLOTH, _MAX_COST).astype(np.float32)
+    if sample.sum() > _FEW_CLOTH:
+        distance = np.minimum(_ColorModel(lab[sample], 5).distance(lab), distance + 14)
+    return distance
+
+
+def _smooth_costs(
+    head_crop: HeadCrop,
+    layout: _Layout,
+    skin: _SkinCues,
+    hair: _HairCues,
+    neck: Bool[ndarray, "s s"],
+    beside_neck: Bool[ndarray, "s s"],
+    no_cloth: Bool[ndarray, "s s"],
+) -> Float[ndarray, "3 s s"]:
+    """Costs of skin, hair and cloth, smoothed along the image's edges."""
+    lab, below = head_crop.lab, layout.below
+    x = np.arange(len(neck))
+    throat = (below > 0.2) & (np.abs(x - head_crop.landmarks[CHIN, 0]) < 0.4 * head_crop.face_half_width)
+    for_skin = np.where(hair.beside, _PLACE_COST, 0) + np.where(layout.cheeks, -_MAX_COST, 0)
+    for_hair = hair.distance + np.where(hair.seed, -_PLACE_COST, 0) + np.where(throat | neck, _PLACE_COST, 0)
+    for_hair += 6 * np.clip(below, 0, 2)
+    for_cloth = _cloth_distance(lab, layout, skin, hair) + np.where(no_cloth, _MAX_COST, 0)
+    for_cloth += np.where(beside_neck, 0, 6 * np.clip(1 - below, 0, 1))
+    for_cloth += np.where(skin.bare, _PLACE_COST, 0)
+    costs = np.stack([skin.distance + for_skin, for_hair, for_cloth])
+    cheapest = costs.argmin(0)
+    visible = layout.person & (cheapest == 0) & (below > 0.1)
+    if visible.sum() > _FEW_SKIN:  # neck and shoulders are often lighter or darker than the face
+        both = np.concatenate([skin.complexion, lab[visible & (skin.distance < 30) & ~skin.unlike]])
+        costs[0] = _ColorModel(both, 4).distance(lab) + for_skin
+    clipped = [np.clip(cost, -_MAX_COST, _MAX_COST).astype(np.float32) for cost in costs]
+    return np.stack([guided_filter(head_crop.rgb, cost, 6, 1e-3) for cost in clipped])
+
+
+def _reject_stray_hair(
+    part: UInt8[ndarray, "s s"],
+    costs: Float[ndarray, "3 s s"],
+    layout: _Layout,
+    skin: _SkinCues,
+    no_cloth: Bool[ndarray, "s s"],
+    landmarks: Float[ndarray, "68 2"],
+) -> tuple[UInt8[ndarray, "s s"], Bool[ndarray, "s s"]]:
+    """The labels with hair that is not connected to the head relabeled, and the hair that is."""
+    y = np.arange(len(part))[:, None]
+    hair = opened(part == HAIR, 2)
+    roots = layout.scalp | hair & ~dilate(layout.head, 3) & (y < landmarks[NOSE_BASE, 1])
+    hair = touching(hair, roots)
+    strays = (part == HAIR) & ~dilate(hair, 3)
+    instead = np.where((costs[0] < costs[2]) & ~skin.unlike | no_cloth, SKIN, CLOTH)
+    return np.where(strays, instead, part).astype(np.uint8), hair
+
+
+def _clean_face(
+    part: UInt8[ndarray, "s s"],
+    hair: Bool[ndarray, "s s"],
+    layout: _Layout,
+    landmarks: Float[ndarray, "68 2"],
+    face_half_width: float,
+) -> UInt8[ndarray, "s s"]:
+    """The labels with features of the face as SKIN, and skin apart from it as the HAIR that it shines through."""
+    part, eyes = part.copy(), layout.eyes
+    frames = eyes & (part == HAIR) & ~mostly_outside(opened(part == HAIR, _FRAME), eyes)
+    features = polygon_mask(landmarks[28:], len(part)) | frames | _brows_and_lashes(part, landmarks, face_half_width)
+    part[features] = SKIN
+    islands = (part == SKIN) & (layout.below < 0.2) & ~touching(part == SKIN, layout.face)
+    return np.where(islands & touching(islands, dilate(hair, 2)), HAIR, part).astype(np.uint8)
 
 
 def _brows_and_lashes(
-    part: UInt8[ndarray, "s s"], marks: Float[ndarray, "68 2"], half_width: float
+    part: UInt8[ndarray, "s s"], landmarks: Float[ndarray, "68 2"], face_half_width: float
 ) -> Bool[ndarray, "s s"]:
     """Around the eyes, and around brows where they lie below bare skin: under a fringe, what is dark there is hair."""
-    size, rise = len(part), round(0.2 * half_width)
+    size, rise = len(part), round(0.2 * face_half_width)
     below_skin = np.zeros(part.shape, bool)
     below_skin[rise:] = part[:-rise] == SKIN
-    found = over_landmarks(marks, LIDS, size, 4) | over_landmarks(marks, BROWS, size, 5) & below_skin
-    return found & (part > 0)
+    lashes = over_landmarks(landmarks, LIDS, size, 4)
+    brows = over_landmarks(landmarks, BROWS, size, 5) & below_skin
+    return (lashes | brows) & (part > 0)
 
 
-def _occluder(
-    square: WorkingSquare,
+def _hand(
+    head_crop: HeadCrop,
     part: UInt8[ndarray, "s s"],
     face: Bool[ndarray, "s s"],
     head: Bool[ndarray, "s s"],
@@ -228,23 +371,23 @@ def _occluder(
     """A hand at the face: skin beside the jaw where nobody has any, followed inwards to the strongest edges.
 
     Watershed on the gradient of the colors (Meyer, 1994), with the middle of the face, the clothes, the hair and the
-    ground as the other basins.
+    background as the other basins.
     """
-    marks = square.landmarks
+    landmarks = head_crop.landmarks
     y = np.arange(len(part))[:, None]
     margin = round(_BESIDE_JAW / meters_per_pixel)
-    beside = (part == SKIN) & ~dilate(head, margin) & (y > marks[30, 1]) & (y < marks[8, 1]) & square.valid
-    seed = opened(beside, 4)
+    beside_jaw = (y > landmarks[NOSE_TIP, 1]) & (y < landmarks[CHIN, 1]) & ~dilate(head, margin)
+    seed = opened((part == SKIN) & beside_jaw & head_crop.valid, 4)
     if seed.sum() * meters_per_pixel**2 < _HAND_AREA:
         return np.zeros_like(seed)
-    small = np.s_[::2, ::2]
-    lab = cv2.GaussianBlur(square.lab, (0, 0), 1.5)[small]
+    half_resolution = np.s_[::2, ::2]
+    lab = cv2.GaussianBlur(head_crop.lab, (0, 0), 1.5)[half_resolution]
     steepness = sum(np.hypot(*np.gradient(lab[..., k])) for k in range(3))
-    markers = np.where(opened(part != SKIN, 4), 2, 0)[small]
-    markers[erode(face, 2)[small]] = 2
-    markers[seed[small]] = 1
+    markers = np.where(opened(part != SKIN, 4), 2, 0)[half_resolution]
+    markers[erode(face, 2)[half_resolution]] = 2
+    markers[seed[half_resolution]] = 1
     hand = (watershed(steepness, markers) == 1).astype(np.uint8)
     full = cv2.resize(hand, part.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-    # fingers have edges between them: skin below the face that hangs together with the hand is its own or the neck's
-    below = (part == SKIN) & ~(head & (y < marks[8, 1])) & (y > marks[30, 1])
+    # fingers have edges between them: skin below the face that is connected to the hand is its own or the neck's
+    below = (part == SKIN) & ~(head & (y < landmarks[CHIN, 1])) & (y > landmarks[NOSE_TIP, 1])
     return dilate(full | touching(below | full, full), 9)

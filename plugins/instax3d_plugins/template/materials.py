@@ -1,4 +1,4 @@
-"""Where one material ends and the next begins where the photo does not show it, and what the materials are like.
+"""Borders between materials where the photo does not show them, and statistics of the materials' detail.
 
 Each part has a first material, skin or hair, and a second one over some of it: clothes on the bust, hair on the head.
 """
@@ -10,20 +10,22 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 
 from .noise import STRAND_BANDS
-from .scene import BUST, HAIR_PART, HEAD, Scene
+from .scene import BUST, HAIR_PART, HEAD, HeadScene
 from .volume import smoothstep
 
-_STEEPEST = 0.02
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
+_LEAST_SLOPE = 0.02
 """Least slope of the share of cloth across its border, per meter: flatter fields have no border there."""
 _PATCHES = (96, 72, 48, 32, 20)
-"""Sides of the patches that tell what cloth looks like, pixels, best first."""
+"""Sides of the patches from which cloth is synthesized, pixels, best first."""
 _BOLDEST_CLOTH = 0.05
 """Largest standard deviation of made-up cloth."""
 _HAIR_MARGIN = 6
-"""Pixels at the outline of the hair that tell nothing about its strands."""
+"""Pixels at the outline of the hair that are not evaluated."""
 _COHERENCE = (0.45, 0.75)
-"""Of curly and of straight hair."""
+"""Coherence of curly and of straight hair."""
 _SHORTEST = 3.0
+"""How many times shorter than straight hair's the strands of curly hair are."""
 _JOINT = 0.006
 """Largest distance of touching surfaces, meters."""
 _HAIRLINE = 0.007
@@ -33,11 +35,11 @@ _HAIRLINE = 0.007
 def hair_bands(
     photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"], meters_per_pixel: float
 ) -> Float[ndarray, "3 3"]:
-    """For each of `noise.STRAND_BANDS` the color direction and size of a standard deviation of visible hair."""
+    """For each of `noise.STRAND_BANDS` the principal color of visible hair, as long as its standard deviation."""
     bands = np.zeros((3, 3))
     # not its outline
     inside = cv2.distanceTransform(hair.astype(np.uint8), cv2.DIST_L2, 5)
-    hair = inside > min(6.0, 0.5 * float(inside.max()))
+    hair = inside > min(float(_HAIR_MARGIN), 0.5 * float(inside.max()))
     if hair.sum() > 100:
         finer = photo
         for k, width in enumerate(STRAND_BANDS):
@@ -50,8 +52,8 @@ def hair_bands(
 
 
 def strand_shortness(photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"]) -> float:
-    """How many times shorter than straight hair's the strands are, by how far they lie in one direction where they are
-    seen (coherence of the structure tensor, Bigun and Granlund, 1987).
+    """How many times shorter than straight hair's the strands are, by the coherence of the visible hair's structure
+    tensor (Bigun and Granlund, 1987).
     """
     inside = cv2.distanceTransform(hair.astype(np.uint8), cv2.DIST_L2, 5) > _HAIR_MARGIN
     if inside.sum() < 500:
@@ -67,7 +69,7 @@ def strand_shortness(photo: Float[ndarray, "s s 3"], hair: Bool[ndarray, "s s"])
 def cloth_patch(
     photo: Float[ndarray, "s s 3"], cloth: Bool[ndarray, "s s"], color: Float[ndarray, "3"]
 ) -> Float[ndarray, "a b 3"] | None:
-    """Of the largest squares of nothing but cloth the one most like ``color``; None where there is none."""
+    """Of the largest square patches of nothing but cloth the one most like ``color``; None if there is none."""
     whole = cv2.integral(cloth.astype(np.uint8))
     unlike = np.abs(photo - color).sum(2)
     for side in _PATCHES:
@@ -85,7 +87,7 @@ def cloth_patch(
 def border(
     vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], share: Float[ndarray, "n"]
 ) -> Float[ndarray, "n"]:
-    """About the distance to the line where a smooth share is one half, meters, positive where it is more."""
+    """Approximate distance to the line where a smooth share is one half, meters, positive where it is more."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     area = np.maximum((normal**2).sum(1, keepdims=True), 1e-16)
@@ -94,12 +96,12 @@ def border(
     )
     slope = np.linalg.norm(gradient, axis=1)
     count = np.maximum(np.bincount(faces.ravel(), minlength=len(vertices)), 1)
-    steep = np.bincount(faces.ravel(), np.repeat(slope, 3), len(vertices)) / count
-    return np.asarray((share - 0.5) / np.maximum(steep, _STEEPEST))
+    mean_slope = np.bincount(faces.ravel(), np.repeat(slope, 3), len(vertices)) / count
+    return np.asarray((share - 0.5) / np.maximum(mean_slope, _LEAST_SLOPE))
 
 
-def bridges(scene: Scene) -> Int[ndarray, "m 2"]:
-    """Pairs of vertices of head and bust where the neck passes from one to the other."""
+def bridges(scene: HeadScene) -> Int[ndarray, "m 2"]:
+    """Pairs of vertices of bust and head where the neck passes from one to the other."""
     head, bust = (np.flatnonzero(scene.part == part) for part in (HEAD, BUST))
     head = head[scene.vertices[head, 1] < scene.chin[1]]
     if not len(head):
@@ -109,8 +111,8 @@ def bridges(scene: Scene) -> Int[ndarray, "m 2"]:
     return np.stack([bust[joined], head[nearest[joined]]], 1)
 
 
-def hairline(scene: Scene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
-    """How near visible hair each vertex lies: 1 under it, 0 away from it."""
+def hairline(scene: HeadScene, exposed: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """Nearness of each vertex to visible hair: 1 under it, 0 away from it. ``exposed``: ambient visibility."""
     hair = (scene.part == HAIR_PART) & (exposed > 0.15)
     near = np.zeros(len(scene.vertices))
     if hair.any():

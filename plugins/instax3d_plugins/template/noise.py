@@ -1,4 +1,4 @@
-"""Made-up detail where the photo tells nothing: strands of hair, grain of skin, cloth like the cloth that is seen."""
+"""Made-up detail where the photo shows nothing: strands of hair, grain of skin, cloth like the cloth that is seen."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,20 @@ from scipy import fft
 
 SIZE = 1024
 """Side of the tileable textures, pixels (a power of 2)."""
+# Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 STRAND_BANDS = (0.0011, 0.0030, 0.0075)
 """Widths of the layers of strands, from single strands to locks, meters."""
 _STRAND_LENGTHS = (22.0, 30.0, 45.0)
-"""Pixels of the texture along the layers of strands."""
+"""Length of the strands of each layer, pixels of the texture."""
 PIXEL = 0.0005
 """Size of the strands' pixels across, meters."""
 _WAVE = 9.0
-"""Pixels by which strands swing sideways."""
+"""Standard deviation by which strands swing sideways, pixels."""
 _GRAINS = ((0.6, 1.0), (0.7, 2.5), (0.5, 7.0))
-"""Amount and width of the layers of grain."""
+"""Amount and width (pixels) of the layers of grain."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     """Tileable random textures of unit variance."""
 
@@ -30,10 +31,10 @@ class Noise:
     """Rows run along the strands, columns around the head; a channel for each of `STRAND_BANDS`."""
     grain: Float[ndarray, "n n"]
     white: Float[ndarray, "n n"]
-    """No structure at all."""
+    """White noise."""
 
     def like(self, patch: Float[ndarray, "a b 3"]) -> Float[ndarray, "n n 3"]:
-        """A tileable texture with the patch's spectrum and colors, its mean taken off.
+        """A tileable texture of zero mean with the patch's spectrum and colors.
 
         Asymptotic discrete spot noise: the patch convolved with white noise (Galerne, Gousseau and Morel, "Random
         Phase Textures", IEEE TIP 2011).
@@ -48,7 +49,7 @@ class Noise:
 
 
 def make_noise(seed: int) -> Noise:
-    """Sums of blurred white noise."""
+    """Sums of blurred white noise, by a seed."""
     random = np.random.default_rng(seed)
     rows, columns = fft.fftfreq(SIZE)[:, None], fft.rfftfreq(SIZE)
 
@@ -72,6 +73,6 @@ def make_noise(seed: int) -> Noise:
 
 
 def _waved(tile: Float[ndarray, "n n c"], shift: Float[ndarray, "n n"]) -> Float[ndarray, "n n c"]:
-    """Each pixel taken from so many pixels further right."""
+    """Each pixel sampled ``shift`` pixels further right."""
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     return np.asarray(cv2.remap(tile, x + shift.astype(np.float32), y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP))

@@ -1,4 +1,4 @@
-"""What the photo tells about a place in space: inside the person's outline or not, and of which part."""
+"""What the photo says about a point in space: inside the person's outline or not, and of which part."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +15,9 @@ from .head import Head
 from .labels import HAIR, Labels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outline:
-    """Cut-out and labels of the working square, continued beyond the photo's edges by their nearest values."""
+    """Cut-out and labels of the head crop, continued beyond the photo's edges by their nearest values."""
 
     person: Float[ndarray, "s s"]
     """Signed distance to the person's outline in meters at the head's depth, positive inside."""
@@ -39,17 +39,17 @@ class Outline:
 
 
 def make_outline(head: Head, alpha: Float[ndarray, "s s"], labels: Labels, valid: Bool[ndarray, "s s"]) -> Outline:
-    """Continue what is known beyond the edges of the photo."""
+    """Continue matte and labels beyond the edges of the photo."""
     person, part = signed_distance(alpha > 0.5), labels.part
     if not valid.all():
         nearest = ndimage.distance_transform_edt(~erode(valid, 2), return_distances=False, return_indices=True)
         y, x = nearest
-        # what the edge cuts goes on beyond it; below the photo shoulders may widen, unless a bust ends within it
+        # what the edge cuts continues beyond it; below the photo shoulders may widen, unless a bust ends within it
         rows = np.arange(len(valid))[:, None]
         lowest = np.flatnonzero(valid.any(1))[-1]
         beneath = (rows > lowest) & (alpha[lowest - 2] > 0.5).any()
-        going_on = signed_distance((alpha > 0.5) | ~valid)[y, x]
-        person = np.where((alpha[y, x] > 0.5) | beneath, going_on, person[y, x])
+        continued = signed_distance((alpha > 0.5) | ~valid)[y, x]
+        person = np.where((alpha[y, x] > 0.5) | beneath, continued, person[y, x])
         part = part[y, x]
         if not labels.bald:
             above = rows < np.flatnonzero(valid.any(1))[0] + 2

@@ -1,4 +1,4 @@
-"""Head, bust and hair as one list of triangles; the nearer surface wins in the z-buffer, so nothing is stitched."""
+"""Head, bust and hair as one triangle soup; the nearer surface wins in the z-buffer, so nothing is stitched."""
 
 from dataclasses import dataclass, replace
 
@@ -8,6 +8,7 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 
 from instax3d.geometry.mesh import subdivide, vertex_normals
+from instax3d.matting.landmarks import CHIN
 
 from .bust import fit_bust, mesh_bust
 from .hair import mesh_hair
@@ -18,12 +19,15 @@ from .thickness import hidden_ears
 
 HEAD, BUST, HAIR_PART = 0, 1, 2
 _HEAD_ENDS = 0.05
-"""The head's own mesh is used down to this far below the chin, meters; the bust takes over above that."""
+"""The head's own mesh is used down to this far below the chin, meters (by eye); the bust takes over above that."""
+
+_MIRROR_TOLERANCE = 0.01
+"""Largest distance of a vertex from the mirror image of its partner, meters: chosen by eye."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Everything that is drawn."""
+@dataclass(frozen=True, eq=False)
+class HeadScene:
+    """Everything that is rendered, in the head's world (meters, y up, the face along +z)."""
 
     vertices: Float[ndarray, "n 3"]
     faces: Int[ndarray, "f 3"]
@@ -47,24 +51,24 @@ class Scene:
     """World height of the bald head's top."""
 
 
-def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
-    """Shape the bust and, unless the head is bald, the hair."""
+def build_scene(head: Head, outline: Outline, labels: Labels) -> HeadScene:
+    """Shape the bust and, unless the head is bald, the hair, around the fitted head."""
     bust = fit_bust(head, outline)
-    head = replace(head, vertices=np.where(head.skin[:, None], bust.swallow(head.vertices), head.vertices))
+    head = replace(head, vertices=np.where(head.skin[:, None], bust.clip_inside(head.vertices), head.vertices))
     covered_ears = np.zeros(len(head.vertices), bool)
     if not labels.bald:
         covered_ears = hidden_ears(head, outline)
         head = head.flattened(covered_ears)
-    kept = head.above(head.landmarks[8, 1] - _HEAD_ENDS)
-    plain = head.regions["face"] & ~head.regions["lips"] & ~head.regions["eyeballs"]
-    marks = np.stack([head.regions["scalp"], head.regions["ears"] & ~covered_ears, plain], 1)
-    carried = np.concatenate([head.vertices, head.neutral, marks], 1)
-    dense, head_faces = subdivide(carried, kept)
+    kept = head.above(head.landmarks[CHIN, 1] - _HEAD_ENDS)
+    plain_skin = head.regions["face"] & ~head.regions["lips"] & ~head.regions["eyeballs"]
+    masks = np.stack([head.regions["scalp"], head.regions["ears"] & ~covered_ears, plain_skin], 1)
+    attributes = np.concatenate([head.vertices, head.neutral, masks], 1)
+    dense, head_faces = subdivide(attributes, kept)
     pieces = [(dense[:, :3], head_faces, vertex_normals(dense[:, :3], head_faces)), mesh_bust(head, bust, outline)]
     if not labels.bald:
-        vertices, faces = _joined([piece[:2] for piece in pieces])
+        vertices, faces = _concatenate([piece[:2] for piece in pieces])
         pieces.append(mesh_hair(head, covered_ears, bust, outline, head.camera.rasterize(vertices, faces).depth))
-    vertices, faces = _joined([piece[:2] for piece in pieces])
+    vertices, faces = _concatenate([piece[:2] for piece in pieces])
     part = np.repeat(np.arange(len(pieces), dtype=np.uint8), [len(piece[0]) for piece in pieces])
     # the head by its neutral shape, the rest by place
     lengths, partners, start = [], [], 0
@@ -76,24 +80,24 @@ def build_scene(head: Head, outline: Outline, labels: Labels) -> Scene:
         partners.append(partner + start)
         start += len(places)
     others = np.zeros(len(vertices) - len(dense), bool)
-    return Scene(
+    return HeadScene(
         vertices=vertices,
         faces=faces,
         normals=np.concatenate([piece[2] for piece in pieces]),
         part=part,
         mirror=np.concatenate(partners).astype(np.int64),
-        has_mirror=np.concatenate(lengths) < 0.01,
+        has_mirror=np.concatenate(lengths) < _MIRROR_TOLERANCE,
         skull=np.r_[dense[:, 6] > 0.5, others],
         ears=np.r_[dense[:, 7] > 0.5, others],
         plain_skin=np.r_[dense[:, 8] > 0.5, others],
-        chin=head.landmarks[8],
+        chin=head.landmarks[CHIN],
         neck=bust.origin,
         body=bust.axes,
         top=float(head.vertices[:, 1].max()),
     )
 
 
-def _joined(meshes: list[tuple[ndarray, ndarray]]) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
+def _concatenate(meshes: list[tuple[ndarray, ndarray]]) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
     starts = np.cumsum([0, *(len(vertices) for vertices, _ in meshes)])
     vertices = np.concatenate([vertices for vertices, _ in meshes])
     return vertices, np.concatenate([faces + start for (_, faces), start in zip(meshes, starts, strict=False)])

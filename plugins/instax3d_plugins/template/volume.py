@@ -13,17 +13,18 @@ from skimage.measure import marching_cubes
 from instax3d.geometry.mesh import vertex_normals
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A box of cubic cells."""
+@dataclass(frozen=True, eq=False)
+class VoxelGrid:
+    """A box of cubic cells in the world."""
 
     low: Float[ndarray, "3"]
+    """Lower corner, meters."""
     step: float
-    """Meters."""
+    """Side of the cells, meters."""
     shape: tuple[int, int, int]
 
     @classmethod
-    def over(cls, low: Float[ndarray, "3"], high: Float[ndarray, "3"], step: float) -> "Grid":
+    def over(cls, low: Float[ndarray, "3"], high: Float[ndarray, "3"], step: float) -> "VoxelGrid":
         """The grid that fills a box."""
         x, y, z = (int(np.ceil(extent / step)) + 1 for extent in high - low)
         return cls(low, step, (x, y, z))
@@ -32,15 +33,15 @@ class Grid:
     def points(self) -> Float[ndarray, "n 3"]:
         """World positions of all nodes, in C order."""
         index = np.indices(self.shape).reshape(3, -1).T
-        places: ndarray = self.low + index * self.step
-        return places
+        positions: ndarray = self.low + index * self.step
+        return positions
 
-    def coarser(self, factor: int) -> "Grid":
+    def coarser(self, factor: int) -> "VoxelGrid":
         """A grid over the same box with larger cells."""
         x, y, z = ((n - 2) // factor + 2 for n in self.shape)
-        return Grid(self.low, self.step * factor, (x, y, z))
+        return VoxelGrid(self.low, self.step * factor, (x, y, z))
 
-    def resample(self, values: Float[ndarray, "x y z"], onto: "Grid") -> Float[ndarray, "_ _ _"]:
+    def resample(self, values: Float[ndarray, "x y z"], onto: "VoxelGrid") -> Float[ndarray, "_ _ _"]:
         """Trilinear values of a field of this grid at the nodes of one with the same lower corner."""
         factor = onto.step / self.step
         out = values

@@ -1,13 +1,24 @@
 """The template generator on a made-up photo of the mannequin, of which all is known, and on a real one."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from instax3d_plugins.template.generator import DISTANCE, FIELD_OF_VIEW, photo_orbit, reconstruct, turntable_center
+from instax3d_plugins.template.generator import (
+    DISTANCE,
+    FIELD_OF_VIEW,
+    Reconstruction,
+    photo_orbit,
+    reconstruct,
+    render_views,
+    turntable_center,
+)
+from instax3d_plugins.template.noise import make_noise
 from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut
@@ -19,7 +30,7 @@ from instax3d.geometry.mesh_raster import project, rasterize
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.io.images import to_uint8
-from instax3d.matting.square import Crop
+from instax3d.matting.head_crop import PhotoCrop
 from instax3d.types import Capture, Face, Photo
 
 SIDE, FOCAL, AZIMUTH, ELEVATION = 480, 900.0, 14.0, 9.0
@@ -33,6 +44,14 @@ def mannequin():
 
 def generator(**options):
     return registry.build(ViewGenerator, "template", **({"views": VIEWS, "size": SIZE} | options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noise_once() -> Iterator[None]:
+    """The same textures for all calls with one seed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instax3d_plugins.template.generator.make_noise", cache(make_noise))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +72,23 @@ def toy() -> Photo:
     image = np.full((SIDE, SIDE, 3), 0.6, np.float32)
     image[raster.mask] = raster.interpolate(colors * light[:, None], faces)
     image += np.random.default_rng(0).normal(0, 0.01, image.shape).astype(np.float32)
-    marks = project(model.landmarks(vertices).numpy().astype(np.float64), viewmat, K)[:, :2]
-    box = (*marks.min(0).tolist(), *marks.max(0).tolist())
+    landmarks = project(model.landmarks(vertices).numpy().astype(np.float64), viewmat, K)[:, :2]
+    box = (*landmarks.min(0).tolist(), *landmarks.max(0).tolist())
     pixels = torch.from_numpy(image.clip(0, 1)).permute(2, 0, 1).contiguous()
-    return Photo(pixels, None, Face(box, 1.0, torch.tensor(marks, dtype=torch.float32)))
+    return Photo(pixels, None, Face(box, 1.0, torch.tensor(landmarks, dtype=torch.float32)))
 
 
 @pytest.fixture(scope="module")
-def views(toy):
-    return generator().generate(toy, seed=1)
+def toy_head(toy) -> Reconstruction:
+    """What the generator makes of the toy before it renders views."""
+    return reconstruct(toy, mannequin())
+
+
+@pytest.fixture(scope="module")
+def views(toy, toy_head):
+    with pytest.MonkeyPatch.context() as patch:  # one reconstruction serves all tests
+        patch.setattr("instax3d_plugins.template.generator.reconstruct", lambda photo, model: toy_head)
+        return generator().generate(toy, seed=1)
 
 
 def centers(views):
@@ -132,14 +159,15 @@ def test_each_pixel_tells_whether_it_was_seen_mirrored_or_guessed(views):
 def test_hair_and_glasses_before_the_face_color_no_skin(toy, views):
     """Dark glasses and a strand down the turned-to cheek change nothing of the skin that the photo does not show."""
     image = np.ascontiguousarray(toy.image.permute(1, 2, 0).numpy())
-    marks = toy.face.require_landmarks68().numpy()
-    apart = float(np.hypot(*(marks[45] - marks[36])))
+    landmarks = toy.face.require_landmarks68().numpy()
+    apart = float(np.hypot(*(landmarks[45] - landmarks[36])))
     for first in (36, 42):
-        middle = marks[first : first + 6].mean(0).round().astype(int)
+        middle = landmarks[first : first + 6].mean(0).round().astype(int)
         cv2.ellipse(image, middle.tolist(), (int(0.26 * apart), int(0.2 * apart)), 0, 0, 360, (0.05, 0.05, 0.06), -1)
-    low, high = (0.45 * marks[k] + 0.55 * marks[33] for k in (14, 12))
+    low, high = (0.45 * landmarks[k] + 0.55 * landmarks[33] for k in (14, 12))
     cv2.line(image, low.round().astype(int).tolist(), high.round().astype(int).tolist(), HAIR, 2)
-    worn = generator().generate(replace(toy, image=torch.from_numpy(image).permute(2, 0, 1).contiguous()), seed=1)
+    photo = replace(toy, image=torch.from_numpy(image).permute(2, 0, 1).contiguous())
+    worn = render_views(reconstruct(photo, mannequin()), seed=1, count=VIEWS, size=SIZE)
     hidden = np.flatnonzero(np.abs((azimuths(views) - AZIMUTH + 180) % 360 - 180) > 60)
     for k in hidden:
         made = (views.provenance[k, 0] + worn.provenance[k, 0] < 0.1) & (views.alpha[k, 0] + worn.alpha[k, 0] > 1.99)
@@ -148,17 +176,17 @@ def test_hair_and_glasses_before_the_face_color_no_skin(toy, views):
         assert change.numel() == 0 or change.mean() < 0.03
 
 
-def test_what_the_photo_grazes_is_trusted_less(toy):
+def test_what_the_photo_grazes_is_trusted_less(toy_head):
     """Beside its own direction the photo is drawn also where it grazes the head."""
-    beside = generator(views=24).generate(toy, seed=1)
+    beside = render_views(toy_head, seed=1, count=24, size=SIZE)
     seen = (beside.alpha[0] > 0.99) & (beside.provenance[0, :1] > 0.99)
     assert torch.quantile(beside.confidence[0][seen], 0.9) == pytest.approx(0.9, abs=1e-3)
     assert beside.confidence[0][seen].min() < 0.8
 
 
-def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy):
+def test_what_a_near_view_would_stretch_is_not_taken_from_the_photo(toy_head):
     """In the photo's own direction it shows up to the outline; beside it, what it grazed is mirrored or guessed."""
-    person, scene, painter = reconstruct(toy, mannequin(), 1)
+    person, scene, painter = toy_head.person, toy_head.scene, toy_head.painter(1)
     camera, size = person.head.camera, 256
     grazed = camera.facing(scene.vertices, scene.normals)
     seen = []
@@ -185,7 +213,7 @@ def test_the_photo_view_is_the_photo(toy, views):
 
     def mismatch(scale: float) -> float:
         offset = (K[0, 2] - scale * SIDE / 2, K[1, 2] - scale * SIDE / 2)
-        return float(np.abs(Crop(scale, offset, SIZE).cut(image)[sure] - shown[sure]).mean())
+        return float(np.abs(PhotoCrop(scale, offset, SIZE).cut(image)[sure] - shown[sure]).mean())
 
     scales = np.linspace(0.15, 0.45, 301)
     errors = [mismatch(scale) for scale in scales]
@@ -225,8 +253,8 @@ def test_the_back_is_hair_above_and_shirt_below(views):
     assert body.argmax() == 2, "the shirt is blue"
 
 
-def test_the_seed_decides_the_guesses_and_nothing_else(toy, views):
-    other = generator().generate(toy, seed=2)  # that the same seed gives the same views, test_conformance.py holds
+def test_the_seed_decides_the_guesses_and_nothing_else(toy_head, views):
+    other = render_views(toy_head, seed=2, count=VIEWS, size=SIZE)  # the same seed: test_conformance.py
     assert torch.equal(other.cameras.viewmats, views.cameras.viewmats)
     assert torch.equal(other.alpha, views.alpha)
     back = VIEWS // 2

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from instax3d_plugins.template.clothes import _clusters, _without_islands, dress, without_arms
-from instax3d_plugins.template.evidence import Evidence
+from instax3d_plugins.template.bust import COLLAR_SLOPE
+from instax3d_plugins.template.clothes import _clusters, _without_islands, color_clothes, without_arms
 from instax3d_plugins.template.labels import HAIR, SKIN, Labels
-from instax3d_plugins.template.light import Light
-from instax3d_plugins.template.scene import BUST, Scene
+from instax3d_plugins.template.light import EstimatedLight
+from instax3d_plugins.template.observations import VertexObservations
+from instax3d_plugins.template.scene import BUST, HeadScene
 from instax3d_plugins.template.texture import _END, _fringe, _lengthened, _near
 from instax3d_plugins.template.volume import smoothstep
 
@@ -16,10 +17,12 @@ from instax3d.geometry.mesh import vertex_normals
 
 COMPLEXION, BLUE, ORANGE = np.array([0.85, 0.65, 0.55]), np.array([0.2, 0.3, 0.6]), np.array([0.85, 0.4, 0.2])
 ROWS, COLUMNS = 44, 120
+COLLAR_END = -0.075
+"""Height along the tilted neck, below the chin, meters."""
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
+def scene() -> HeadScene:
     """Nothing but a bust: a closed surface around a neck that widens to shoulders, 26 cm high."""
     drop = np.linspace(0, 0.26, ROWS)
     half = np.interp(drop, [0, 0.04, 0.1, 0.26], [0.055, 0.06, 0.18, 0.2])
@@ -32,7 +35,7 @@ def scene() -> Scene:
     faces = np.concatenate([np.stack([a, a + COLUMNS, b], 1), np.stack([b, a + COLUMNS, b + COLUMNS], 1)])
     count = len(vertices)
     nothing = np.zeros(count, bool)
-    return Scene(
+    return HeadScene(
         vertices=vertices,
         faces=faces,
         normals=vertex_normals(vertices, faces),
@@ -49,14 +52,16 @@ def scene() -> Scene:
     )
 
 
-def evidence(scene: Scene, cloth: np.ndarray, albedo: np.ndarray) -> Evidence:
-    """What a photo from the front tells."""
+def observations(scene: HeadScene, cloth: np.ndarray, albedo: np.ndarray) -> VertexObservations:
+    """What a photo from the front shows."""
     facing = scene.normals[:, 2]
     weight = smoothstep(facing, 0.3, 0.7)
-    return Evidence(np.where(cloth[:, None] > 0.5, albedo, COMPLEXION), weight, np.zeros(len(weight)), facing, cloth)
+    return VertexObservations(
+        np.where(cloth[:, None] > 0.5, albedo, COMPLEXION), weight, np.zeros(len(weight)), facing, cloth
+    )
 
 
-def behind(scene: Scene) -> np.ndarray:
+def behind(scene: HeadScene) -> np.ndarray:
     return (scene.normals[:, 2] < -0.2) & (scene.vertices[:, 1] < -0.03)
 
 
@@ -64,14 +69,14 @@ def test_the_normals_of_the_made_up_bust_point_outwards(scene):
     assert ((scene.normals * scene.vertices)[:, [0, 2]].sum(1) > 0).all()
 
 
-def test_a_collar_goes_round_behind_with_a_clean_edge(scene):
-    height = scene.vertices[:, 1] + 0.35 * scene.vertices[:, 2]
-    collar = height > -0.075
+def test_a_collar_runs_around_behind_with_a_clean_edge(scene):
+    height = scene.vertices[:, 1] + COLLAR_SLOPE * scene.vertices[:, 2]
+    collar = height > COLLAR_END
     albedo = np.where(collar[:, None], BLUE, ORANGE)
-    clothes = dress(scene, evidence(scene, np.ones(len(height)), albedo), COMPLEXION, ORANGE)
+    clothes = color_clothes(scene, observations(scene, np.ones(len(height)), albedo), COMPLEXION, ORANGE)
     back = behind(scene)
     to_blue, to_orange = (np.abs(clothes.albedo - color).sum(1) for color in (BLUE, ORANGE))
-    clear = np.abs(height + 0.075) > 0.012
+    clear = np.abs(height - COLLAR_END) > 0.012
     assert (to_blue[back & clear & collar] < 0.15).mean() > 0.95
     assert (to_orange[back & clear & ~collar] < 0.15).mean() > 0.95
     mixed = back & (np.minimum(to_blue, to_orange) > 0.3)
@@ -95,10 +100,10 @@ def test_folds_make_no_pattern_and_two_colors_are_two():
 @pytest.mark.parametrize("seen", ["both", "left"])
 def test_bare_arms_are_bare_behind_and_end_in_a_straight_line(scene, seen):
     x = scene.vertices[:, 0]
-    told = evidence(scene, (np.abs(x) < 0.13).astype(float), BLUE)
+    observed = observations(scene, (np.abs(x) < 0.13).astype(float), BLUE)
     if seen == "left":
-        told = replace(told, weight=told.weight * (x > -0.08))
-    clothes = dress(scene, told, COMPLEXION, BLUE)
+        observed = replace(observed, weight=observed.weight * (x > -0.08))
+    clothes = color_clothes(scene, observed, COMPLEXION, BLUE)
     low = behind(scene) & (scene.vertices[:, 1] < -0.12)
     assert (clothes.border[low & (np.abs(x) > 0.15)] < 0).all()
     assert (clothes.border[low & (np.abs(x) < 0.11)] > 0).all()
@@ -113,9 +118,9 @@ def test_bare_arms_are_bare_behind_and_end_in_a_straight_line(scene, seen):
 
 
 def test_sleeves_that_are_not_seen_are_no_bare_arms(scene):
-    told = evidence(scene, (np.abs(scene.vertices[:, 0]) > 0.03).astype(float), BLUE)
-    told = replace(told, weight=told.weight * (np.abs(scene.vertices[:, 0]) < 0.09))
-    clothes = dress(scene, told, COMPLEXION, BLUE)
+    observed = observations(scene, (np.abs(scene.vertices[:, 0]) > 0.03).astype(float), BLUE)
+    observed = replace(observed, weight=observed.weight * (np.abs(scene.vertices[:, 0]) < 0.09))
+    clothes = color_clothes(scene, observed, COMPLEXION, BLUE)
     assert (clothes.border[np.abs(scene.vertices[:, 0]) > 0.14] > 0).all()
 
 
@@ -133,9 +138,9 @@ def test_specks_of_skin_in_cloth_and_of_cloth_in_skin_are_mistakes(scene):
 def test_arms_taken_for_cloth_are_skin_again_and_gray_is_not(scene):
     x = scene.vertices[:, 0]
     cloth = np.ones(len(x))
-    told = evidence(scene, cloth, np.where((x > 0.13)[:, None], 0.9 * COMPLEXION, BLUE))
-    told = replace(told, albedo=np.where((x < -0.13)[:, None], [0.6, 0.62, 0.64], told.albedo))
-    share = without_arms(scene, told, COMPLEXION, BLUE)
+    observed = observations(scene, cloth, np.where((x > 0.13)[:, None], 0.9 * COMPLEXION, BLUE))
+    observed = replace(observed, albedo=np.where((x < -0.13)[:, None], [0.6, 0.62, 0.64], observed.albedo))
+    share = without_arms(scene, observed, COMPLEXION, BLUE)
     assert (share[x > 0.13] == 0).all()
     assert (share[x < 0.13] == 1).all()
 
@@ -145,17 +150,17 @@ def test_arms_taken_for_cloth_are_skin_again_and_gray_is_not(scene):
 
 def test_what_light_does_can_be_undone():
     random = np.random.default_rng(0)
-    light = Light(random.uniform(0.6, 1, 50), random.uniform(0.7, 1.2, 50))
+    light = EstimatedLight(random.uniform(0.6, 1, 50), random.uniform(0.7, 1.2, 50))
     colors = random.uniform(0.05, 0.8, (50, 3))
-    np.testing.assert_allclose(light.on(light.taken_off(colors)), colors, atol=0.01)
+    np.testing.assert_allclose(light.relight(light.delight(colors)), colors, atol=0.01)
 
 
 def test_shadows_on_bright_skin_are_lighter_and_warmer_than_on_black_cloth():
-    light = Light(np.array([0.65]), np.ones(1))
+    light = EstimatedLight(np.array([0.65]), np.ones(1))
     skin, black = COMPLEXION[None], np.full((1, 3), 0.05)
-    left = (light.on(skin) / skin)[0]
-    assert left[0] > left[1] > left[2] > 0.65
-    np.testing.assert_allclose(light.on(black) / black, 0.65, atol=0.03)
+    remaining = (light.relight(skin) / skin)[0]
+    assert remaining[0] > remaining[1] > remaining[2] > 0.65
+    np.testing.assert_allclose(light.relight(black) / black, 0.65, atol=0.03)
 
 
 # --- the rim of the photo's person
@@ -192,14 +197,14 @@ def test_colors_continued_far_beyond_the_person_are_not_seen():
     assert (near[:, :20] == 0).all()
 
 
-def test_strands_hang_on_but_not_over_eyes_and_not_into_hair():
+def test_strands_are_continued_but_not_over_eyes_and_not_into_hair():
     labels, _ = strand_beside(30)
-    marks = np.full((68, 2), 500.0)
-    longer = _lengthened(labels, marks)
+    landmarks = np.full((68, 2), 500.0)
+    longer = _lengthened(labels, landmarks)
     assert longer[40 - _END : 70 + _END, 36:38].all()
     assert longer.sum() == 2 * (30 + 2 * _END)
     part = labels.part.copy()
     part[75:] = HAIR
-    assert not _lengthened(replace(labels, part=part), marks)[75:].any()
-    marks[36:42] = [[33, 80], [36, 78], [39, 78], [42, 80], [39, 82], [36, 82]]
-    assert not _lengthened(labels, marks)[78:83, 36:38].any()
+    assert not _lengthened(replace(labels, part=part), landmarks)[75:].any()
+    landmarks[36:42] = [[33, 80], [36, 78], [39, 78], [42, 80], [39, 82], [36, 82]]
+    assert not _lengthened(labels, landmarks)[78:83, 36:38].any()

@@ -8,23 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_plugins.template.bust import fit_bust, mesh_bust
-from instax3d_plugins.template.fall import hanging_from_above, rounded
 from instax3d_plugins.template.hair import mesh_hair
+from instax3d_plugins.template.hanging_hair import remove_unsupported, rounded
 from instax3d_plugins.template.head import Head, PhotoCamera, make_head, snap
 from instax3d_plugins.template.labels import CLOTH, HAIR, SKIN, Labels, label_parts
 from instax3d_plugins.template.outline import Outline, make_outline
 from instax3d_plugins.template.thickness import hair_thickness, hidden_ears
-from instax3d_plugins.template.volume import Grid, kept_vertices
+from instax3d_plugins.template.volume import VoxelGrid, kept_vertices
 from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.geometry.cameras import orbit
 from instax3d.interfaces import MeshPrior
+from instax3d.matting.head_crop import HeadCrop, PhotoCrop
 from instax3d.matting.masks import dilate, signed_distance
-from instax3d.matting.square import Crop, WorkingSquare
 
 SIZE = 352
-SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, GROUND = (0.85, 0.65, 0.55), (0.2, 0.12, 0.08), (0.2, 0.3, 0.6), (0.4, 0.6, 0.4)
+SHORT = 0.015
+"""Thickness of short hair, meters."""
+SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, BACKGROUND = (
+    (0.85, 0.65, 0.55),
+    (0.2, 0.12, 0.08),
+    (0.2, 0.3, 0.6),
+    (0.4, 0.6, 0.4),
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +95,8 @@ def test_bare_heads_grow_to_the_outline_and_haired_ones_do_not(head, label, outw
     mask = dilate(head.raster.mask, 5)
     part = np.where(mask, label, 0).astype(np.uint8)
     labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
-    marks = head.camera.project(head.landmarks)[:, :2]
-    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+    landmarks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, landmarks, mask.astype(np.float32), np.ones_like(mask), labels)
     above = slice(0, round(row_of(head, head.landmarks[33, 1])))
     gained = (snapped.raster.mask[above].sum() - head.raster.mask[above].sum()) / (
         mask[above].sum() - head.raster.mask[above].sum()
@@ -109,8 +116,8 @@ def test_ears_meet_their_outline_also_where_hair_hides_a_part(head):
     part = np.where(mask, SKIN, 0).astype(np.uint8)
     part[:middle][mask[:middle]] = HAIR
     labels = Labels(part, False, *np.zeros((3, *mask.shape), bool))
-    marks = head.camera.project(head.landmarks)[:, :2]
-    snapped = snap(head, marks, mask.astype(np.float32), np.ones_like(mask), labels)
+    landmarks = head.camera.project(head.landmarks)[:, :2]
+    snapped = snap(head, landmarks, mask.astype(np.float32), np.ones_like(mask), labels)
 
     def gap(rows: slice, which: Head) -> float:
         """Mean pixels on both sides together that the head lacks."""
@@ -225,7 +232,7 @@ def test_an_arm_that_leaves_the_photo_is_no_shoulder(head):
     assert (bust.right < 1.25 * np.maximum(bust.left, 0.06)).all()
 
 
-def test_shoulders_go_on_round_and_whole_beyond_the_photo(head):
+def test_shoulders_continue_round_and_whole_beyond_the_photo(head):
     alpha, labels = labeled(head)
     y, x = np.mgrid[:SIZE, :SIZE]
     chin, pixel = row_of(head, head.landmarks[8, 1]), head.meters_per_pixel
@@ -260,16 +267,21 @@ def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
     assert shown[beside_cheek].mean() > 0.6
 
 
-def test_short_hair_leaves_face_and_ears_free(head):
-    outline = outline_of(head, hair=0.015)
-    assert not hidden_ears(head, outline).any()
-    hair = hair_of(head, outline)
+@pytest.fixture(scope="module")
+def short_hair(head) -> np.ndarray:
+    """Vertices of hair that the photo shows standing off the head by SHORT."""
+    return hair_of(head, outline_of(head, hair=SHORT))
+
+
+def test_short_hair_leaves_face_and_ears_free(head, short_hair):
+    assert not hidden_ears(head, outline_of(head, hair=SHORT)).any()
+    hair = short_hair
     brow, chin = head.landmarks[19, 1], head.landmarks[8, 1]
     ear = head.vertices[head.regions["ears"]]
     low = hair[hair[:, 1] < brow]
     assert low[:, 2].max() < np.median(ear[:, 2]) + 0.05
     assert hair[:, 1].min() > chin - 0.04
-    assert hair[:, 1].max() == pytest.approx(head.vertices[:, 1].max() + 0.015, abs=0.006)
+    assert hair[:, 1].max() == pytest.approx(head.vertices[:, 1].max() + SHORT, abs=0.006)
     assert np.abs(hair[:, 0].max() + hair[:, 0].min()) < 0.01, "left and right are alike"
 
 
@@ -288,8 +300,8 @@ def test_hair_is_round_in_profile_where_the_skull_is_flat(head):
     assert thickness[middle].mean() > thickness[rim].mean() + 0.001
 
 
-def test_short_hair_ends_in_the_nape_and_leaves_the_neck_free(head):
-    hair = hair_of(head, outline_of(head, hair=0.015))
+def test_short_hair_ends_in_the_nape_and_leaves_the_neck_free(head, short_hair):
+    hair = short_hair
     skin, normals = head.vertices[head.skin], head.normals[head.skin]
     nearest = cKDTree(skin).query(hair)[1]
     outside = ((hair - skin[nearest]) * normals[nearest]).sum(1) > 0.001
@@ -335,14 +347,14 @@ def test_rounded_ends_lie_within_hair_and_end(field, height):
 def test_nothing_hangs_from_nothing():
     field = np.full((3, 20, 3), -0.05)
     field[0], field[1, :5] = 0.01, 0.01  # a curtain, and something below a gap
-    kept = hanging_from_above(field, row=15, step=0.004)
+    kept = remove_unsupported(field, row=15, step=0.004)
     assert (kept[0] > 0).all()
     assert (kept[1:] < 0).all()
     assert (kept[:, 16:] == field[:, 16:]).all()
 
 
 def test_kept_vertices_keep_their_triangles():
-    grid = Grid.over(np.full(3, -0.04), np.full(3, 0.04), 0.01)
+    grid = VoxelGrid.over(np.full(3, -0.04), np.full(3, 0.04), 0.01)
     vertices, faces = grid.surface((0.03 - np.linalg.norm(grid.points, axis=1)).reshape(grid.shape), 0.0)
     upper = vertices[:, 1] > 0
     kept, kept_faces = kept_vertices(vertices, faces, upper)
@@ -356,8 +368,8 @@ def test_kept_vertices_keep_their_triangles():
 
 def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where a picture of the head has a hand beside the jaw, if it is to have one, and what is found to be hidden."""
-    alpha, labels = labeled(head, hair=0.015)
-    colors = np.array([GROUND, SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR], np.float32)
+    alpha, labels = labeled(head, hair=SHORT)
+    colors = np.array([BACKGROUND, SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR], np.float32)
     rgb = colors[labels.part] + np.random.default_rng(0).normal(0, 0.01, (SIZE, SIZE, 3)).astype(np.float32)
     drawn = np.zeros((SIZE, SIZE), np.uint8)
     if hand:
@@ -365,10 +377,10 @@ def hand_and_occluded(head: Head, *, hand: bool) -> tuple[np.ndarray, np.ndarray
         cv2.ellipse(drawn, (int(x) - 22, int(y) + 8), (26, 16), 0, 0, 360, 1, -1)
         rgb[drawn > 0] = (0.95, 0.78, 0.68)
         alpha[drawn > 0] = 1
-    marks = head.camera.project(head.landmarks)[:, :2]
+    landmarks = head.camera.project(head.landmarks)[:, :2]
     rgb = cv2.GaussianBlur(rgb, (0, 0), 0.8).clip(0, 1)
-    square = WorkingSquare(rgb, np.ones((SIZE, SIZE), bool), None, marks, Crop(1.0, (0.0, 0.0), SIZE))
-    part = label_parts(square, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.meters_per_pixel)
+    head_crop = HeadCrop(rgb, np.ones((SIZE, SIZE), bool), None, landmarks, PhotoCrop(1.0, (0.0, 0.0), SIZE))
+    part = label_parts(head_crop, alpha, head.raster.mask, head.seen("scalp"), head.seen("neck"), head.meters_per_pixel)
     return drawn > 0, part.occluded
 
 
