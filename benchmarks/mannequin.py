@@ -1,6 +1,6 @@
 """How far the mannequin is from ICT-FaceKit and from a head scan (mm, for a head 25 cm high), and what crosses.
 
-    python benchmarks/mannequin.py DATA_FOLDER [--table figures.npz]
+    python benchmarks/mannequin.py DATA_FOLDER [--table table.npz]
 
 The folder holds ``ict_facekit`` and ``head_scan/mesh.npz``. Distances go from the vertices of the reference to the
 closest point of the mannequin, both ways where that is said. The part of the reference's face around the nostrils is
@@ -22,7 +22,7 @@ from instax3d_plugins.mannequin.design.half import without_linings
 from instax3d_plugins.mannequin.design.joints import eyeball
 from instax3d_plugins.mannequin.design.reference import FACE, Reference
 from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
-from instax3d_plugins.mannequin.figures import Array, Index
+from instax3d_plugins.mannequin.table import Array, Index
 from instax3d_plugins.mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
 from scipy.sparse.csgraph import connected_components
 

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from instax3d.errors import AssetError
 from instax3d.heads.head_parameters import FittedHead, read_head, write_head
+from instax3d.io.files import atomic
 
 DECA_SHAPES, DECA_EXPRESSIONS = 100, 50
 ROOT, NECK, JAW, EYES = 0, 1, 2, slice(3, 5)
@@ -65,7 +66,7 @@ def from_vhap(source: Path, output: Path) -> str:
     head = FittedHead(
         "flame-unknown",
         "",
-        np.asarray(found["shape"], np.float32).ravel(),
+        _row(found, "shape", source),
         _row(found, "expr", source),
         np.vstack([*joints, eyes]).astype(np.float32),
         translation=_row(found, "translation", source, 3),
@@ -145,7 +146,7 @@ def _cut(values: Float[ndarray, "n"], count: int) -> tuple[Float[ndarray, "m"], 
 
 def _write(path: Path, arrays: Mapping[str, ndarray]) -> None:
     try:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise AssetError(f"cannot write {path}: {error.strerror or error}") from error

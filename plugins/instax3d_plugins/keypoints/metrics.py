@@ -115,4 +115,5 @@ def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:
     """Pixels of the distance of the outer eye corners, square to the sight at their depth."""
     corners = head[list(OUTER_CORNERS)]
     depth = camera.project(corners)[0, :, 2].mean()
-    return (corners[0] - corners[1]).norm() * camera.Ks[0, 0, 0] / depth
+    distance: Tensor = (corners[0] - corners[1]).norm()
+    return distance * camera.Ks[0, 0, 0] / depth

@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from .figures import Array, Index
+from .table import Array, Index
 
 
 def crossing_pairs(vertices: Array, faces: Index) -> Index:

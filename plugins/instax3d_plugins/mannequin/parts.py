@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .cage import boundary_loops
-from .figures import Array, Index
+from .table import Array, Index
 
 RIM_DEPTH = 0.25
 """How far an eyelid's rim turns in towards the eye's center, of the way."""
@@ -196,7 +196,8 @@ def _teeth(build: _Builder, skin: Array, loop: Index, row: str) -> Index:
 
     def at(spot: Array, normal: Array, across: float, up: float) -> Array:
         x, z = spot + TEETH_THICKNESS * across * normal
-        return np.array([x, height + edge + up * (root - edge), front + z]) - corners * [0, 1, 1]
+        point: Array = np.array([x, height + edge + up * (root - edge), front + z])
+        return point - corners * [0, 1, 1]
 
     def added(points: Sequence[Array]) -> Index:
         return build.add([(right, 0.5), (left, 0.5)], np.stack(points))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cage import Cage
-from .figures import Array, Index
+from .table import Array, Index
 
 Mask = NDArray[np.bool_]
 

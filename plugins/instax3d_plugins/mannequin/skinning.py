@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .figures import Array, Index
 from .parts import Parts
+from .table import Array, Index
 
 JOINTS = ("neck", "jaw", "eye_left", "eye_right")
 PARENTS = (-1, 0, 0, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from instax3d.errors import MetricError
@@ -52,7 +52,8 @@ class SurfaceDistance(Metric[SurfaceConfig]):
         chin = float(mesh.landmarks[CHIN].double().numpy() @ up)
 
         def above(points: Float[ndarray, "n 3"]) -> Float[ndarray, "m 3"]:
-            return points[points @ up > chin]
+            kept: Bool[ndarray, "n"] = points @ up > chin
+            return points[kept]
 
         def outside(surface: Surface) -> Float[ndarray, "m 3"]:
             points = above(surface.samples(SAMPLES))

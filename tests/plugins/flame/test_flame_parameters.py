@@ -123,6 +123,28 @@ def test_what_cannot_be_said_is_refused(head, tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
+def test_parameters_without_a_shape_are_refused(head, tmp_path):
+    write_head(tmp_path / "p.npz", head)
+    to_vhap(tmp_path / "p.npz", tmp_path / "v.npz")
+    with np.load(tmp_path / "v.npz") as stored:
+        entries = {name: stored[name] for name in stored.files if name != "shape"}
+    np.savez(tmp_path / "v.npz", **entries)
+    with pytest.raises(AssetError, match="has no 'shape'"):
+        from_vhap(tmp_path / "v.npz", tmp_path / "out.npz")
+
+
+def test_a_conversion_that_fails_leaves_no_half_written_file(head, tmp_path, monkeypatch):
+    def full_disk(file, **arrays):
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    write_head(tmp_path / "p.npz", head)
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(AssetError, match="No space left"):
+        to_vhap(tmp_path / "p.npz", tmp_path / "v.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
+
+
 def test_a_made_up_model_survives_conversion(data, tmp_path):
     write_npz(tmp_path / "flame.npz", data)
     assert read_model(tmp_path / "flame.npz").identity == data.identity

@@ -1,12 +1,14 @@
 """The tool that measures the mannequin's table, and the table that it shipped."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from instax3d_plugins.mannequin.cage import Cage, boundary_loops
 from instax3d_plugins.mannequin.crossings import crossing_pairs
+from instax3d_plugins.mannequin.design import __main__ as design
 from instax3d_plugins.mannequin.design import detail
 from instax3d_plugins.mannequin.design.contacts import self_contacts
 from instax3d_plugins.mannequin.design.detail import fitted_detail
@@ -17,13 +19,13 @@ from instax3d_plugins.mannequin.design.outline_points import Curve, Feature, Siz
 from instax3d_plugins.mannequin.design.shapes import _push
 from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
 from instax3d_plugins.mannequin.design.triangles import join
-from instax3d_plugins.mannequin.figures import METERS, Figures
+from instax3d_plugins.mannequin.table import METERS, Table
 
 
 @pytest.fixture(scope="module")
 def cage():
-    figures = Figures.packaged()
-    return Cage(figures.faces, figures.on_midline)
+    table = Table.packaged()
+    return Cage(table.faces, table.on_midline)
 
 
 @pytest.mark.data
@@ -31,8 +33,8 @@ def cage():
 def test_the_shipped_table_is_the_tools(data_dir):
     from instax3d_plugins.mannequin.design.build import build
 
-    made, shipped = build(data_dir / "ict_facekit"), Figures.packaged()
-    assert set(made) == set(Figures.__dataclass_fields__)
+    made, shipped = build(data_dir / "ict_facekit"), Table.packaged()
+    assert set(made) == set(Table.__dataclass_fields__)
     for name, values in made.items():
         expected = getattr(shipped, name)
         assert values.shape == expected.shape, name
@@ -65,6 +67,22 @@ def test_the_published_folder_is_read_like_the_packed_one(data_dir, tmp_path):
     assert np.abs(published.expression("mouthPucker")).max() == 0  # the stand-in
 
 
+def test_the_tool_writes_the_arrays_of_the_table_and_nothing_else(tmp_path, monkeypatch):
+    stored = {}
+
+    def of_numpy_2_0(file, *arrays, **named):
+        """Before numpy 2.1 every keyword is an array to store."""
+        stored.update(named)
+        file.write(b"npz")
+
+    monkeypatch.setattr(np, "savez_compressed", of_numpy_2_0)
+    monkeypatch.setattr(design, "build", lambda folder: {"faces": np.zeros(3, np.int16)})
+    monkeypatch.setattr(sys, "argv", ["design", str(tmp_path), str(tmp_path / "table.npz")])
+    design.main()
+    assert set(stored) == {"faces"}
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npz"]
+
+
 def test_control_points_are_found_again(cage):
     generator = np.random.default_rng(2)
     once, fine = cage.levels[1], cage.levels[2]
@@ -88,12 +106,12 @@ def test_subdivision_keeps_what_is_straight(cage):
 @pytest.mark.slow
 def test_contacts_keep_a_fit_from_crossing(cage):
     once, fine = cage.levels[1], cage.levels[2]
-    figures = Figures.packaged()
-    start = cage.refine(once.whole(figures.cage * METERS), 1)
-    lids = figures.expr_names.tolist().index("eyeBlinkLeft")
-    rows = slice(*figures.expr_start[lids : lids + 2])
+    table = Table.packaged()
+    start = cage.refine(once.whole(table.cage * METERS), 1)
+    lids = table.expr_names.tolist().index("eyeBlinkLeft")
+    rows = slice(*table.expr_start[lids : lids + 2])
     moves = np.zeros((len(once.mirror), 3))
-    moves[figures.expr_points[rows]] = 1.5 * METERS * figures.expr_moves[rows]  # too far
+    moves[table.expr_points[rows]] = 1.5 * METERS * table.expr_moves[rows]  # too far
     fit = Fit.of_whole(cage, 1, 1e-3, np.ones(len(fine.mirror)))
     assert len(crossing_pairs(start + fit.skin(moves), fine.faces)) > 20
 
@@ -127,7 +145,7 @@ def test_components_are_moved_least_to_keep_contacts_apart():
 def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     monkeypatch.setattr(detail, "ROUNDS", 2)
     fine, left = cage.levels[-1], cage.levels[-1].half
-    controls = Figures.packaged().cage / 1000  # about centimeters
+    controls = Table.packaged().cage / 1000  # about centimeters
     skin = Skin(cage, controls, sp.csr_matrix((0, 0)), np.zeros(0), np.zeros((len(left), 3)))
     start = skin.vertices
     place = np.full(len(start), -1)

@@ -1,5 +1,6 @@
 """Metrics that need no weights, and how metrics are run."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,15 @@ def test_fidelity_is_that_of_the_images():
     measured = build(Metric, "fidelity").measure(exact)
     assert measured["ssim_views"] == pytest.approx(1.0, abs=1e-5)  # of single precision
     assert "psnr_test" not in measured
+
+
+def test_cost_leaves_peak_memory_out_and_says_so_where_the_system_does_not_report_it(monkeypatch, caplog):
+    for module in ("resource", "instax3d_plugins.measures.cost"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    measured = build(Metric, "cost").measure(toy_context())
+    assert set(measured) == {"fps", "megabytes"}
+    assert "peak_memory is left out" in caplog.text
 
 
 def test_likeness_counts_only_frames_that_show_a_face():

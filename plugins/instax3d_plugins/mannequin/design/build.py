@@ -1,4 +1,4 @@
-"""The order of things: from the reference to the table."""
+"""The steps in order, from the reference to the table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cage import Cage
-from ..figures import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array
 from ..regions import inside_ring
+from ..table import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array
 from .chart import flatten
 from .correspondence import fine_chart
 from .detail import fitted_detail
@@ -36,11 +36,11 @@ SEED = 2
 NECK_JOINT = (0.0, -8.0, -1.5)
 """Centimeters; between the collar bones and the nape."""
 
-Table = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[np.generic]]
 
 
-def build(folder: Path) -> Table:
-    """Measure all figures on the ICT-FaceKit in a folder."""
+def build(folder: Path) -> Arrays:
+    """Measure all arrays of the table on the ICT-FaceKit in a folder."""
     reference = Reference.load(folder)
     half = left_half(reference.skin, without_linings(reference.skin, reference.faces))
     half, rim = close_nostril(half, flatten(half, folds=3, fans_may_fold=False))

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
-from ..figures import Array, Index
+from ..table import Array, Index
 from .half import Half
 
 HEIGHT = 42.0

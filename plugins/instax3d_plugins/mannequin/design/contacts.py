@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from ..crossings import crosses, crossing_pairs
-from ..figures import Array, Index
+from ..table import Array, Index
 
 TOLERANCE = 1e-3
 """Centimeters that a solved contact may miss."""

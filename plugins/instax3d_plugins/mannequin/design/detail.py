@@ -11,8 +11,8 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
 from ..cage import boundary_loops, edges_of
-from ..figures import Array
 from ..regions import Mask
+from ..table import Array
 from .contacts import Contacts
 from .fits import Axis, Fit, spreading
 from .half import Half

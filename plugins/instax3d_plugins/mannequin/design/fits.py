@@ -9,7 +9,7 @@ import scipy.sparse.linalg as spl
 from scipy.optimize import nnls
 
 from ..cage import Cage, edges_of
-from ..figures import Array, Index
+from ..table import Array, Index
 from .contacts import Contacts
 from .surface import uniform_laplacian
 

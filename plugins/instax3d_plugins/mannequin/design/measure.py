@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from ..cage import Cage, boundary_loops
-from ..figures import Array
+from ..table import Array
 from .contacts import Contacts, self_contacts
 from .correspondence import FineChart
 from .fits import Fit

@@ -8,7 +8,8 @@ import scipy.sparse.linalg as spl
 from scipy.sparse.csgraph import connected_components
 
 from ..cage import boundary_loops, edges_of
-from ..figures import Array, Index
+from ..regions import Mask
+from ..table import Array, Index
 from .chart import signed_areas
 from .half import Half
 from .surface import face_areas, uniform_laplacian
@@ -50,4 +51,5 @@ def _largest_part(faces: Index) -> Index:
     at_edge = (np.ones(side.size), (np.repeat(np.arange(len(faces)), 3), side.ravel()))
     beside = sp.csr_matrix(at_edge, shape=(len(faces), len(edges)))
     part = connected_components(beside @ beside.T, directed=False)[1]
-    return faces[part == np.bincount(part).argmax()]
+    in_largest: Mask = part == np.bincount(part).argmax()
+    return faces[in_largest]

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..figures import Array, Index
+from ..table import Array, Index
 
 FAR = 4.6
 """Edge length of the cage far from all features, cm."""
@@ -60,7 +60,8 @@ class Curve:
     @cached_property
     def lengths(self) -> Array:
         """At each point, and where a closed curve comes back to the first one."""
-        return np.r_[0, np.cumsum(np.linalg.norm(np.diff(self._around(self.space), axis=0), axis=1))]
+        steps = np.linalg.norm(np.diff(self._around(self.space), axis=0), axis=1)
+        return np.concatenate([[0], np.cumsum(steps)])
 
     @property
     def total(self) -> float:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from instax3d.geometry.mesh_raster import rasterize
 
-from ..figures import Array
 from ..model import MannequinModel, mannequin_from, packaged_mannequin
+from ..table import Array
 from .surface import vertex_normals
 
 BACKGROUND, SKIN, LIPS, MOUTH = (0.97, 0.97, 0.97), (0.78, 0.66, 0.58), (0.74, 0.45, 0.43), (0.5, 0.2, 0.2)
@@ -143,7 +143,8 @@ def _camera(view: View, size: int) -> tuple[Array, Array]:
 
 
 def _unit(vector: Sequence[float] | Array) -> Array:
-    return np.asarray(vector) / np.linalg.norm(vector)
+    array: Array = np.asarray(vector)
+    return array / np.linalg.norm(array)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..figures import Array, Index
 from ..regions import inside_polygon
+from ..table import Array, Index
 from .half import Half
 from .outline_points import Curve, Sizes
 from .rings import Rings
@@ -57,7 +57,8 @@ class CagePoints:
         """All points of a ring in order, ends included."""
         points = self.on(number)
         if number in self.ends:
-            return np.r_[self.ends[number][0], points, self.ends[number][1]]
+            first, last = self.ends[number]
+            return np.concatenate([[first], points, [last]])
         return points
 
     def edges(self) -> Index:
@@ -134,7 +135,7 @@ def spread_points(half: Half, chart: Array, rings: Rings, sizes: Sizes, seed: in
 def _to_corner_and_on(curve: Curve, sizes: Sizes, least: int) -> Array:
     """Lengths along a curve with a point at its outermost place."""
     corner = float(curve.lengths[curve.space[:, 0].argmax()])
-    return np.r_[curve.spaced(sizes, least, end=corner)[:-1], curve.spaced(sizes, least, begin=corner)]
+    return np.concatenate([curve.spaced(sizes, least, end=corner)[:-1], curve.spaced(sizes, least, begin=corner)])
 
 
 def _closed(ring: Curve) -> Curve:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ..cage import boundary_loops
-from ..figures import Array, Index
+from ..table import Array, Index
 from .half import Half
 from .outline_points import Curve
 from .surface import Surface
@@ -58,7 +58,7 @@ def _offsets(eye: Curve, half: Half, chart: Array) -> list[Curve]:
     surface = Surface(half.vertices, half.faces)
     walkers = eye.in_space(np.linspace(0, eye.total, EYE_SAMPLES, endpoint=False))
     inwards = walkers.mean(0) - walkers
-    curves = []
+    curves: list[Array] = []
     for step in range(round(EYE_REACHES[-1] / EYE_STEP)):
         if step * EYE_STEP >= EYE_REACHES[len(curves)]:
             curves.append(walkers)

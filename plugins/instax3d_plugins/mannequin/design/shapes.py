@@ -6,7 +6,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ..figures import METERS, SHAPE, Array
+from ..table import METERS, SHAPE, Array
 from .contacts import Contacts
 from .fits import Fit
 from .half import Half

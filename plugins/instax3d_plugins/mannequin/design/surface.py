@@ -5,7 +5,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from trimesh.triangles import closest_point, points_to_barycentric
 
-from ..figures import Array, Index
+from ..table import Array, Index
 
 CANDIDATES = 30
 """Faces, by the distance of their centers, among which the closest one is sought."""

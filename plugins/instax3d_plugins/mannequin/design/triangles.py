@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.spatial import Delaunay
 
-from ..figures import Array, Index
 from ..regions import inside_polygon
+from ..table import Array, Index
 from .chart import signed_areas
 
 ROUNDS = 20
