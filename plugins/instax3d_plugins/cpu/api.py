@@ -7,7 +7,7 @@ from torch import Tensor
 
 from instax3d.errors import RenderError
 
-from .autograd import DepthMode, Projected, Settings, composite, composite_features, project
+from .autograd import DepthMode, Projected, RasterSettings, composite, composite_features, project
 from .binning import TILE
 from .projection import CONIC, DEPTH, MAX_DEGREE, NO_COLORS, OPACITY, PLAIN_COLORS
 
@@ -191,7 +191,7 @@ def rasterization(
         _expect("backgrounds", backgrounds, (cameras, channels))
 
     three = with_colors and channels == 3
-    settings = Settings(
+    settings = RasterSettings(
         width,
         height,
         near=near_plane,

@@ -45,7 +45,7 @@ class DepthMode(IntEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
+class RasterSettings:
     """The numbers that are the same for all cameras."""
 
     width: int
@@ -88,7 +88,7 @@ class Bins:
 class Projected:
     """Gaussians as the cameras see them."""
 
-    settings: Settings
+    settings: RasterSettings
     records: Float[Tensor, "views n 16"]
     """See `projection`."""
     means2d: Float[Tensor, "views n 2"]
@@ -125,7 +125,9 @@ def _physical_memory() -> float:
         return math.inf
 
 
-def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Settings, *, for_backward: bool) -> Bins:
+def _bin(
+    records: NDArray[np.float32], radii: NDArray[np.int32], settings: RasterSettings, *, for_backward: bool
+) -> Bins:
     """Sort one camera's records by depth and deal them out to the tiles."""
     tiles_x, tiles_y = settings.tiles
     spans = np.empty((len(records), 4), np.int32)
@@ -157,7 +159,7 @@ def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
     return projection.Splats(_array(means), _array(quats), _array(scales), _array(opacities), _array(colors))
 
 
-def _camera(viewmats: Tensor, centers: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
+def _camera(viewmats: Tensor, centers: Tensor, Ks: Tensor, camera: int, settings: RasterSettings) -> projection.Camera:
     return projection.Camera(
         _array(viewmats[camera]), _array(centers[camera]), _array(Ks[camera]), settings.width, settings.height
     )
@@ -177,7 +179,7 @@ class _Project(torch.autograd.Function):
         viewmats: Tensor,
         centers: Tensor,
         Ks: Tensor,
-        settings: Settings,
+        settings: RasterSettings,
     ) -> Any:
         cameras, n = len(viewmats), len(means)
         splats = (means, quats, scales, opacities, colors)
@@ -201,7 +203,7 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_records: Tensor | None, grad_means2d: Tensor | None, _: Tensor | None) -> Any:
         *splats, viewmats, centers, Ks, records, radii = ctx.saved_tensors
-        settings: Settings = ctx.settings
+        settings: RasterSettings = ctx.settings
         cameras, n = len(viewmats), len(splats[0])
         grad_records = torch.zeros_like(records) if grad_records is None else grad_records.contiguous()
         grad_means2d = torch.zeros(cameras, n, 2) if grad_means2d is None else grad_means2d.contiguous()
@@ -224,7 +226,7 @@ class _Project(torch.autograd.Function):
         return *grads, grad_viewmats, total[:, 12:], None, None
 
 
-def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: Settings) -> compositing.Tiles:
+def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: RasterSettings) -> compositing.Tiles:
     return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, bins.places, settings.tiles[0])
 
 
@@ -419,7 +421,7 @@ def project(
     colors: Float[Tensor, "n k 3"] | Float[Tensor, "views n k 3"],
     viewmats: Float[Tensor, "views 4 4"],
     Ks: Float[Tensor, "views 3 3"],
-    settings: Settings,
+    settings: RasterSettings,
 ) -> Projected:
     """Project Gaussians into cameras and deal them out to tiles; differentiable but for ``Ks``.
 

@@ -8,7 +8,7 @@ from numba.core import event
 
 logger = logging.getLogger("instax3d.cpu")
 
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.rpartition(".")[0]
 
 
 class _Listener(event.Listener):
@@ -19,7 +19,7 @@ class _Listener(event.Listener):
 
     def on_start(self, event: Any) -> None:
         kernel = event.data["dispatcher"].py_func
-        if not self._said and kernel.__module__.partition(".")[0] == _PACKAGE:
+        if not self._said and kernel.__module__.rpartition(".")[0] == _PACKAGE:
             self._said = True
             logger.info("Compiling the CPU renderer's kernels: once per machine, about 20 seconds")
 

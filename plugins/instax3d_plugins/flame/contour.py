@@ -9,7 +9,7 @@ from torch import Tensor
 
 from instax3d.headmodel import rotation_matrices
 
-from .data import Landmarks
+from .data import LandmarkEmbedding
 
 Rule = Literal["deca", "flame_pytorch"]
 """They choose rows of the table by angles of opposite sign; see the README."""
@@ -33,7 +33,7 @@ def contour_row(pose: Float[Tensor, "5 3"], rule: Rule) -> int:
 def landmarks_by_rule(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
-    landmarks: Landmarks,
+    landmarks: LandmarkEmbedding,
     pose: Float[Tensor, "5 3"],
     rule: Rule,
 ) -> Float[Tensor, "68 3"]:

@@ -35,7 +35,7 @@ VersionOrUnknown = Literal["2020", "2023", "2023-open", "unknown"]
 
 
 @dataclass(frozen=True)
-class Landmarks:
+class LandmarkEmbedding:
     """Places on the mesh: triangles and barycentric weights."""
 
     static_faces: Int[ndarray, "51"]
@@ -62,7 +62,7 @@ class FlameData:
     """By the entries of the rotations of neck, jaw and eyes less the identity."""
     regressor: Float[ndarray, "5 vertices"]
     weights: Float[ndarray, "vertices 5"]
-    landmarks: Landmarks | None = None
+    landmarks: LandmarkEmbedding | None = None
     masks: Mapping[str, Int[ndarray, "_"]] | None = None
 
     @property
@@ -138,7 +138,7 @@ def _check(data: FlameData, path: Path) -> None:
         raise AssetError(f"{path} is no FLAME model: its triangles name vertices that are not there")
 
 
-def read_landmarks(path: Path) -> Landmarks:
+def read_landmarks(path: Path) -> LandmarkEmbedding:
     """DECA's ``landmark_embedding.npy``, or a folder with FLAME_PyTorch's ``flame_static_embedding.pkl`` and
     ``flame_dynamic_embedding.npy``.
 
@@ -150,14 +150,14 @@ def read_landmarks(path: Path) -> Landmarks:
         if path.is_dir():
             static = read_pickle(path / "flame_static_embedding.pkl")
             dynamic = read_npy(path / "flame_dynamic_embedding.npy")
-            return Landmarks(
+            return LandmarkEmbedding(
                 _ints(static["lmk_face_idx"]),
                 _floats(static["lmk_b_coords"]),
                 _ints(dynamic["lmk_face_idx"]),
                 _floats(dynamic["lmk_b_coords"]),
             )
         found = read_npy(path)
-        return Landmarks(
+        return LandmarkEmbedding(
             _ints(found["static_lmk_faces_idx"])[:51],
             _floats(found["static_lmk_bary_coords"])[:51],
             _ints(found["dynamic_lmk_faces_idx"]),
@@ -191,7 +191,7 @@ def _floats(values: Any) -> Float[ndarray, "..."]:
 
 
 _ARRAYS = ("template", "faces", "directions", "corrections", "regressor", "weights")
-_LANDMARKS = tuple(Landmarks.__dataclass_fields__)
+_LANDMARKS = tuple(LandmarkEmbedding.__dataclass_fields__)
 
 
 def write_npz(path: Path, data: FlameData) -> None:
@@ -227,7 +227,7 @@ def _from_npz(path: Path) -> FlameData:
         data = FlameData(
             version,  # type: ignore[arg-type]
             **{name: found[name] for name in _ARRAYS},
-            landmarks=Landmarks(**landmarks) if landmarks else None,
+            landmarks=LandmarkEmbedding(**landmarks) if landmarks else None,
             masks=masks or None,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

@@ -17,7 +17,7 @@ from instax3d.plugin import AssetRef
 
 from .config import FlameConfig
 from .contour import Rule, landmarks_by_rule
-from .data import FlameData, Landmarks, read_landmarks, read_masks, read_model
+from .data import FlameData, LandmarkEmbedding, read_landmarks, read_masks, read_model
 from .lbs import Lbs
 
 REGIONS = {
@@ -80,7 +80,7 @@ class FlameModel(HeadModel):
         return landmarks_by_rule(vertices, self.faces, self.data.landmarks, pose, rule)
 
 
-def _tied_to_skin(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
+def _tied_to_skin(landmarks: LandmarkEmbedding) -> tuple[np.ndarray, np.ndarray]:
     """All 68, the jaw line's where the file ties them, or else as they are seen from the front."""
     if landmarks.full_faces is not None and landmarks.full_weights is not None:
         return landmarks.full_faces, landmarks.full_weights

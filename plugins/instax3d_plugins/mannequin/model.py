@@ -15,7 +15,7 @@ from .cage import Cage
 from .parts import DISC, Parts, make_parts
 from .regions import inside_ring, skin_regions
 from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
-from .table import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array, Index, Table
+from .table import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array, Index, MannequinTable
 
 JAW = ("jawForward", "jawLeft", "jawOpen", "jawRight")
 MIRRORED = np.array([-1.0, 1.0, 1.0])
@@ -44,7 +44,7 @@ class MannequinModel(HeadModel):
     skin_count: int
     """Vertices before this one are skin; eyelid rims, mouth bag and eyeballs follow."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: MannequinTable) -> None:
         cage = Cage(table.faces, table.on_midline)
         base, once, fine = cage.levels
         neutral = cage.refine(once.whole(table.cage * METERS), 1) + fine.whole(table.detail * METERS)
@@ -120,12 +120,12 @@ class MannequinModel(HeadModel):
 @cache
 def packaged_mannequin() -> MannequinModel:
     """The mannequin of the packaged table; made once."""
-    return MannequinModel(Table.packaged())
+    return MannequinModel(MannequinTable.packaged())
 
 
 def mannequin_from(path: Path) -> MannequinModel:
     """The mannequin of another table, written by ``python -m instax3d_plugins.mannequin.design``."""
-    return MannequinModel(Table.load(path))
+    return MannequinModel(MannequinTable.load(path))
 
 
 def _float(array: Array) -> Tensor:
@@ -136,7 +136,7 @@ def _both_sides(left: Array) -> Array:
     return np.stack([left, left * MIRRORED])
 
 
-def _expressions(table: Table, cage: Cage) -> Mapping[str, Array]:
+def _expressions(table: MannequinTable, cage: Cage) -> Mapping[str, Array]:
     """Displacements of the fine skin by ARKit's names; the right one of a pair mirrors the left one."""
     _, once, fine = cage.levels
     found = {}
@@ -182,7 +182,7 @@ def _charts(half_chart: Array, cage: Cage) -> tuple[Array, Array]:
 
 
 def _regions(
-    table: Table, neutral: Array, chart: Array, cage: Cage, parts: Parts, count: int
+    table: MannequinTable, neutral: Array, chart: Array, cage: Cage, parts: Parts, count: int
 ) -> Mapping[str, Bool[Tensor, "vertices"]]:
     """Masks over all vertices. Rims count as face and eyes, the bust's end as neck; what else is added is named."""
     half_chart = table.chart * CHART

@@ -196,8 +196,8 @@ def _teeth(build: _Builder, skin: Array, loop: Index, row: str) -> Index:
 
     def at(spot: Array, normal: Array, across: float, up: float) -> Array:
         x, z = spot + TEETH_THICKNESS * across * normal
-        point: Array = np.array([x, height + edge + up * (root - edge), front + z])
-        return point - corners * [0, 1, 1]
+        point: Array = np.array([x, height + edge + up * (root - edge), front + z]) - corners * [0, 1, 1]
+        return point
 
     def added(points: Sequence[Array]) -> Index:
         return build.add([(right, 0.5), (left, 0.5)], np.stack(points))

@@ -29,7 +29,7 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Table:
+class MannequinTable:
     """The table as arrays in counts, named as in the file."""
 
     faces: Index
@@ -74,13 +74,13 @@ class Table:
     """[68, 6] three vertices of the skin and their barycentric weights."""
 
     @classmethod
-    def load(cls, path: Path) -> "Table":
+    def load(cls, path: Path) -> "MannequinTable":
         """Read a table that `instax3d_plugins.mannequin.design` wrote."""
         with np.load(path, allow_pickle=False) as table:
             return cls(**{k: v if v.dtype.kind == "U" else v.astype(np.int64) for k, v in table.items()})
 
     @classmethod
-    def packaged(cls) -> "Table":
+    def packaged(cls) -> "MannequinTable":
         """The table that comes with the plugin."""
         with as_file(files(__package__) / "table.npz") as path:
             return cls.load(path)

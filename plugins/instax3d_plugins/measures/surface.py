@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from instax3d.errors import MetricError
@@ -52,12 +52,13 @@ class SurfaceDistance(Metric[SurfaceConfig]):
         chin = float(mesh.landmarks[CHIN].double().numpy() @ up)
 
         def above(points: Float[ndarray, "n 3"]) -> Float[ndarray, "m 3"]:
-            kept: Bool[ndarray, "n"] = points @ up > chin
-            return points[kept]
+            kept: Float[ndarray, "m 3"] = points[points @ up > chin]
+            return kept
 
         def outside(surface: Surface) -> Float[ndarray, "m 3"]:
             points = above(surface.samples(SAMPLES))
-            return points[surface.seen(points, axes)]
+            visible: Float[ndarray, "m 3"] = points[surface.seen(points, axes)]
+            return visible
 
         truth = Surface.of(context.surface)
         skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())

@@ -1,4 +1,4 @@
-"""Light and camera: a scene drawn from given cameras."""
+"""Shading: a person's mesh drawn from given cameras."""
 
 from dataclasses import dataclass
 
@@ -14,46 +14,44 @@ from torch.nn import functional
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.types import Cameras
 
-from .person import GAMMA, Person
-from .scene import Scene
+from .person import GAMMA, RandomPerson
+from .person_mesh import PersonMesh
 
 _SUPERSAMPLE = 2
 _WRAP = np.array([0.35, 0.18, 0.12])
-"""Light creeps round the edge of lit skin, red farthest: a stand-in for scattering under it."""
+"""How far light reaches beyond the terminator on skin, red farthest: approximates subsurface scattering."""
 _IRIS, _PUPIL = 0.49, 0.17
 """Radii seen from the eyeball's center, radians."""
 _STRANDS = 1024
 """Side of the tile of strands: once around the head, and down over `_STRAND_TILE` meters."""
 _STRAND_TILE = 0.5
-_FACE_BRIGHTNESS = (0.16, 0.34)
-"""Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
 @dataclass(frozen=True)
 class Artist:
     """Draws one person."""
 
-    scene: Scene
-    person: Person
+    mesh: PersonMesh
+    person: RandomPerson
     strands: Float[ndarray, "n n"]
     """Brightness of strands, a tile of unit variance around 0."""
     exposure: float
 
     def draw(self, cameras: Cameras) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
         """Images on white and coverage, in [0, 1]."""
-        scene = self.scene
-        single = (scene.sky, scene.hair, scene.eyeball, scene.skin, scene.gloss)
-        columns = np.concatenate(
-            [scene.vertices, scene.normals, scene.albedo, scene.shone, np.stack(single, 1)], 1
-        ).astype(np.float32)
+        mesh = self.mesh
+        single = (mesh.sky, mesh.hair, mesh.eyeball, mesh.skin, mesh.gloss)
+        columns = np.concatenate([mesh.vertices, mesh.normals, mesh.albedo, mesh.shone, np.stack(single, 1)], 1).astype(
+            np.float32
+        )
         images, alphas = [], []
         for index in range(len(cameras)):
             camera = cameras[index]
             raster = rasterize(
-                scene.vertices, scene.faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(),
+                mesh.vertices, mesh.faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(),
                 cameras.width, cameras.height, supersample=_SUPERSAMPLE,
             )  # fmt: skip
-            colors = self._colors(raster.interpolate(columns, scene.faces), camera.centers[0].numpy())
+            colors = self._colors(raster.interpolate(columns, mesh.faces), camera.centers[0].numpy())
             image, alpha = reduced(raster.mask, colors, _SUPERSAMPLE)
             images.append(image)
             alphas.append(alpha)
@@ -98,7 +96,7 @@ class Artist:
 
     def _eyes(self, points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
         """Albedo and normals of eyeballs: white with a darker rim, iris with rays, pupil."""
-        left, right = self.scene.eyes
+        left, right = self.mesh.eyes
         centers = np.where(points[:, :1] > 0, left.center, right.center)
         outward = points - centers
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
@@ -132,12 +130,12 @@ class Artist:
         return strand, tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-6)
 
 
-def artist(scene: Scene, person: Person) -> Artist:
+def artist(mesh: PersonMesh, person: RandomPerson) -> Artist:
     """Ready to draw; the exposure is chosen for the person's light, as a photographer would."""
     rng = np.random.default_rng(int(person.seeds[10]))
     key = person.lights[0]
     on_face = person.sky * 0.5 + key.color * max(0.2, float(key.direction[2]))
-    return Artist(scene, person, _strand_tile(rng), float(rng.uniform(0.85, 1.15) / on_face.mean()))
+    return Artist(mesh, person, _strand_tile(rng), float(rng.uniform(0.85, 1.15) / on_face.mean()))
 
 
 def reduced(

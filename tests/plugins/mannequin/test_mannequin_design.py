@@ -17,14 +17,14 @@ from instax3d_plugins.mannequin.design.half import Half, Outlines
 from instax3d_plugins.mannequin.design.measure import Skin
 from instax3d_plugins.mannequin.design.outline_points import Curve, Feature, Sizes
 from instax3d_plugins.mannequin.design.shapes import _push
-from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
+from instax3d_plugins.mannequin.design.surface import ClosestPointMesh, vertex_normals
 from instax3d_plugins.mannequin.design.triangles import join
-from instax3d_plugins.mannequin.table import METERS, Table
+from instax3d_plugins.mannequin.table import METERS, MannequinTable
 
 
 @pytest.fixture(scope="module")
 def cage():
-    table = Table.packaged()
+    table = MannequinTable.packaged()
     return Cage(table.faces, table.on_midline)
 
 
@@ -33,8 +33,8 @@ def cage():
 def test_the_shipped_table_is_the_tools(data_dir):
     from instax3d_plugins.mannequin.design.build import build
 
-    made, shipped = build(data_dir / "ict_facekit"), Table.packaged()
-    assert set(made) == set(Table.__dataclass_fields__)
+    made, shipped = build(data_dir / "ict_facekit"), MannequinTable.packaged()
+    assert set(made) == set(MannequinTable.__dataclass_fields__)
     for name, values in made.items():
         expected = getattr(shipped, name)
         assert values.shape == expected.shape, name
@@ -106,7 +106,7 @@ def test_subdivision_keeps_what_is_straight(cage):
 @pytest.mark.slow
 def test_contacts_keep_a_fit_from_crossing(cage):
     once, fine = cage.levels[1], cage.levels[2]
-    table = Table.packaged()
+    table = MannequinTable.packaged()
     start = cage.refine(once.whole(table.cage * METERS), 1)
     lids = table.expr_names.tolist().index("eyeBlinkLeft")
     rows = slice(*table.expr_start[lids : lids + 2])
@@ -145,7 +145,7 @@ def test_components_are_moved_least_to_keep_contacts_apart():
 def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     monkeypatch.setattr(detail, "ROUNDS", 2)
     fine, left = cage.levels[-1], cage.levels[-1].half
-    controls = Table.packaged().cage / 1000  # about centimeters
+    controls = MannequinTable.packaged().cage / 1000  # about centimeters
     skin = Skin(cage, controls, sp.csr_matrix((0, 0)), np.zeros(0), np.zeros((len(left), 3)))
     start = skin.vertices
     place = np.full(len(start), -1)
@@ -162,8 +162,8 @@ def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     moved = fitted_detail(skin, half, np.zeros(len(start), bool))
     border = np.isin(left, np.concatenate(boundary_loops(fine.faces)))
     assert np.abs(moved[border]).max() == 0
-    after = Surface(start[left] + moved, faces).closest(half.vertices)[1]
-    before = Surface(start[left], faces).closest(half.vertices)[1]
+    after = ClosestPointMesh(start[left] + moved, faces).closest(half.vertices)[1]
+    before = ClosestPointMesh(start[left], faces).closest(half.vertices)[1]
     assert before.max() > 0.1
     assert after.max() < 0.25 * before.max()
     assert np.abs(moved[bulge[left, 1] == 0]).max(initial=0) < 0.05
@@ -183,7 +183,9 @@ def test_boundary_loops_follow_the_faces():
 
 
 def test_closest_points_on_a_surface():
-    surface = Surface(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+    surface = ClosestPointMesh(
+        np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
+    )
     points = np.array([[0.3, 0.1, 2.0], [2.0, 0.5, 0.0], [0.25, 0.75, -1.0]])
     closest, distance, face = surface.closest(points)
     np.testing.assert_allclose(closest, [[0.3, 0.1, 0], [1, 0.5, 0], [0.25, 0.75, 0]], atol=1e-12)

@@ -21,7 +21,7 @@ from .points import EYE, spread_points
 from .reference import Reference
 from .rings import Rings, make_rings
 from .shapes import principal_shapes
-from .surface import Surface, flat_surface, lifted
+from .surface import ClosestPointMesh, flat_surface, lifted
 from .triangles import join
 
 EYE_DISTANCE = 6.3
@@ -67,7 +67,9 @@ def build(folder: Path) -> Arrays:
     )
     shape, shape_eye = principal_shapes(finished, reference, half, SHAPES)
     moves = all_expressions(skin, reference, half)
-    corners, weights = Surface(finished.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
+    corners, weights = ClosestPointMesh(finished.vertices, cage.levels[-1].faces).barycentric(
+        brows_lowered(reference.landmarks)
+    )
 
     kept = [np.flatnonzero(move.any(1)) for move in moves.values()]
     return {

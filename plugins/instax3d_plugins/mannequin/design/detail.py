@@ -14,10 +14,10 @@ from ..cage import boundary_loops, edges_of
 from ..regions import Mask
 from ..table import Array
 from .contacts import Contacts
-from .fits import Axis, Fit, spreading
+from .fits import AxisSolver, Fit, spreading
 from .half import Half
 from .measure import Skin
-from .surface import Surface, uniform_laplacian, vertex_normals
+from .surface import ClosestPointMesh, uniform_laplacian, vertex_normals
 
 ROUNDS = 5
 TO_REFERENCE = 0.3
@@ -68,11 +68,14 @@ def fitted_detail(skin: Skin, half: Half, nostrils: Mask, *still: Mask) -> Array
     for _ in range(NOSTRIL_EDGES):
         around = ((laplacian @ around != 0) | (around > 0)).astype(float)
     bending = NOSTRIL_SMOOTHNESS * laplacian.T @ sp.diags(around) @ laplacian
-    reference, reference_normals = Surface(half.vertices, half.faces), vertex_normals(half.vertices, half.faces)
+    reference, reference_normals = (
+        ClosestPointMesh(half.vertices, half.faces),
+        vertex_normals(half.vertices, half.faces),
+    )
     start = skin.vertices
     moved, detail = start, np.zeros((int((~fixed[left]).sum()), 3))
     for _ in range(ROUNDS):
-        surface = Surface(moved, faces)
+        surface = ClosestPointMesh(moved, faces)
         closest, distance, _ = surface.closest(half.vertices)
         seen = (distance < FARTHEST) & ((surface.normals(closest) * reference_normals).sum(1) > FACING)
         there, far, _ = reference.closest(moved[left])
@@ -85,7 +88,7 @@ def fitted_detail(skin: Skin, half: Half, nostrils: Mask, *still: Mask) -> Array
         normal = (
             rows.T @ sp.diags(weights) @ rows + sp.diags(np.where(around > 0, NOSTRIL_STAYS, STAY)) + stiff + bending
         )
-        even, odd = (Axis(s, _solver((s.T @ normal @ s).tocsc())) for s in spread)
+        even, odd = (AxisSolver(s, _solver((s.T @ normal @ s).tocsc())) for s in spread)
         axes = [odd, even, even]
         right = rows.T @ (weights[:, None] * targets) - bending @ start
         detail = np.stack([axis.solve(axis.to_skin.T @ r) for axis, r in zip(axes, right.T, strict=True)], 1)

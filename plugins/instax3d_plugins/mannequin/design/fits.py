@@ -22,7 +22,7 @@ GIVE = 1e-6
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisSolver:
     """One coordinate of the control points that a fit has free."""
 
     to_skin: sp.csr_matrix
@@ -35,7 +35,7 @@ class Axis:
 class Fit:
     """Control points of one level for targets at the finished skin."""
 
-    axes: Sequence[Axis]
+    axes: Sequence[AxisSolver]
     """Of x, y, z."""
     rows: Index
     """The skin's vertices that have targets."""
@@ -47,7 +47,7 @@ class Fit:
         """A fit of all control points of a level, with a weight for each vertex [skin]."""
         refine = refinement(cage, level)
         solve = _solver(refine, smoothing(cage, level), smoothness, weights)
-        return cls([Axis(refine, solve)] * 3, np.arange(refine.shape[0]), weights)
+        return cls([AxisSolver(refine, solve)] * 3, np.arange(refine.shape[0]), weights)
 
     @classmethod
     def of_half(cls, cage: Cage, level: int, smoothness: float, weights: Array | None = None) -> "Fit":
@@ -55,7 +55,9 @@ class Fit:
         refine, smooth, rows = refinement(cage, level), smoothing(cage, level), cage.levels[-1].half
         weights = np.ones(len(rows)) if weights is None else weights
         even, odd = (
-            Axis((refine @ spread).tocsr(), _solver((refine @ spread)[rows], smooth @ spread, smoothness, weights))
+            AxisSolver(
+                (refine @ spread).tocsr(), _solver((refine @ spread)[rows], smooth @ spread, smoothness, weights)
+            )
             for spread in spreading(cage, level)
         )
         return cls([odd, even, even], rows, weights)

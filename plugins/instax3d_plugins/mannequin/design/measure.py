@@ -14,7 +14,7 @@ from .correspondence import FineChart
 from .fits import Fit
 from .half import BASE_BELOW, Half
 from .reference import Reference
-from .surface import Surface, flat_surface, lifted
+from .surface import ClosestPointMesh, flat_surface, lifted
 
 ROUNDS = 6
 """In which the neutral slides over the reference."""
@@ -93,7 +93,7 @@ def fit_neutral(cage: Cage, chart_points: FineChart, half: Half, chart: Array) -
     targets = chart_places @ half.vertices
     weights = np.where(chart_points.on_eye, LID_WEIGHT, 1.0)
     fit = Fit.of_half(cage, 1, SMOOTHNESS, weights)
-    surface = Surface(half.vertices, half.faces)
+    surface = ClosestPointMesh(half.vertices, half.faces)
     left, still = cage.levels[-1].half, np.zeros_like(targets)
     skin = Skin(cage, fit.vectors(targets), chart_places, weights, still)
     for _ in range(ROUNDS):

@@ -11,7 +11,7 @@ CANDIDATES = 30
 """Faces, by the distance of their centers, among which the closest one is sought."""
 
 
-class Surface:
+class ClosestPointMesh:
     """A mesh that finds its closest points."""
 
     def __init__(self, vertices: Array, faces: Index) -> None:
@@ -49,9 +49,9 @@ class Surface:
         return sp.csr_matrix((weights.ravel(), (rows, corners.ravel())), shape=(len(points), self.count))
 
 
-def flat_surface(chart: Array, faces: Index) -> Surface:
+def flat_surface(chart: Array, faces: Index) -> ClosestPointMesh:
     """A chart [n, 2] as a surface; ask it with `lifted` points."""
-    return Surface(lifted(chart), faces)
+    return ClosestPointMesh(lifted(chart), faces)
 
 
 def lifted(points: Array) -> Array:
