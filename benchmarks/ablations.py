@@ -169,7 +169,7 @@ class Bench:
         self.subject = subject
         self.fitted = build(MeshPrior, "mannequin").fit(subject.views)
         self.renderer = build(Renderer, "cpu")
-        self.surface = TrueSurface(subject, self.fitted)
+        self.surface = HeldOutSurface(subject, self.fitted)
 
     def prior(self, name: str) -> HeadMesh:
         """The mesh by its name in `Row`."""
@@ -257,7 +257,7 @@ def _some(views: Views, count: int | None) -> Views:
     return Views(*parts, faces=faces)
 
 
-class TrueSurface:
+class HeldOutSurface:
     """The true surface as held-out cameras see it."""
 
     def __init__(self, subject: Subject, head: HeadMesh) -> None:
