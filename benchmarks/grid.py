@@ -40,8 +40,8 @@ GRID = """
 extends: draft
 subjects: [{subjects}]
 vary:
-  representation: [triangles, free]
-  densifier: [absgs, default, none]
+  representation: [triangles, unbound]
+  densifier: [absgs, adc, none]
   seed: [0, 1]
   training.iterations: [{iterations}]
 """
@@ -64,7 +64,7 @@ def plan_here(work: Path, cells: int) -> None:
     seeds = list(range(cells // 20))
     file = work / "grid.yaml"
     file.write_text(
-        f"subjects: [anna.jpg]\nvary:\n  densifier: [absgs, default, gof, mcmc, none]\n"
+        f"subjects: [anna.jpg]\nvary:\n  densifier: [absgs, adc, gof, mcmc, none]\n"
         f"  training: [{{iterations: 600}}, {{iterations: 600, half_resolution: 0.4}}, {{iterations: 300}},"
         f" {{iterations: 200}}, {{iterations: 100}}]\n  seed: {seeds}\n"
     )

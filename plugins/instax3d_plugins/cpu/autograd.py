@@ -1,4 +1,4 @@
-"""The torch side of the kernels: what is allocated, what is kept for backward, and where gradients go.
+"""The torch side of the kernels: what is allocated, what is saved for backward, and where gradients go.
 
 There is an autograd node for the projection and one for the compositing, so that the projected centers between them can
 be asked for their gradient, as gsplat's densification strategies do.
@@ -46,7 +46,7 @@ class DepthMode(IntEnum):
 
 @dataclass(frozen=True)
 class RasterSettings:
-    """The numbers that are the same for all cameras."""
+    """Options that are the same for all cameras."""
 
     width: int
     height: int
@@ -79,7 +79,7 @@ class Bins:
     ids: NDArray[np.int32]
     """[slots] The Gaussian of each slot."""
     places: NDArray[np.int32]
-    """[slots] A numbering in which a Gaussian's slots are neighbors; empty where no gradient will be asked for."""
+    """[slots] A numbering in which a Gaussian's slots are neighbors; empty where no gradient is needed."""
     first_places: NDArray[np.int64]
     """[N + 1] The first place of each Gaussian."""
 
@@ -118,7 +118,7 @@ def _flat(tensor: Tensor) -> NDArray[Any]:
 
 @functools.cache
 def _physical_memory() -> float:
-    """Bytes of memory of this machine; infinite where the system does not tell."""
+    """Bytes of memory of this machine; infinite where the system does not report it."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
@@ -128,7 +128,7 @@ def _physical_memory() -> float:
 def _bin(
     records: NDArray[np.float32], radii: NDArray[np.int32], settings: RasterSettings, *, for_backward: bool
 ) -> Bins:
-    """Sort one camera's records by depth and deal them out to the tiles."""
+    """Sort one camera's records by depth and bin them into tiles."""
     tiles_x, tiles_y = settings.tiles
     spans = np.empty((len(records), 4), np.int32)
     first_places = np.empty(len(records) + 1, np.int64)
@@ -244,7 +244,7 @@ def _contiguous(grad: Tensor | None) -> Tensor | None:
 
 
 class _Backward:
-    """What the two compositing nodes share: from sums per slot to gradients of records and centers."""
+    """Shared by the two compositing nodes: from sums per slot to gradients of records and centers."""
 
     def __init__(self, records: Tensor, means2d: Tensor) -> None:
         self.records = records
@@ -381,7 +381,7 @@ class _CompositeFeatures(torch.autograd.Function):
 
 
 def _float32(tensor: Tensor) -> Tensor:
-    """The tensor as kernels want it; its gradient goes back in the dtype and layout it came in.
+    """The tensor as kernels need it; its gradient returns in the dtype and layout of the input.
 
     Raises:
         RenderError: it is not on the CPU.
@@ -397,13 +397,13 @@ def _check_shapes(tensors: Sequence[Tensor], degree: int) -> None:
     """Kernels do not check bounds, so this does.
 
     Raises:
-        RenderError: a tensor has a shape that does not go with the others, or with the degree.
+        RenderError: a tensor's shape does not match the others, or the degree.
     """
     n, views = len(tensors[0]), len(tensors[5])
-    wanted = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
+    shapes = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
     colors = tensors[4]
     bands = 1 if degree == projection.PLAIN_COLORS else 0 if degree == projection.NO_COLORS else (degree + 1) ** 2
-    fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, wanted))
+    fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, shapes))
     fits &= tuple(colors.shape[:-2]) in ((n,), (views, n)) and colors.shape[-2] >= bands and colors.shape[-1] == 3
     if not fits or degree > projection.MAX_DEGREE:
         raise RenderError(
@@ -423,10 +423,10 @@ def project(
     Ks: Float[Tensor, "views 3 3"],
     settings: RasterSettings,
 ) -> Projected:
-    """Project Gaussians into cameras and deal them out to tiles; differentiable but for ``Ks``.
+    """Project Gaussians into cameras and bin them into tiles; differentiable except in ``Ks``.
 
     ``colors`` are coefficients of spherical harmonics, or colors (k = 1) with PLAIN_COLORS, or unread with
-    NO_COLORS. Any floating dtype and memory layout is taken.
+    NO_COLORS. Any floating dtype and memory layout is accepted.
 
     Raises:
         RenderError: a tensor is not on the CPU, shapes do not fit, or the Gaussians touch too many tiles.

@@ -158,7 +158,7 @@ def test_versions_are_not_mixed(folder, tmp_path):
 
 
 def test_what_is_no_flame_is_refused(folder, tmp_path):
-    with pytest.raises(AssetError, match="no FLAME model"):
+    with pytest.raises(AssetError, match="not a FLAME model"):
         read_model(folder / "FLAME_masks.pkl")
     with pytest.raises(AssetError, match="no landmarks of FLAME"):
         read_landmarks(folder / "flame_dynamic_embedding.npy")
