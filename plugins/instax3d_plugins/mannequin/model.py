@@ -40,7 +40,7 @@ class MannequinModel(HeadModel):
     joints: Float[Tensor, "joints 3"]
     """The joints of the neutral head."""
     skinning: Float[Tensor, "vertices slots"]
-    """Weights of the still bust and the joints."""
+    """Weights of the static bust and the joints."""
     skin_count: int
     """Vertices before this one are skin; eyelid rims, mouth bag and eyeballs follow."""
 
@@ -119,7 +119,7 @@ class MannequinModel(HeadModel):
 
 @cache
 def packaged_mannequin() -> MannequinModel:
-    """The mannequin of the packaged table; made once."""
+    """The mannequin of the packaged table; built once."""
     return MannequinModel(MannequinTable.packaged())
 
 
@@ -139,16 +139,16 @@ def _both_sides(left: Array) -> Array:
 def _expressions(table: MannequinTable, cage: Cage) -> Mapping[str, Array]:
     """Displacements of the fine skin by ARKit's names; the right one of a pair mirrors the left one."""
     _, once, fine = cage.levels
-    found = {}
+    moves_by_name = {}
     for name, begin, end in zip(table.expr_names, table.expr_start[:-1], table.expr_start[1:], strict=True):
         moves = np.zeros((len(once.mirror), 3))
         moves[table.expr_points[begin:end]] = table.expr_moves[begin:end] * METERS
         if not name.endswith("Left"):
-            found[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
+            moves_by_name[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
             continue
-        found[str(name)] = left = cage.refine(moves, 1)
-        found[f"{name.removesuffix('Left')}Right"] = left[fine.mirror] * MIRRORED
-    return found
+        moves_by_name[str(name)] = left = cage.refine(moves, 1)
+        moves_by_name[f"{name.removesuffix('Left')}Right"] = left[fine.mirror] * MIRRORED
+    return moves_by_name
 
 
 def _expression_moves(name: str, skin: Array, parts: Parts, chin: Index) -> Array:

@@ -1,4 +1,4 @@
-"""Who is drawn: complexion, hair, clothes and light of a random person, as plain numbers."""
+"""A random person: complexion, hair, clothes and light, as plain numbers."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -139,7 +139,7 @@ def _parameters(model: HeadModel, rng: np.random.Generator) -> HeadParameters:
     shape = torch.from_numpy(0.9 * rng.normal(size=model.shape_components)).to(neutral.shape)
     expression = neutral.expression.clone()
     names = model.expression_names
-    # looks are painted, closed eyes are no portrait
+    # gaze is painted, and portraits show open eyes
     usable = [k for k, name in enumerate(names) if not name.startswith(("eyeLook", "eyeBlink"))]
     for k in rng.choice(usable, min(len(usable), int(rng.integers(0, 4))), replace=False):
         amount = float(rng.uniform(0, 0.4)) * model.expression_bounds[1]

@@ -1,4 +1,4 @@
-"""A person as one list of triangles with what light needs to know at each vertex."""
+"""A person as one triangle mesh with the attributes that shading needs at each vertex."""
 
 from dataclasses import dataclass
 
@@ -47,8 +47,8 @@ class PersonMesh:
     normals: Float[ndarray, "n 3"]
     albedo: Float[ndarray, "n 3"]
     sky: Float[ndarray, "n"]
-    """Share of the sky that is seen."""
-    shone: Float[ndarray, "n lights"]
+    """Share of the sky that is visible."""
+    lit_share: Float[ndarray, "n lights"]
     """How far each light reaches the place, 0 to 1."""
     hair: Float[ndarray, "n"]
     eyeball: Float[ndarray, "n"]
@@ -104,7 +104,7 @@ def build_person_mesh(model: HeadModel, person: RandomPerson, *, detail: int) ->
     normals = np.concatenate([part.normals for part in parts])
     # A part's own smooth border is no shadow: sky and light are evened out within the parts.
     sky = exposure(joined, triangles, normals, directions=_SKY_DIRECTIONS)
-    shone = [
+    lit_share = [
         smoothed(
             lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
         )
@@ -115,7 +115,7 @@ def build_person_mesh(model: HeadModel, person: RandomPerson, *, detail: int) ->
         return np.concatenate([getattr(part, name) for part in parts])
 
     return PersonMesh(
-        joined, triangles, normals, column("albedo"), sky, np.stack(shone, 1), column("hair"), column("eyeball"),
+        joined, triangles, normals, column("albedo"), sky, np.stack(lit_share, 1), column("hair"), column("eyeball"),
         column("skin"), column("gloss"), (left, right), float(vertices[:, 1].max()),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Control points by linear least squares: the subdivided cage goes through its targets as smoothly as asked."""
+"""Control points by linear least squares: the subdivided cage passes through its targets with a given smoothness."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .contacts import Contacts
 from .surface import uniform_laplacian
 
 ROUNDS = 25
-"""In which contacts are looked for again."""
+"""Rounds of contact detection per stage."""
 MOST = 1200
 """Contacts after which a fit stops at the stage before."""
 GIVE = 1e-6
@@ -122,16 +122,16 @@ class Fit:
             start: [skin, 3] what these add to.
             before: [skin, 3] a state in which nothing touches.
             find: contacts between a state without any [skin, 3] and a later one.
-            stages: in which the control points go from zero to ``controls``, so that each one goes not far.
-            rounded: what will be kept of control points; contacts are looked for, and returned, in these.
+            stages: in which the control points go from zero to ``controls``, so that each stage moves them only a
+            little. rounded: rounding of the stored control points; contacts are detected in, and the result is, these.
         """
         contacts, pushes = Contacts.none(len(start)), np.zeros((0, *controls.shape))
-        found = reached = controls
+        solution = reached = controls
         for stage in range(1, stages + 1):
-            wanted = controls * (stage / stages)
-            found = wanted + (found - controls * ((stage - 1) / stages) if stage > 1 else 0)
+            target = controls * (stage / stages)
+            solution = target + (solution - controls * ((stage - 1) / stages) if stage > 1 else 0)
             for _ in range(ROUNDS):
-                new = find(before, start + self.skin(rounded(found)))
+                new = find(before, start + self.skin(rounded(solution)))
                 if not len(new):
                     break
                 if len(contacts) > MOST:
@@ -140,12 +140,12 @@ class Fit:
                 pushes = np.concatenate([pushes, self.pushes(new)])
                 meeting = self.meeting(contacts, pushes)
                 lower = np.linalg.cholesky(meeting + GIVE * np.trace(meeting) / len(meeting) * np.eye(len(meeting)))
-                missing = contacts.least - contacts.apart(start + self.skin(wanted))
+                missing = contacts.least - contacts.apart(start + self.skin(target))
                 force, _ = nnls(lower.T, np.linalg.solve(lower, missing), maxiter=30 * len(missing))
-                found = wanted + np.tensordot(force, pushes, 1)
+                solution = target + np.tensordot(force, pushes, 1)
             else:
                 return reached
-            reached = rounded(found)
+            reached = rounded(solution)
             before = start + self.skin(reached)
         return reached
 

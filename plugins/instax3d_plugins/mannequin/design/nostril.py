@@ -23,7 +23,7 @@ DEPTH = 0.4
 
 
 def close_nostril(half: Half, chart: Array) -> tuple[Half, Index]:
-    """The half with a shallow nostril, and the nostril's rim in order."""
+    """The half with a shallow nostril, and the vertices of the nostril's rim in order."""
     n, faces = len(half.vertices), half.faces
     scale = np.sqrt(np.abs(signed_areas(chart, faces)) / 2 / face_areas(half.vertices, faces))
     mean_scale = np.bincount(faces.ravel(), np.repeat(scale, 3), n) / np.bincount(faces.ravel(), minlength=n)

@@ -1,4 +1,4 @@
-"""Points along curves on the surface, spaced by a wanted size."""
+"""Points along curves on the surface, spaced by a target size."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The wanted edge length everywhere."""
+    """The target edge length everywhere."""
 
     features: tuple[Feature, ...]
     scale: float
@@ -77,7 +77,7 @@ class Curve:
         return self._interpolated(self.space, places)
 
     def spaced(self, sizes: Sizes, least: int, begin: float = 0.0, end: float | None = None) -> Array:
-        """Lengths along a stretch of the curve about the wanted sizes apart, in at least ``least`` steps."""
+        """Lengths along a stretch of the curve about the target sizes apart, in at least ``least`` steps."""
         fine = np.linspace(begin, self.total if end is None else end, SAMPLES)
         steps = np.diff(fine) / sizes.at(self.in_space(fine)[1:])
         count = np.r_[0, np.cumsum(steps)]

@@ -88,8 +88,8 @@ def picture(model: MannequinModel, view: View, size: int) -> Array:
     vertices, faces = _posed(model, view), model.faces.numpy()
     viewmat, K = _camera(view, size)
     raster = rasterize(vertices, faces, viewmat, K, size, size, supersample=SUPERSAMPLE)
-    seen = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colors(model)]), faces)
-    normals, colors = seen[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), seen[:, 3:]
+    sampled = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colors(model)]), faces)
+    normals, colors = sampled[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), sampled[:, 3:]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     light = np.full(len(normals), AMBIENT)
     for direction, strength in LIGHTS:

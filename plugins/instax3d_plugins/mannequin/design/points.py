@@ -26,7 +26,7 @@ ROUNDS = 60
 PER_HEXAGON = 0.866
 """Area of a point's cell in squares of the edge length."""
 NORMALS = 0.45
-"""Centimeters that a unit of normal counts for when points are told apart: both sides of ear and lips stay separate."""
+"""Centimeters that a unit of normal adds to distances: both sides of ear and lips stay separate."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class CagePoints:
     def edges(self) -> Index:
         """[e, 2] pairs of points that follow each other on outlines and rings."""
         border, eye = self.border, self.on(EYE)
-        found = [np.c_[border, np.roll(border, -1)], np.c_[eye, np.roll(eye, -1)]]
+        pairs = [np.c_[border, np.roll(border, -1)], np.c_[eye, np.roll(eye, -1)]]
         for number in range(EYE + 1, len(self.lines)):
             line = self.along(number)
-            found.append(np.c_[line[:-1], line[1:]])
+            pairs.append(np.c_[line[:-1], line[1:]])
             if self.lines[number].closed:
-                found.append([[line[-1], line[0]]])
-        return np.vstack(found)
+                pairs.append([[line[-1], line[0]]])
+        return np.vstack(pairs)
 
     @property
     def on_midline(self) -> NDArray[np.bool_]:
@@ -87,7 +87,7 @@ def spread_points(half: Half, chart: Array, rings: Rings, sizes: Sizes, seed: in
         half: with a shallow nostril.
         chart: [n, 2] of its vertices.
         rings: around eye, mouth and nostril.
-        sizes: wanted edge lengths.
+        sizes: target edge lengths.
         seed: of the relaxation's start.
     """
     outlines = [
