@@ -1,4 +1,4 @@
-"""What each part of the construction is worth: rows that differ from a base in one thing, on heads of known surface.
+"""What each part of the construction contributes: rows that differ from a base in one thing, on heads of known surface.
 
     INSTAX3D_DATA=… python benchmarks/ablations.py            # all rows; table, JSON and plot into docs/
     python benchmarks/ablations.py --quick --out out/ablations  # a few rows on one head, small: some two minutes

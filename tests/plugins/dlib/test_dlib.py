@@ -51,7 +51,7 @@ def test_the_astronaut_is_found_with_her_features_in_place(her: Face):
     assert top < 101 < 141 < bottom
 
 
-def test_the_surest_face_comes_first(detector: DlibDetector, astronaut: torch.Tensor):
+def test_the_highest_scoring_face_comes_first(detector: DlibDetector, astronaut: torch.Tensor):
     small_twin = resized(astronaut, (360, 360))
     both = torch.full((512, 872, 3), 255, dtype=torch.uint8)
     both[:, :512], both[:360, 512:] = astronaut, small_twin

@@ -157,7 +157,7 @@ def test_versions_are_not_mixed(folder, tmp_path):
     assert read_model(folder / "flame_chumpy.pkl").identity == read_model(folder / "flame_plain.pkl").identity
 
 
-def test_what_is_no_flame_is_refused(folder, tmp_path):
+def test_files_that_are_not_flame_are_refused(folder, tmp_path):
     with pytest.raises(AssetError, match="not a FLAME model"):
         read_model(folder / "FLAME_masks.pkl")
     with pytest.raises(AssetError, match="no landmarks of FLAME"):

@@ -1,4 +1,4 @@
-"""Parameters in the forms of other trackers: each way and back, and the same vertices by their conventions."""
+"""Parameters in other trackers' formats: each way and back, and the same vertices by their conventions."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from instax3d.heads.head_parameters import FittedHead, read_head, write_head
 
 @pytest.fixture
 def data() -> FlameData:
-    """A made-up model of FLAME's layout."""
+    """A synthetic model of FLAME's layout."""
     generator = np.random.default_rng(0)
     normal = generator.normal
     weights, regressor = generator.random((30, 5)), generator.random((5, 30))
@@ -99,7 +99,7 @@ def test_decas_codes_there_and_back(head, tmp_path):
     np.testing.assert_allclose(found, head.rotation @ Rotation.from_rotvec(pose[0]).as_matrix(), atol=1e-6)
 
 
-def test_what_cannot_be_said_is_refused(head, tmp_path):
+def test_what_a_format_cannot_express_is_refused(head, tmp_path):
     write_head(tmp_path / "p.npz", replace(head, model="mannequin"))
     for convert in (to_deca, to_vhap):
         with pytest.raises(AssetError, match="do not transfer"):
@@ -145,7 +145,7 @@ def test_a_conversion_that_fails_leaves_no_half_written_file(head, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
 
 
-def test_a_made_up_model_survives_conversion(data, tmp_path):
+def test_a_synthetic_model_survives_conversion(data, tmp_path):
     write_npz(tmp_path / "flame.npz", data)
     assert read_model(tmp_path / "flame.npz").identity == data.identity
     with pytest.raises(AssetError, match="is FLAME 2023, not 2020"):

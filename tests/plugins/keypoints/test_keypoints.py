@@ -150,14 +150,14 @@ def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, contex
     assert "landmarks_photo" not in figures
 
 
-def test_without_landmarks_of_the_head_the_reason_is_told(context):
+def test_without_landmarks_of_the_head_the_reason_is_reported(context):
     bare = replace(context, mesh=replace(context.mesh, landmarks=None))
     for name in ("pck", "landmarks"):
         with pytest.raises(MetricError, match=f"{name} needs the landmarks of the fitted head"):
             build(Metric, name).measure(bare)
 
 
-def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, context):
+def test_without_mtcnn_s_weights_the_other_metrics_are_measured(monkeypatch, context):
     monkeypatch.setattr("instax3d_plugins.mtcnn.weights.find_spec", lambda name: None)
     found = evaluate(context, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
     assert set(found.missing) == {"pck"}

@@ -195,7 +195,7 @@ def test_closest_points_on_a_surface():
     np.testing.assert_allclose(surface.interpolation(points) @ values, [0.5, 2.0, 1.75])
 
 
-def test_points_on_a_curve_keep_to_the_wanted_sizes():
+def test_points_on_a_curve_are_spaced_by_the_target_sizes():
     vertices = np.stack([np.linspace(0, 10, 11), np.zeros(11), np.zeros(11)], 1)
     curve = Curve.along(vertices[:, :2], vertices, np.arange(11), closed=False)
     sizes = Sizes((Feature(np.array([[0.0, 0, 0]]), 0.2, 0.1),), 1.0)

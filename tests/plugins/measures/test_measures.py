@@ -87,7 +87,7 @@ def test_likeness_counts_only_frames_that_show_a_face():
     assert build(Metric, "likeness").measure(replace(context, photo=None)) == {}
 
 
-def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
+def test_a_metric_without_its_files_is_reported_and_the_others_are_measured(monkeypatch):
     choices = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     broken, whole = choices
 
@@ -101,7 +101,7 @@ def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     assert isinstance(whole, PluginChoice)
 
 
-def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
+def test_a_metric_that_cannot_be_imported_is_reported_and_the_others_are_measured():
     broken, whole = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
     evaluation = evaluate(toy_context(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
