@@ -74,7 +74,7 @@ def test_the_tool_writes_the_arrays_of_the_table_and_nothing_else(tmp_path, monk
     def of_numpy_2_0(file, *arrays, **named):
         """Before numpy 2.1 every keyword is an array to store."""
         stored.update(named)
-        Path(getattr(file, "name", file)).write_bytes(b"npz")
+        Path(file if isinstance(file, Path) else file.name).write_bytes(b"npz")
 
     monkeypatch.setattr(np, "savez_compressed", of_numpy_2_0)
     monkeypatch.setattr(design, "build", lambda folder: {"faces": np.zeros(3, np.int16)})
