@@ -1,4 +1,4 @@
-"""What each part of the construction is worth: rows that differ from a base in one thing, on heads of known surface.
+"""What each part of the construction contributes: rows that differ from a base in one thing, on heads of known surface.
 
     INSTAX3D_DATA=… python benchmarks/ablations.py            # all rows; table, JSON and plot into docs/
     python benchmarks/ablations.py --quick --out out/ablations  # a few rows on one head, small: some two minutes
@@ -169,7 +169,7 @@ class Bench:
         self.subject = subject
         self.fitted = build(MeshPrior, "mannequin").fit(subject.views)
         self.renderer = build(Renderer, "cpu")
-        self.surface = TrueSurface(subject, self.fitted)
+        self.surface = HeldOutSurface(subject, self.fitted)
 
     def prior(self, name: str) -> HeadMesh:
         """The mesh by its name in `Row`."""
@@ -257,7 +257,7 @@ def _some(views: Views, count: int | None) -> Views:
     return Views(*parts, faces=faces)
 
 
-class TrueSurface:
+class HeldOutSurface:
     """The true surface as held-out cameras see it."""
 
     def __init__(self, subject: Subject, head: HeadMesh) -> None:

@@ -54,46 +54,46 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest; 1e-5 is for tuning real weights")
     parser.add_argument("--sampling-steps", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     seconds: dict[str, float] = {}
 
     def timed(what: str, since: float) -> None:
         seconds[what] = round(time.perf_counter() - since, 1)
 
     since = time.perf_counter()
-    data = given.work / "turntables"
-    make_dataset(data, Recipe("heads", {"size": SIZE}, 0), clips=given.clips, processes=os.cpu_count() or 1)
+    data = arguments.work / "turntables"
+    make_dataset(data, Recipe("heads", {"size": SIZE}, 0), clips=arguments.clips, processes=os.cpu_count() or 1)
     timed("turntables", since)
     clips = open_dataset(data)
-    held_out = clips[-given.held_out :]
+    held_out = clips[-arguments.held_out :]
 
-    frames = torch.cat([clip.load().views.images for clip in clips[: -given.held_out]]) * 2 - 1
+    frames = torch.cat([clip.load().views.images for clip in clips[: -arguments.held_out]]) * 2 - 1
     model = MiniatureSV3D(PatchAutoencoder(frames))
-    store = LatentStore(given.work / "latents", model, SIZE)
+    store = LatentStore(arguments.work / "latents", model, SIZE)
     config = FinetuneConfig(
-        steps=given.steps,
-        rate=given.rate,
+        steps=arguments.steps,
+        rate=arguments.rate,
         size=SIZE,
         camera="aware",
         precision="32-true",
         gradient_checkpointing=False,
         ema_decay=0.995,
-        held_out=given.held_out,
-        check_every=max(1, given.steps // 8),
+        held_out=arguments.held_out,
+        check_every=max(1, arguments.steps // 8),
     )
     untrained = FromRandomWeights(model.load_unet(), "p", config)
     since = time.perf_counter()
-    run = given.work / f"run_{given.steps}"
+    run = arguments.work / f"run_{arguments.steps}"
     shutil.rmtree(run, ignore_errors=True)
     before_cpu = time.process_time()
-    tuned = trained(model, TurntableLatents(clips, store, held_out=given.held_out, seed=0), config, run)
+    tuned = trained(model, TurntableLatents(clips, store, held_out=arguments.held_out, seed=0), config, run)
     timed("tuning", since)
     seconds["tuning, CPU"] = round(time.process_time() - before_cpu, 1)
     truth = [clip.load().views.images for clip in held_out]
     encoded = [store.load(clip) for clip in held_out]
     coder = model.autoencoder
     since = time.perf_counter()
-    before, after = (generated(module, encoded, coder, given.sampling_steps) for module in (untrained, tuned))
+    before, after = (generated(module, encoded, coder, arguments.sampling_steps) for module in (untrained, tuned))
     timed("generation", since)
     average = frames.unflatten(0, (-1, len(AZIMUTHS_DEG))).mean(0) / 2 + 0.5
     views = {
@@ -106,23 +106,23 @@ def main() -> None:
     curves = {name: psnr(made, truth) for name, made in views.items()}
     losses = measured(run)
     report = {
-        "command": f"python benchmarks/finetune_sv3d.py WORK --clips {given.clips} --held-out {given.held_out} "
-        f"--steps {given.steps} --rate {given.rate} --sampling-steps {given.sampling_steps}",
+        "command": f"python benchmarks/finetune_sv3d.py WORK --clips {arguments.clips} --held-out {arguments.held_out} "
+        f"--steps {arguments.steps} --rate {arguments.rate} --sampling-steps {arguments.sampling_steps}",
         "clips": {"trained on": len(clips) - len(held_out), "held out": len(held_out)},
         "parameters": sum(p.numel() for p in tuned.parameters()),
         "options": config.model_dump(mode="json"),
-        "sampling_steps": given.sampling_steps,
+        "sampling_steps": arguments.sampling_steps,
         "seconds": seconds,
         "psnr_mean": {name: round(sum(curve[:-1]) / (len(curve) - 1), 2) for name, curve in curves.items()},
         "psnr_by_azimuth": {name: [round(value, 2) for value in curve] for name, curve in curves.items()},
         "azimuths_deg": [round(azimuth, 2) for azimuth in AZIMUTHS_DEG],
         "loss": losses,
     }
-    (given.out / "finetuning.json").write_text(json.dumps(report, indent=1) + "\n")
-    write_png(given.out / "finetuning_frames.png", sheet(truth, views, heads=(0, 1, 2)))
-    plot(given.out / "finetuning.png", report)
-    document(given.out / "finetuning.md", told(report))
-    print(told(report))
+    (arguments.out / "finetuning.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_png(arguments.out / "finetuning_frames.png", sheet(truth, views, heads=(0, 1, 2)))
+    plot(arguments.out / "finetuning.png", report)
+    document(arguments.out / "finetuning.md", summary(report))
+    print(summary(report))
 
 
 class FromRandomWeights(Sv3dFinetuning):
@@ -210,7 +210,7 @@ def sheet(truth: list[Tensor], views: dict[str, list[Tensor]], heads: tuple[int,
     return torch.nn.functional.interpolate(torch.cat(rows, 1)[None], scale_factor=2.0, mode="nearest")[0]
 
 
-def told(report: dict[str, Any]) -> str:
+def summary(report: dict[str, Any]) -> str:
     """The report in words, Markdown."""
     mean, curves, held = report["psnr_mean"], report["psnr_by_azimuth"], report["loss"]["held out"]
     options, seconds = report["options"], report["seconds"]

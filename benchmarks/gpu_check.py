@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_check.py          # one command; writes docs/gpu_check.md with the hardware's name
 
-Two errors are given: the norm of the difference over the norm, by which the two are judged, and the largest difference
-over the largest value. A pixel whose alpha lies within float32's rounding of a threshold (1/255, or a transmittance of
+Two errors are reported: the norm of the difference over the norm, which decides, and the largest difference over the
+largest value. A pixel whose alpha lies within float32's rounding of a threshold (1/255, or a transmittance of
 1e-4) may be decided differently on the two sides and then differs by up to 1/255, which shows in the second.
 """
 

@@ -32,7 +32,7 @@ PARTS: tuple[Part, ...] = ("unet", "vae", "image_encoder")
 
 
 class Clock(Silent):
-    """When each count was told."""
+    """When each count was reported."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -110,28 +110,28 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="Small networks and frames.")
     parser.add_argument("--out", type=Path, default=DOCS / "gpu_sv3d.md")
-    given = parser.parse_args()
-    device = torch.device(given.device)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("torch finds no CUDA device here; run this on a machine with an NVIDIA GPU")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sv3d_p.safetensors"
-        write_random(path, architecture(given.tiny))
-        size = 64 if given.tiny else 576
-        rows = [measure(path, settings, size) for settings in cases(device, given.steps)]
+        write_random(path, architecture(arguments.tiny))
+        size = 64 if arguments.tiny else 576
+        rows = [measure(path, settings, size) for settings in cases(device, arguments.steps)]
     head = [
         "# SV3D's networks on a GPU",
         "",
-        f"{name}, torch {torch.__version__}; {'small' if given.tiny else 'full-size'} networks with random weights.",
+        f"{name}, torch {torch.__version__}; {'small' if arguments.tiny else 'full-size'} networks, random weights.",
         "Made by `python benchmarks/gpu_sv3d.py`, which says what the columns mean.",
         "",
         "| precision | memory | compiled | steps | sampling | decoding | whole | peak |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text("\n".join([*head, *rows]) + "\n")
-    print(given.out)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text("\n".join([*head, *rows]) + "\n")
+    print(arguments.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 - *busy*: a 2 x 3 x 2 grid of real portraits of two subjects; processor time of all processes over what the
   processors could have given from the first line to the last, tables and report included.
 - *killed*: the same grid in a new folder, killed with SIGKILL twice at random moments. Counted are the cells that were
-  computed more than once, and the numbers that differ from those of the unbroken run, times apart.
+  computed more than once, and the numbers that differ from those of the uninterrupted run, times apart.
 """
 
 import argparse
@@ -40,8 +40,8 @@ GRID = """
 extends: draft
 subjects: [{subjects}]
 vary:
-  representation: [triangles, free]
-  densifier: [absgs, default, none]
+  representation: [triangles, unbound]
+  densifier: [absgs, adc, none]
   seed: [0, 1]
   training.iterations: [{iterations}]
 """
@@ -64,7 +64,7 @@ def plan_here(work: Path, cells: int) -> None:
     seeds = list(range(cells // 20))
     file = work / "grid.yaml"
     file.write_text(
-        f"subjects: [anna.jpg]\nvary:\n  densifier: [absgs, default, gof, mcmc, none]\n"
+        f"subjects: [anna.jpg]\nvary:\n  densifier: [absgs, adc, gof, mcmc, none]\n"
         f"  training: [{{iterations: 600}}, {{iterations: 600, half_resolution: 0.4}}, {{iterations: 300}},"
         f" {{iterations: 200}}, {{iterations: 100}}]\n  seed: {seeds}\n"
     )
@@ -136,7 +136,7 @@ def busy(grid: Path, out: Path) -> dict[str, float]:
     before, since = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with started(grid, out) as process:
         if process.wait():
-            raise SystemExit("the unbroken run failed")
+            raise SystemExit("the uninterrupted run failed")
     wall = time.perf_counter() - since
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -146,7 +146,7 @@ def busy(grid: Path, out: Path) -> dict[str, float]:
 
 
 def killed(grid: Path, out: Path, whole: Path, wall: float) -> dict[str, float]:
-    """The grid with two kills, against the unbroken one in ``whole``."""
+    """The grid with two kills, against the uninterrupted one in ``whole``."""
     store, draw = FolderStore(out), random.Random(0)
     seen: dict[str, int] = {}
 
@@ -166,15 +166,15 @@ def killed(grid: Path, out: Path, whole: Path, wall: float) -> dict[str, float]:
         if process.wait():
             raise SystemExit("the resumed run failed")
     twice = sum(times()[cell] != seen[cell] for cell in seen)
-    broken, unbroken = (quality(folder) for folder in (out, whole))
+    resumed, uninterrupted = (quality(folder) for folder in (out, whole))
     return {
         "done_at_first_kill": at_kill[0],
         "done_at_second_kill": at_kill[1],
         "cells": len(store.done()),
         "computed_twice": twice,
-        "numbers": len(unbroken),
-        "numbers_that_differ": int((broken.reindex(unbroken.index) != unbroken).sum())
-        + len(broken.index.symmetric_difference(unbroken.index)),
+        "numbers": len(uninterrupted),
+        "numbers_that_differ": int((resumed.reindex(uninterrupted.index) != uninterrupted).sum())
+        + len(resumed.index.symmetric_difference(uninterrupted.index)),
     }
 
 
@@ -241,7 +241,7 @@ def page(machine: str, results: dict[str, dict[str, float]]) -> str:
                     else f"| {part} | {name} | {value:,} |"
                 )
 
-    head = f"# The benchmark command itself\n\nWritten by `benchmarks/grid.py`, whose head tells how. {machine}.\n"
+    head = f"# The benchmark command itself\n\nWritten by `benchmarks/grid.py` (see its docstring). {machine}.\n"
     return "\n".join([head, "| part | figure | |", "| --- | --- | ---: |", *rows(), ""])
 
 

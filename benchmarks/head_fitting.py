@@ -6,7 +6,7 @@
 
 A synthetic capture is a random head of the model (shape weights normal with deviation one, a mild expression, turned a
 little and shifted), seen by 21 cameras on an orbit of SV3D's azimuths. The cameras up to 60 degrees from the front know
-the 68 landmarks, each with normal noise of one pixel; all know the head's coverage. The fit sees nothing else. Three
+the 68 landmarks, each with normal noise of one pixel; all know the head's alpha. The fit sees nothing else. Three
 views are the one from the front and its two neighbors.
 
 Errors are of the mesh's own vertices, in the world: mean distance to the true place in millimeters over regions, over
@@ -94,7 +94,7 @@ def known_capture(
     focal = size / 2 / math.tan(math.radians(FIELD_DEG / 2))
     middle = vertices[model.regions["face"]].mean(0)
     cameras = orbit(azimuths(), [5.0] * 21, radius=RADIUS, size=size, focal=focal, center=(0.0, float(middle[1]), 0.0))
-    alpha = torch.stack([_coverage(vertices, model, cameras[view]) for view in range(21)])
+    alpha = torch.stack([_alpha(vertices, model, cameras[view]) for view in range(21)])
     marks = cameras.project(model.landmarks(vertices))[..., :2]
     marks = marks + noise * torch.randn(marks.shape, generator=generator)
     if outliers:
@@ -155,7 +155,7 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
     }
 
 
-def _coverage(vertices: torch.Tensor, model: HeadModel, camera: Cameras) -> torch.Tensor:
+def _alpha(vertices: torch.Tensor, model: HeadModel, camera: Cameras) -> torch.Tensor:
     drawn = rasterize(
         vertices.numpy(),
         model.faces.numpy(),
@@ -221,31 +221,38 @@ def main() -> None:
     parser.add_argument("--outliers", type=float, default=0.0, help="share of the landmarks that are grossly wrong")
     parser.add_argument("--scan", type=Path, help="a capture with mesh.npz beside it")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where head_fitting.md and .json go")
-    given = parser.parse_args()
-    measured = {name: measure(name, given.heads, given.components, given.outliers) for name in given.models}
+    arguments = parser.parse_args()
+    measured = {
+        name: measure(name, arguments.heads, arguments.components, arguments.outliers) for name in arguments.models
+    }
     found = {name.partition("=")[0]: rows for name, rows in measured.items()}
     text = [
         "# How near the fit comes to known heads",
         "",
-        f"`python benchmarks/head_fitting.py --models {' '.join(given.models)} --heads {given.heads}`: "
-        f"{given.heads} random heads per model, landmarks with {NOISE:g} pixel of noise in {SIZE}x{SIZE} pixels, "
-        "coverage of every view. What is measured, and how, is said in the script.",
+        f"`python benchmarks/head_fitting.py --models {' '.join(arguments.models)} --heads {arguments.heads}`: "
+        f"{arguments.heads} random heads per model, landmarks with {NOISE:g} pixel of noise in {SIZE}x{SIZE} pixels, "
+        "alpha of every view. The script's docstring describes the measurement.",
         "",
         table(found),
     ]
     scans = {}
-    if given.scan:
-        for name in given.models:
+    if arguments.scan:
+        for name in arguments.models:
             model = head_model(name)
-            scans[name.partition("=")[0]] = scan_errors(given.scan, model, given.components)
+            scans[name.partition("=")[0]] = scan_errors(arguments.scan, model, arguments.components)
         text += ["", "Mean distance to the surface of a real scan, from its frames alone:", ""]
         text += ["| model | face, mm | head, mm |", "|---|---|---|"]
         text += [f"| {name} | {row['face']:.2f} | {row['head']:.2f} |" for name, row in scans.items()]
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "head_fitting.md").write_text("\n".join(text) + "\n")
-    settings = {"heads": given.heads, "components": given.components, "noise_px": NOISE, "outliers": given.outliers}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "head_fitting.md").write_text("\n".join(text) + "\n")
+    settings = {
+        "heads": arguments.heads,
+        "components": arguments.components,
+        "noise_px": NOISE,
+        "outliers": arguments.outliers,
+    }
     record = {"settings": settings, "synthetic": found, "scan": scans}
-    (given.out / "head_fitting.json").write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.out / "head_fitting.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(text))
 
 

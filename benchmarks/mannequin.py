@@ -1,6 +1,6 @@
 """How far the mannequin is from ICT-FaceKit and from a head scan (mm, for a head 25 cm high), and what crosses.
 
-    python benchmarks/mannequin.py DATA_FOLDER [--table figures.npz]
+    python benchmarks/mannequin.py DATA_FOLDER [--table table.npz]
 
 The folder holds ``ict_facekit`` and ``head_scan/mesh.npz``. Distances go from the vertices of the reference to the
 closest point of the mannequin, both ways where that is said. The part of the reference's face around the nostrils is
@@ -21,9 +21,9 @@ from instax3d_plugins.mannequin.design.build import EYE_DISTANCE
 from instax3d_plugins.mannequin.design.half import without_linings
 from instax3d_plugins.mannequin.design.joints import eyeball
 from instax3d_plugins.mannequin.design.reference import FACE, Reference
-from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
-from instax3d_plugins.mannequin.figures import Array, Index
+from instax3d_plugins.mannequin.design.surface import ClosestPointMesh, vertex_normals
 from instax3d_plugins.mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
+from instax3d_plugins.mannequin.table import Array, Index
 from scipy.sparse.csgraph import connected_components
 
 HEAD = 0.25
@@ -131,8 +131,8 @@ def print_reference(model: MannequinModel, reference: Reference) -> None:
     x, y, z = reference.skin.T
     face = (np.arange(len(target)) < FACE) & ~((np.abs(x) < 1.7) & (np.abs(y + 0.3) < 0.9) & (z > 9.5))
     inner = lining(reference)
-    distance = Surface(neutral[: model.skin_count], faces).closest(target)[1] * millimeters
-    back = Surface(target, reference.faces).closest(neutral[: model.skin_count])[1] * millimeters
+    distance = ClosestPointMesh(neutral[: model.skin_count], faces).closest(target)[1] * millimeters
+    back = ClosestPointMesh(target, reference.faces).closest(neutral[: model.skin_count])[1] * millimeters
     print(
         f"to the neutral: all {line(distance)}; face {line(distance[face])}; without linings {line(distance[~inner])}"
     )
@@ -143,7 +143,7 @@ def print_reference(model: MannequinModel, reference: Reference) -> None:
         weights = rng.normal(size=len(reference.identities))
         target = (reference.skin + np.tensordot(weights, reference.identities[:, : len(x)], 1)) * meters
         shape = fitted(model, target, reference.faces, COMPONENTS)[0]
-        found.append(Surface(posed(model, shape)[: model.skin_count], faces).closest(target)[1] * millimeters)
+        found.append(ClosestPointMesh(posed(model, shape)[: model.skin_count], faces).closest(target)[1] * millimeters)
     distances = np.stack(found)
     print(
         f"to {IDENTITIES} identities, {COMPONENTS} components fitted: face {line(distances[:, face].ravel())}", end=""
@@ -174,12 +174,12 @@ def print_scan(model: MannequinModel, path: Path) -> None:
         chin = model.landmarks(torch.tensor(posed(model, shape[:components]), dtype=torch.float32))[8, 1]
         millimeters = 1000 * HEAD / (placed[:, 1].max() - float(chin))
         above = placed[:, 1] > MID_NECK
-        skin_surface = Surface(fit[: model.skin_count], skin_faces(model))
+        skin_surface = ClosestPointMesh(fit[: model.skin_count], skin_faces(model))
         distance, carrier = (found[above] for found in skin_surface.closest(placed)[1:])
         distance *= millimeters
-        whole = Surface(fit, lined_faces(model)).closest(placed[above])[1] * millimeters
+        whole = ClosestPointMesh(fit, lined_faces(model)).closest(placed[above])[1] * millimeters
         own = (fit[:, 1] > MID_NECK)[: model.skin_count] & ~model.regions["nostrils"].numpy()[: model.skin_count]
-        back = Surface(placed, faces).closest(fit[: model.skin_count][own])[1] * millimeters
+        back = ClosestPointMesh(placed, faces).closest(fit[: model.skin_count][own])[1] * millimeters
         print(f"to the scan above mid-neck, {components} components and closed eyes fitted: {line(distance)}")
         print(f"  to skin, lid rims and mouth bag: {line(whole)}; from the mannequin: {line(back)}")
         weights = shape[:components]
@@ -188,7 +188,7 @@ def print_scan(model: MannequinModel, path: Path) -> None:
             here = region.numpy()[skin_faces(model)[carrier]].any(1)
             if here.any():
                 print(f"; {name} {distance[here].mean():.2f}", end="")
-        mirrored = Surface(placed, faces).closest(placed[above] * MIRRORED)[1] * millimeters
+        mirrored = ClosestPointMesh(placed, faces).closest(placed[above] * MIRRORED)[1] * millimeters
         print(f"\n  the scan to its own mirror image: {line(mirrored)}")
 
 
@@ -229,7 +229,7 @@ def fitted(
     neutral, basis, weights = whole_neutral[kept], whole_basis[:, kept], np.zeros(len(states))
     all_faces = skin_faces(model)
     for _ in range(rounds):
-        surface = Surface(target, faces)
+        surface = ClosestPointMesh(target, faces)
         named = dict(zip(expressions, weights[components:], strict=True))
         whole = posed(model, weights[:components], **named)[: model.skin_count]
         current = whole[kept]
@@ -245,7 +245,7 @@ def fitted(
             normals[near],
         )
         if move:
-            own = Surface(whole, all_faces)
+            own = ClosestPointMesh(whole, all_faces)
             wanted = target[:, 1] > MID_NECK
             points, towards = target[wanted], vertex_normals(target, faces)[wanted]
             places, far, _ = own.closest(points)

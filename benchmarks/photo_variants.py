@@ -4,10 +4,10 @@
     python benchmarks/photo_variants.py me.jpg --variants mirrored "15 degrees" --sheets /tmp/sheets
     python benchmarks/photo_variants.py me.jpg --views                          # also the template's views: slow
 
-Each version is written to a file, read through the gate and analyzed as the `template` generator does. What is found is
-carried back into the photo by the known map between the two and compared with what the photo itself gave, so a figure
-tells how steady a part is, not how right. Versions on another background know their true matte: the photo's own, which
-was laid over it. A version fails where the gate refuses it, or where a figure passes its limit.
+Each version is written to a file, read through the gate and analyzed as the `template` generator does. The results are
+mapped back to the photo, as the map between the two is known, and compared with the results of the photo itself, so a
+figure measures how stable a part is, not how accurate. Versions on another background have a known matte: the photo's
+own, which was composited on it. A version fails where the gate refuses it, or where a figure exceeds its limit.
 """
 
 import argparse
@@ -359,7 +359,7 @@ def main() -> None:
     text = "\n".join(
         [
             "# Versions of photos\n",
-            "Written by `benchmarks/photo_variants.py`, whose head tells how. Means over photos that passed the gate;",
+            "Written by `benchmarks/photo_variants.py`, see its docstring. Means over photos that passed the gate;",
             f"limits: {', '.join(f'{name} {limit:g}' for name, limit in LIMITS.items())}.\n",
             summary(results),
             "\n## Failures\n",

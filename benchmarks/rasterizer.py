@@ -18,7 +18,6 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -147,6 +146,7 @@ def measure(case: Case) -> dict[str, float]:
     """Medians in milliseconds, and memory in MiB; for a fresh process."""
     import numba
     import torch
+    from instax3d_plugins.measures.cost import peak_memory
 
     numba.set_num_threads(case.threads)
     torch.set_num_threads(case.threads)
@@ -163,7 +163,7 @@ def measure(case: Case) -> dict[str, float]:
     # compile and load on a small scene, so that neither is in the times or in the memory of the case
     if device == "cpu" and case.renderer == "cpu":
         draw(parameters(head_scene(100, case.degree))).sum().backward()
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    base = peak_memory() or math.nan
     params = parameters(head_scene(case.gaussians, case.degree))
     weights = torch.randn(1, case.height, case.width, 3, generator=torch.Generator().manual_seed(1)).to(device)
     times: dict[str, list[float]] = {"inference": [], "forward": [], "backward": [], "step": []}
@@ -185,10 +185,10 @@ def measure(case: Case) -> dict[str, float]:
         times["step"].append(backward - drawn)
         if case.seconds == 0:
             break
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() or math.nan
     # the first rounds still fault memory in
     result = {name: 1000 * statistics.median(values[1:] or values) for name, values in times.items()}
-    return {**result, "rounds": len(times["step"]), "peak": peak, "memory": peak - base}
+    return {**result, "rounds": len(times["step"]), "peak": peak / 2**20, "memory": (peak - base) / 2**20}
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def thread_gain() -> dict[str, dict[str, float]]:
         with torch.no_grad():
             draw(scene)
 
-    timed: dict[str, Callable[[], object]] = {
+    timed: Timed = {
         "step": lambda: draw(scene).backward(weights),
         "inference": infer,
         "arithmetic": lambda: calculate(out),
@@ -253,27 +253,57 @@ def thread_gain() -> dict[str, dict[str, float]]:
     }
 
 
+Timed = dict[str, Callable[[], object]]
+"""Named calls whose time is taken."""
+
+
 def side_by_side(folder: Path) -> dict[str, Any]:
     """Our kernels and whole step against a prototype's, interleaved in one process on the prototype's own scene."""
-    import numba
-    import numpy as np
-    import torch
-
     sys.path.insert(0, str(folder))
-    import raster
+    import numpy as np
     import scene
-    import train
-    from instax3d_plugins.cpu import compositing, rasterization
-    from instax3d_plugins.cpu.autograd import Settings, project
 
     size, count = 512, 40_000
-    raw = scene.scene(count)
-    camera = scene.cam()
-    state = train.R(count, size, size)
+    raw, camera = scene.scene(count), scene.cam()
     weights = np.random.default_rng(0).normal(size=(3, size, size)).astype(np.float32)
+    theirs = prototype_calls(raw, camera, weights, size)
+    ours = own_calls(raw, camera, weights, size)
+    timed = {}
+    for name in ("forward", "backward", "whole"):
+        timed |= {f"prototype {name}": theirs[name], name: ours[name]}
+    return interleaved({**timed, "inference": ours["inference"]})
+
+
+def prototype_calls(raw: Any, camera: Any, weights: Any, size: int) -> Timed:
+    """The prototype's kernels and its whole step, whose modules are on the path."""
+    import numba
+    import numpy as np
+    import raster
+    import train
+
+    state = train.R(len(raw[0]), size, size)
     raw_grads = [np.zeros_like(array) for array in raw]
     state.fwd(raw, camera)
     state.bwd(raw, weights, raw_grads)
+    shared = (state.G, state.Gf, state.ids, state.off, state.ntx, state.nty, size, size)
+
+    def kernel(function: Any, *arguments: Any) -> None:
+        numba.set_parallel_chunksize(16)
+        function(*shared, *arguments, state.ord, state.mk, raster.XY)
+        numba.set_parallel_chunksize(0)
+
+    return {
+        "forward": lambda: kernel(raster.fwdE, state.bg, state.img, state.T),
+        "backward": lambda: kernel(raster.bwdE, state.img, weights, state.gf),
+        "whole": lambda: (state.fwd(raw, camera), state.bwd(raw, weights, raw_grads)),
+    }
+
+
+def own_calls(raw: Any, camera: Any, weights: Any, size: int) -> Timed:
+    """Our whole step and inference through torch, and the two compositing kernels alone."""
+    import torch
+    from instax3d_plugins.cpu import rasterization
+    from instax3d_plugins.cpu.autograd import RasterSettings, project
 
     means, quats, scales, opacities, sh = leaves = [torch.tensor(array, requires_grad=True) for array in raw]
     view = torch.tensor(camera[0])[None]
@@ -281,9 +311,11 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     K = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])[None]
     white, grad = torch.ones(1, 3), torch.from_numpy(weights.transpose(1, 2, 0).copy())[None]
 
+    def splats() -> tuple[Any, ...]:
+        return means, quats, scales.exp(), opacities.sigmoid(), sh[:, None], view, K
+
     def draw() -> Any:
-        given = (means, quats, scales.exp(), opacities.sigmoid(), sh[:, None], view, K, size, size)
-        return rasterization(*given, sh_degree=0, backgrounds=white)[0]
+        return rasterization(*splats(), size, size, sh_degree=0, backgrounds=white)[0]
 
     def step() -> None:
         for leaf in leaves:
@@ -294,9 +326,17 @@ def side_by_side(folder: Path) -> dict[str, Any]:
         with torch.no_grad():
             draw()
 
-    given = (means, quats, scales.exp(), opacities.sigmoid(), sh[:, None], view, K)
-    projected = project(*given, Settings(size, size))
-    bins = projected.bins[0]
+    return {**own_kernels(project(*splats(), RasterSettings(size, size)), weights), "whole": step, "inference": infer}
+
+
+def own_kernels(projected: Any, weights: Any) -> Timed:
+    """The two compositing kernels for one camera."""
+    import numba
+    import numpy as np
+    import torch
+    from instax3d_plugins.cpu import compositing
+
+    size, bins = projected.settings.width, projected.bins[0]
     records, blocks = projected.records[0].detach().numpy().reshape(-1), np.zeros(len(bins.ids), np.uint32)
     tiles = compositing.Tiles(records, bins.ids, bins.tile_offsets, blocks, bins.places, size // 16)
     frame = compositing.Frame(size, size, size * size, 1)
@@ -308,26 +348,21 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     def tickets() -> tuple[int, Any]:
         return numba.get_num_threads(), np.zeros(1, np.int64)
 
-    def theirs(kernel: Any, *arguments: Any) -> None:
-        numba.set_parallel_chunksize(16)
-        kernel(*arguments, state.ord, state.mk, raster.XY)
-        numba.set_parallel_chunksize(0)
-
-    shared = (state.G, state.Gf, state.ids, state.off, state.ntx, state.nty, size, size)
-    timed: dict[str, Callable[[], object]] = {
-        "prototype forward": lambda: theirs(raster.fwdE, *shared, state.bg, state.img, state.T),
+    return {
         "forward": lambda: compositing.composite(*tickets(), tiles, frame, ones, out, None, False),
-        "prototype backward": lambda: theirs(raster.bwdE, *shared, state.img, weights, state.gf),
         "backward": lambda: compositing.composite_backward(
             *tickets(), tiles, frame, out, out_grad, None, None, False, sums
         ),
-        "prototype whole": lambda: (state.fwd(raw, camera), state.bwd(raw, weights, raw_grads)),
-        "whole": step,
-        "inference": infer,
     }
-    most = numba.get_num_threads()
+
+
+def interleaved(timed: Timed) -> dict[str, Any]:
+    """Milliseconds of calls that take turns, on one thread and on all."""
+    import numba
+    import torch
+
     result: dict[str, Any] = {}
-    for threads in sorted({1, most}):
+    for threads in sorted({1, numba.get_num_threads()}):
         numba.set_num_threads(threads)
         torch.set_num_threads(threads)
         times: dict[str, list[float]] = {name: [] for name in timed}

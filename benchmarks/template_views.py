@@ -153,7 +153,7 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
     result = reconstruct(photo, model)
     person, scene, painter = result.person, result.scene, result.painter(0)
     seconds = time.process_time() - start
-    given = detector.descriptor(to_uint8(photo.image), photo.face)
+    reference = detector.descriptor(to_uint8(photo.image), photo.face)
     center = turntable_center(scene)
     distances: dict[str, float | None] = {}
     cameras = photo_orbit(person.head, AZIMUTHS, center, SIZE)
@@ -161,7 +161,7 @@ def likeness(name: str, photo: Photo, model: HeadModel, detector: LandmarkDetect
         drawn = painter.draw(viewmat, K, SIZE)
         pixels = to_uint8(torch.from_numpy(drawn.image).permute(2, 0, 1))
         faces = detector.detect(pixels)
-        found = float((given - detector.descriptor(pixels, faces[0])).norm()) if faces else None
+        found = float((reference - detector.descriptor(pixels, faces[0])).norm()) if faces else None
         distances[f"{azimuth:+.0f}"] = found
     return Likeness(name, person.head.camera.azimuth, distances, own_outline(person, scene), seconds)
 
@@ -242,7 +242,7 @@ def main() -> None:
     detector = registry.build(LandmarkDetector, "dlib")
     numbers: dict[str, Any] = {}
     parts = ["# Views of the `template` generator against truth and photos\n"]
-    parts.append(f"Written by `benchmarks/template_views.py`, whose head tells how; views of {SIZE} pixels, seed 0.\n")
+    parts.append(f"Written by `benchmarks/template_views.py` (see its docstring); views of {SIZE} pixels, seed 0.\n")
     if not options.no_capture:
         truth = Truth(data / "head_scan", model, detector)
         units = {"through the middle of our result": truth.own_unit(), "fitted": truth.fitted_unit()}

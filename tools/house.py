@@ -23,7 +23,7 @@ KERNELS = ("njit", "guvectorize", "vectorize", "intrinsic", "overload")
 """Decorators of compiled functions."""
 COPIED = {
     ("plugins/instax3d_plugins/cpu/api.py", "rasterization"): "gsplat's signature",
-    ("plugins/instax3d_plugins/cpu/reference.py", "rasterization"): "gsplat's signature",
+    ("plugins/instax3d_plugins/cpu/reference.py", "rasterize"): "gsplat's signature",
 }
 """Functions whose form another library prescribes, with the reason."""
 

@@ -39,7 +39,13 @@ def subject(ablations):
 @pytest.fixture(scope="module")
 def surface(ablations, subject):
     vertices, faces = torch.from_numpy(subject.vertices).float(), torch.from_numpy(subject.faces)
-    return ablations.TrueSurface(subject, ablations.HeadMesh(vertices, faces))
+    return ablations.HeldOutSurface(subject, ablations.HeadMesh(vertices, faces))
+
+
+def test_a_run_finds_its_stored_rows_again(ablations):
+    stored = json.loads((BENCHMARKS.parent / "docs" / "ablations.json").read_text(encoding="utf-8"))
+    of_today = [json.loads(json.dumps(row.settings(ablations.Scale()))) for row in ablations.rows()]
+    assert [each["settings"]["name"] for each in stored if each["settings"] not in of_today] == []
 
 
 def depths(subject, vertices):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from instax3d.errors import RenderError
 
-from .autograd import DepthMode, Projected, Settings, composite, composite_features, project
+from .autograd import DepthMode, Projected, RasterSettings, composite, composite_features, project
 from .binning import TILE
 from .projection import CONIC, DEPTH, MAX_DEGREE, NO_COLORS, OPACITY, PLAIN_COLORS
 
@@ -39,10 +39,10 @@ def describe(scene: Projected) -> dict[str, Any]:
 
 def _refuse_unsupported(options: dict[str, tuple[Any, Any]]) -> None:
     """Raise for the first option (name: given, the only supported value) that is not at its supported value."""
-    for name, (given, supported) in options.items():
-        if given != supported:
+    for name, (value, supported) in options.items():
+        if value != supported:
             raise RenderError(
-                f"The CPU rasterization does not support {name}={given!r}: "
+                f"The CPU rasterization does not support {name}={value!r}: "
                 f"leave it at {supported!r}, or use gsplat on CUDA"
             )
 
@@ -51,8 +51,8 @@ def _expect(name: str, tensor: Tensor, *shapes: tuple[int, ...]) -> None:
     """Raise unless the tensor is floating and has one of the shapes (-1: any length)."""
     fits = any(tensor.ndim == len(shape) and all(b in (-1, a) for a, b in zip(tensor.shape, shape)) for shape in shapes)
     if not (fits and tensor.is_floating_point()):
-        wanted = " or ".join(str(list(shape)).replace("-1", "any") for shape in shapes)
-        raise RenderError(f"{name} must be floating and {wanted}, but is {tensor.dtype} {list(tensor.shape)}")
+        expected = " or ".join(str(list(shape)).replace("-1", "any") for shape in shapes)
+        raise RenderError(f"{name} must be floating and {expected}, but is {tensor.dtype} {list(tensor.shape)}")
 
 
 def rasterization(
@@ -191,7 +191,7 @@ def rasterization(
         _expect("backgrounds", backgrounds, (cameras, channels))
 
     three = with_colors and channels == 3
-    settings = Settings(
+    settings = RasterSettings(
         width,
         height,
         near=near_plane,

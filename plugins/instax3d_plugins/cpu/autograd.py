@@ -1,4 +1,4 @@
-"""The torch side of the kernels: what is allocated, what is kept for backward, and where gradients go.
+"""The torch side of the kernels: what is allocated, what is saved for backward, and where gradients go.
 
 There is an autograd node for the projection and one for the compositing, so that the projected centers between them can
 be asked for their gradient, as gsplat's densification strategies do.
@@ -45,8 +45,8 @@ class DepthMode(IntEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The numbers that are the same for all cameras."""
+class RasterSettings:
+    """Options that are the same for all cameras."""
 
     width: int
     height: int
@@ -79,7 +79,7 @@ class Bins:
     ids: NDArray[np.int32]
     """[slots] The Gaussian of each slot."""
     places: NDArray[np.int32]
-    """[slots] A numbering in which a Gaussian's slots are neighbors; empty where no gradient will be asked for."""
+    """[slots] A numbering in which a Gaussian's slots are neighbors; empty where no gradient is needed."""
     first_places: NDArray[np.int64]
     """[N + 1] The first place of each Gaussian."""
 
@@ -88,7 +88,7 @@ class Bins:
 class Projected:
     """Gaussians as the cameras see them."""
 
-    settings: Settings
+    settings: RasterSettings
     records: Float[Tensor, "views n 16"]
     """See `projection`."""
     means2d: Float[Tensor, "views n 2"]
@@ -118,15 +118,17 @@ def _flat(tensor: Tensor) -> NDArray[Any]:
 
 @functools.cache
 def _physical_memory() -> float:
-    """Bytes of memory of this machine; infinite where the system does not tell."""
+    """Bytes of memory of this machine; infinite where the system does not report it."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
         return math.inf
 
 
-def _bin(records: NDArray[np.float32], radii: NDArray[np.int32], settings: Settings, *, for_backward: bool) -> Bins:
-    """Sort one camera's records by depth and deal them out to the tiles."""
+def _bin(
+    records: NDArray[np.float32], radii: NDArray[np.int32], settings: RasterSettings, *, for_backward: bool
+) -> Bins:
+    """Sort one camera's records by depth and bin them into tiles."""
     tiles_x, tiles_y = settings.tiles
     spans = np.empty((len(records), 4), np.int32)
     first_places = np.empty(len(records) + 1, np.int64)
@@ -157,7 +159,7 @@ def _splats(tensors: Sequence[Tensor], camera: int) -> projection.Splats:
     return projection.Splats(_array(means), _array(quats), _array(scales), _array(opacities), _array(colors))
 
 
-def _camera(viewmats: Tensor, centers: Tensor, Ks: Tensor, camera: int, settings: Settings) -> projection.Camera:
+def _camera(viewmats: Tensor, centers: Tensor, Ks: Tensor, camera: int, settings: RasterSettings) -> projection.Camera:
     return projection.Camera(
         _array(viewmats[camera]), _array(centers[camera]), _array(Ks[camera]), settings.width, settings.height
     )
@@ -177,7 +179,7 @@ class _Project(torch.autograd.Function):
         viewmats: Tensor,
         centers: Tensor,
         Ks: Tensor,
-        settings: Settings,
+        settings: RasterSettings,
     ) -> Any:
         cameras, n = len(viewmats), len(means)
         splats = (means, quats, scales, opacities, colors)
@@ -201,7 +203,7 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_records: Tensor | None, grad_means2d: Tensor | None, _: Tensor | None) -> Any:
         *splats, viewmats, centers, Ks, records, radii = ctx.saved_tensors
-        settings: Settings = ctx.settings
+        settings: RasterSettings = ctx.settings
         cameras, n = len(viewmats), len(splats[0])
         grad_records = torch.zeros_like(records) if grad_records is None else grad_records.contiguous()
         grad_means2d = torch.zeros(cameras, n, 2) if grad_means2d is None else grad_means2d.contiguous()
@@ -224,7 +226,7 @@ class _Project(torch.autograd.Function):
         return *grads, grad_viewmats, total[:, 12:], None, None
 
 
-def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: Settings) -> compositing.Tiles:
+def _tiles(records: Tensor, bins: Bins, blocks: NDArray[np.uint32], settings: RasterSettings) -> compositing.Tiles:
     return compositing.Tiles(_flat(records), bins.ids, bins.tile_offsets, blocks, bins.places, settings.tiles[0])
 
 
@@ -242,7 +244,7 @@ def _contiguous(grad: Tensor | None) -> Tensor | None:
 
 
 class _Backward:
-    """What the two compositing nodes share: from sums per slot to gradients of records and centers."""
+    """Shared by the two compositing nodes: from sums per slot to gradients of records and centers."""
 
     def __init__(self, records: Tensor, means2d: Tensor) -> None:
         self.records = records
@@ -379,7 +381,7 @@ class _CompositeFeatures(torch.autograd.Function):
 
 
 def _float32(tensor: Tensor) -> Tensor:
-    """The tensor as kernels want it; its gradient goes back in the dtype and layout it came in.
+    """The tensor as kernels need it; its gradient returns in the dtype and layout of the input.
 
     Raises:
         RenderError: it is not on the CPU.
@@ -395,13 +397,13 @@ def _check_shapes(tensors: Sequence[Tensor], degree: int) -> None:
     """Kernels do not check bounds, so this does.
 
     Raises:
-        RenderError: a tensor has a shape that does not go with the others, or with the degree.
+        RenderError: a tensor's shape does not match the others, or the degree.
     """
     n, views = len(tensors[0]), len(tensors[5])
-    wanted = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
+    shapes = ((n, 3), (n, 4), (n, 3), (n,), None, (views, 4, 4), (views, 3, 3))
     colors = tensors[4]
     bands = 1 if degree == projection.PLAIN_COLORS else 0 if degree == projection.NO_COLORS else (degree + 1) ** 2
-    fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, wanted))
+    fits = all(shape is None or tuple(tensor.shape) == shape for tensor, shape in zip(tensors, shapes))
     fits &= tuple(colors.shape[:-2]) in ((n,), (views, n)) and colors.shape[-2] >= bands and colors.shape[-1] == 3
     if not fits or degree > projection.MAX_DEGREE:
         raise RenderError(
@@ -419,12 +421,12 @@ def project(
     colors: Float[Tensor, "n k 3"] | Float[Tensor, "views n k 3"],
     viewmats: Float[Tensor, "views 4 4"],
     Ks: Float[Tensor, "views 3 3"],
-    settings: Settings,
+    settings: RasterSettings,
 ) -> Projected:
-    """Project Gaussians into cameras and deal them out to tiles; differentiable but for ``Ks``.
+    """Project Gaussians into cameras and bin them into tiles; differentiable except in ``Ks``.
 
     ``colors`` are coefficients of spherical harmonics, or colors (k = 1) with PLAIN_COLORS, or unread with
-    NO_COLORS. Any floating dtype and memory layout is taken.
+    NO_COLORS. Any floating dtype and memory layout is accepted.
 
     Raises:
         RenderError: a tensor is not on the CPU, shapes do not fit, or the Gaussians touch too many tiles.

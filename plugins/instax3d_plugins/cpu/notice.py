@@ -1,4 +1,4 @@
-"""Says when kernels are being compiled, which happens once per machine and takes a while."""
+"""Announces the compilation of kernels, which happens once per machine and takes a while."""
 
 import functools
 import logging
@@ -8,19 +8,19 @@ from numba.core import event
 
 logger = logging.getLogger("instax3d.cpu")
 
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.rpartition(".")[0]
 
 
 class _Listener(event.Listener):
     """Logs one line at the first compilation of a kernel of this package; kernels found in the cache are silent."""
 
     def __init__(self) -> None:
-        self._said = False
+        self._announced = False
 
     def on_start(self, event: Any) -> None:
         kernel = event.data["dispatcher"].py_func
-        if not self._said and kernel.__module__.partition(".")[0] == _PACKAGE:
-            self._said = True
+        if not self._announced and kernel.__module__.rpartition(".")[0] == _PACKAGE:
+            self._announced = True
             logger.info("Compiling the CPU renderer's kernels: once per machine, about 20 seconds")
 
     def on_end(self, event: Any) -> None:

@@ -42,7 +42,7 @@ def rotation_matrices(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
 
 
 @dataclass
-class Result:
+class ReferenceRender:
     """One camera's images, and its projected centers with the sum of their absolute gradients after backward."""
 
     image: Float[Tensor, "h w d"]
@@ -54,9 +54,28 @@ class Result:
     visible: Bool[Tensor, "n"]
 
 
-def _add_absolute(total: Tensor, ids: Tensor, grad: Tensor) -> None:
-    """Add to the rows ``ids`` of ``total`` the sums of a gradient's magnitudes over its first axis, the pixels."""
-    total.index_add_(0, ids, grad.abs().sum(0))
+@dataclass(frozen=True)
+class _Rules:
+    """Options of the projection, as in `rasterization`."""
+
+    antialiased: bool
+    near: float
+    far: float
+    radius_clip: float
+    eps2d: float
+
+
+@dataclass(frozen=True)
+class _Projected:
+    """Gaussians as one camera sees them."""
+
+    means2d: Float[Tensor, "n 2"]
+    conics: Float[Tensor, "n 2 2"]
+    opacities: Float[Tensor, "n"]
+    depths: Float[Tensor, "n"]
+    extents: Float[Tensor, "n 2"]
+    """Half widths and heights of the boxes that hold every pixel they are drawn to; without gradient."""
+    visible: Bool[Tensor, "n"]
 
 
 def rasterize(
@@ -77,8 +96,52 @@ def rasterize(
     far: float = 1e10,
     radius_clip: float = 0.0,
     eps2d: float = 0.3,
-) -> Result:
+) -> ReferenceRender:
     """Draw Gaussians into one camera; arguments as in `rasterization`, gradients by torch's autograd."""
+    rules = _Rules(antialiased, near, far, radius_clip, eps2d)
+    projected = _project(means, quats, scales, opacities, viewmat, K, width, height, rules)
+    if projected.means2d.requires_grad:
+        projected.means2d.retain_grad()
+    if sh_degree is not None:
+        colors = _view_dependent(colors, means, viewmat, sh_degree)
+    if background is None:
+        background = colors.new_zeros(colors.shape[-1])
+    values = torch.cat([colors, projected.depths[:, None]], -1)
+    order = torch.argsort(projected.depths.detach(), stable=True)
+    order = order[projected.visible[order]]
+
+    absgrad = torch.zeros_like(projected.means2d)
+    image_rows = []
+    for top in range(0, height, TILE):
+        row = []
+        for left in range(0, width, TILE):
+            box = (top, left, min(height, top + TILE), min(width, left + TILE))
+            row.append(_tile(box, projected, values, order, absgrad))
+        image_rows.append(torch.cat(row, 1))
+    channels = torch.cat(image_rows, 0)
+    color, depth, transmittance = channels[..., :-2], channels[..., -2], channels[..., -1]
+    return ReferenceRender(
+        color + transmittance[..., None] * background,
+        1 - transmittance,
+        depth,
+        projected.means2d,
+        absgrad,
+        projected.visible,
+    )
+
+
+def _project(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    viewmat: Tensor,
+    K: Tensor,
+    width: int,
+    height: int,
+    rules: _Rules,
+) -> _Projected:
+    """EWA splatting (Zwicker et al. 2001) with 3DGS's clamped Jacobian and gsplat's culling."""
     rotation = viewmat[:3, :3]
     points = means @ rotation.T + viewmat[:3, 3]
     x, y, z = points.unbind(-1)
@@ -90,61 +153,70 @@ def rasterize(
     jacobian = torch.stack([fx / z, zero, -fx * u / z, zero, fy / z, -fy * v / z], -1).reshape(-1, 2, 3)
     axes = jacobian @ rotation @ (rotation_matrices(quats) * scales[:, None])
     covariance = axes @ axes.transpose(1, 2)
-    blurred = covariance + eps2d * torch.eye(2, dtype=means.dtype, device=means.device)
+    blurred = covariance + rules.eps2d * torch.eye(2, dtype=means.dtype, device=means.device)
     determinant = torch.linalg.det(blurred)
     conics = torch.linalg.inv(blurred)
-    if antialiased:
+    if rules.antialiased:
         opacities = opacities * (torch.linalg.det(covariance) / determinant).clamp_min(0).sqrt()
     means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
-    if means2d.requires_grad:
-        means2d.retain_grad()
 
     reach = (2 * (255 * opacities.detach().clamp_min(1e-30)).log()).clamp(0, 3.33**2)
     extents = (reach[:, None] * blurred.detach().diagonal(dim1=1, dim2=2)).sqrt()
     radii = extents.ceil()
     size = torch.tensor([width, height], dtype=means.dtype, device=means.device)
     inside = ((means2d + radii > 0) & (means2d - radii < size)).all(-1)
-    visible = inside & (z >= near) & (z <= far) & (opacities >= ALPHA_MIN) & (radii > radius_clip).any(-1)
+    visible = inside & (z >= rules.near) & (z <= rules.far) & (opacities >= ALPHA_MIN)
+    visible &= (radii > rules.radius_clip).any(-1)
+    return _Projected(means2d, conics, opacities, z, extents, visible)
 
-    if sh_degree is not None:
-        center = torch.linalg.inv(viewmat)[:3, 3]
-        basis = spherical_harmonics(sh_degree, torch.nn.functional.normalize(means - center, dim=-1))
-        colors = ((basis[..., None] * colors[:, : basis.shape[1]]).sum(1) + 0.5).clamp_min(0)
-    if background is None:
-        background = colors.new_zeros(colors.shape[-1])
-    values = torch.cat([colors, z[:, None]], -1)
-    order = torch.argsort(z.detach(), stable=True)
-    order = order[visible[order]]
 
-    absgrad = torch.zeros_like(means2d)
-    image_rows = []
-    for top in range(0, height, TILE):
-        row = []
-        for left in range(0, width, TILE):
-            bottom, right = min(height, top + TILE), min(width, left + TILE)
-            low, high = means2d.detach() - extents, means2d.detach() + extents
-            touched = (low[:, 0] < right) & (high[:, 0] > left) & (low[:, 1] < bottom) & (high[:, 1] > top)
-            ids = order[touched[order]]
-            pixel_y, pixel_x = torch.meshgrid(
-                torch.arange(top, bottom, dtype=means.dtype, device=means.device) + 0.5,
-                torch.arange(left, right, dtype=means.dtype, device=means.device) + 0.5,
-                indexing="ij",
-            )
-            pixels = torch.stack([pixel_x, pixel_y], -1).reshape(-1, 1, 2)
-            centers = means2d[ids].expand(len(pixels), -1, -1)
-            if centers.requires_grad:
-                centers.register_hook(partial(_add_absolute, absgrad, ids))
-            d = pixels - centers
-            a, b, c = conics[ids, 0, 0], conics[ids, 0, 1], conics[ids, 1, 1]
-            squared = a * d[..., 0] ** 2 + 2 * b * d[..., 0] * d[..., 1] + c * d[..., 1] ** 2
-            alpha = (opacities[ids] * torch.exp(-0.5 * squared)).clamp_max(ALPHA_MAX)
-            alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0)
-            left_over = torch.cumprod(1 - alpha, 1)
-            alpha = torch.where(left_over > STOP, alpha, 0)
-            through = torch.cumprod(torch.cat([alpha.new_ones(len(alpha), 1), 1 - alpha], 1), 1)
-            drawn = (alpha * through[:, :-1]) @ values[ids]
-            row.append(torch.cat([drawn, through[:, -1:]], -1).reshape(bottom - top, right - left, -1))
-        image_rows.append(torch.cat(row, 1))
-    everything = torch.cat(image_rows, 0)
-    color, depth, through = everything[..., :-2], everything[..., -2], everything[..., -1]
-    return Result(color + through[..., None] * background, 1 - through, depth, means2d, absgrad, visible)
+def _view_dependent(coefficients: Tensor, means: Tensor, viewmat: Tensor, degree: int) -> Tensor:
+    """[n, 3] colors from coefficients [n, k, 3] for the directions in which the camera sees the Gaussians."""
+    center = torch.linalg.inv(viewmat)[:3, 3]
+    basis = spherical_harmonics(degree, torch.nn.functional.normalize(means - center, dim=-1))
+    return ((basis[..., None] * coefficients[:, : basis.shape[1]]).sum(1) + 0.5).clamp_min(0)
+
+
+def _tile(
+    box: tuple[int, int, int, int], projected: _Projected, values: Tensor, order: Tensor, absgrad: Tensor
+) -> Tensor:
+    """Composite front to back the pixels from ``top, left`` to before ``bottom, right``.
+
+    Args:
+        box: top, left, bottom, right.
+        projected: all Gaussians.
+        values: [n, d] what is drawn of each Gaussian.
+        order: the visible Gaussians, nearest first.
+        absgrad: [n, 2] where backward adds the magnitudes of the centers' gradients per pixel.
+
+    Returns [rows, columns, d + 1], the transmittance last.
+    """
+    top, left, bottom, right = box
+    means2d, extents, conics = projected.means2d, projected.extents, projected.conics
+    low, high = means2d.detach() - extents, means2d.detach() + extents
+    touched = (low[:, 0] < right) & (high[:, 0] > left) & (low[:, 1] < bottom) & (high[:, 1] > top)
+    ids = order[touched[order]]
+    pixel_y, pixel_x = torch.meshgrid(
+        torch.arange(top, bottom, dtype=means2d.dtype, device=means2d.device) + 0.5,
+        torch.arange(left, right, dtype=means2d.dtype, device=means2d.device) + 0.5,
+        indexing="ij",
+    )
+    pixels = torch.stack([pixel_x, pixel_y], -1).reshape(-1, 1, 2)
+    centers = means2d[ids].expand(len(pixels), -1, -1)
+    if centers.requires_grad:
+        centers.register_hook(partial(_add_absolute, absgrad, ids))
+    d = pixels - centers
+    a, b, c = conics[ids, 0, 0], conics[ids, 0, 1], conics[ids, 1, 1]
+    squared = a * d[..., 0] ** 2 + 2 * b * d[..., 0] * d[..., 1] + c * d[..., 1] ** 2
+    alpha = (projected.opacities[ids] * torch.exp(-0.5 * squared)).clamp_max(ALPHA_MAX)
+    alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0)
+    remaining = torch.cumprod(1 - alpha, 1)
+    alpha = torch.where(remaining > STOP, alpha, 0)
+    transmittance = torch.cumprod(torch.cat([alpha.new_ones(len(alpha), 1), 1 - alpha], 1), 1)
+    color = (alpha * transmittance[:, :-1]) @ values[ids]
+    return torch.cat([color, transmittance[:, -1:]], -1).reshape(bottom - top, right - left, -1)
+
+
+def _add_absolute(total: Tensor, ids: Tensor, grad: Tensor) -> None:
+    """Add to the rows ``ids`` of ``total`` the sums of a gradient's magnitudes over its first axis, the pixels."""
+    total.index_add_(0, ids, grad.abs().sum(0))

@@ -8,7 +8,7 @@ from instax3d.types import Cameras, Gaussians, Render
 
 from .ahead_of_time import warmup
 from .api import describe
-from .autograd import DepthMode, Settings, composite, project
+from .autograd import DepthMode, RasterSettings, composite, project
 from .config import CpuConfig
 
 
@@ -28,7 +28,7 @@ class CpuRenderer(Renderer[CpuConfig]):
             RenderError: a tensor is not on the CPU, shapes do not fit, spherical harmonics above degree 3, or the
                 Gaussians touch too many tiles.
         """
-        settings = Settings(
+        settings = RasterSettings(
             cameras.width, cameras.height, degree=gaussians.sh_degree, antialiased=self.config.antialiased
         )
         scene = project(

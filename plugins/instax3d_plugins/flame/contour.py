@@ -1,4 +1,4 @@
-"""FLAME's 68 landmarks by the published rules, whose jaw line depends on the head's turn."""
+"""FLAME's 68 landmarks by the published rules, whose jaw line depends on the head's yaw."""
 
 import math
 from typing import Literal
@@ -9,21 +9,21 @@ from torch import Tensor
 
 from instax3d.headmodel import rotation_matrices
 
-from .data import Landmarks
+from .data import LandmarkEmbedding
 
 Rule = Literal["deca", "flame_pytorch"]
-"""They choose rows of the table by angles of opposite sign; see the README."""
+"""They select rows of the table by angles of opposite sign; see the README."""
 
 
 def contour_row(pose: Float[Tensor, "5 3"], rule: Rule) -> int:
     """The row (0 to 78) of the table of jaw lines for a pose.
 
     The angle is the y Euler angle of root times neck in whole degrees, at most 39 either way: rows 0 to 39, and 40 to
-    78 for angles below zero. DECA takes its sign as it is (and its pose has no neck), FLAME_PyTorch the opposite.
+    78 for angles below zero. DECA keeps its sign (and its pose has no neck), FLAME_PyTorch negates it.
     """
     root, neck = rotation_matrices(pose[:2])
-    turned = root @ neck
-    angle = math.degrees(float(torch.atan2(-turned[2, 0], torch.hypot(turned[0, 0], turned[1, 0]))))
+    rotation = root @ neck
+    angle = math.degrees(float(torch.atan2(-rotation[2, 0], torch.hypot(rotation[0, 0], rotation[1, 0]))))
     degrees = round(min(angle if rule == "deca" else -angle, 39.0))
     if degrees >= 0:
         return degrees
@@ -33,11 +33,11 @@ def contour_row(pose: Float[Tensor, "5 3"], rule: Rule) -> int:
 def landmarks_by_rule(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
-    landmarks: Landmarks,
+    landmarks: LandmarkEmbedding,
     pose: Float[Tensor, "5 3"],
     rule: Rule,
 ) -> Float[Tensor, "68 3"]:
-    """17 points of the jaw line as it is seen, then the 51 that are tied to the skin. Differentiable in vertices."""
+    """The 17 points of the visible jaw line, then the 51 that are fixed to the skin. Differentiable in vertices."""
     row = contour_row(pose, rule)
     chosen = torch.cat([torch.as_tensor(landmarks.dynamic_faces[row]), torch.as_tensor(landmarks.static_faces)])
     weights = torch.cat([torch.as_tensor(landmarks.dynamic_weights[row]), torch.as_tensor(landmarks.static_weights)])

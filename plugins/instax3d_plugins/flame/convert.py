@@ -21,17 +21,17 @@ def convert_model(source: Path, output: Path) -> str:
         raise AssetError(f"{output} must end in .npz")
     data = _folder(source) if source.is_dir() else read_model(source)
     write_npz(output, data)
-    named = "of a version that its file's name does not tell" if data.version == "unknown" else data.version
+    version = "of a version that its file name does not state" if data.version == "unknown" else data.version
     parts = [name for name in ("landmarks", "masks") if getattr(data, name) is not None]
-    inside = f" with {' and '.join(parts)}" if parts else "; give landmarks and masks beside it"
-    return f"{output}: FLAME {named}, {len(data.template)} vertices, identity {data.identity}{inside}"
+    contents = f" with {' and '.join(parts)}" if parts else "; landmarks and masks must be named beside it"
+    return f"{output}: FLAME {version}, {len(data.template)} vertices, identity {data.identity}{contents}"
 
 
 def _folder(folder: Path) -> FlameData:
     models = [path for path in sorted(folder.iterdir()) if path.name.lower() in OFFICIAL_NAMES]
     if len(models) != 1:
-        found = ", ".join(path.name for path in models) or "none"
-        raise AssetError(f"{folder} must hold one model under its official name, but holds {found}; name the file")
+        names = ", ".join(path.name for path in models) or "none"
+        raise AssetError(f"{folder} must hold one model under its official name, but holds {names}; name the file")
     data = read_model(models[0])
     if (folder / _LANDMARKS).is_file():
         data = replace(data, landmarks=read_landmarks(folder / _LANDMARKS))

@@ -29,24 +29,24 @@ OFFICIAL_NAMES: Mapping[str, Version] = {
     "flame2023_no_jaw.pkl": "2023",
     "flame2023_open.pkl": "2023-open",
 }
-"""In lower case. The releases have the same layout, and nothing in them says which one it is: only the name does."""
+"""In lower case. The releases share a layout, and nothing inside a file states its version: only the name does."""
 
 VersionOrUnknown = Literal["2020", "2023", "2023-open", "unknown"]
 
 
 @dataclass(frozen=True)
-class Landmarks:
-    """Places on the mesh: triangles and barycentric weights."""
+class LandmarkEmbedding:
+    """FLAME's embedding of the 68 landmarks: triangles and barycentric weights."""
 
     static_faces: Int[ndarray, "51"]
     static_weights: Float[ndarray, "51 3"]
     """Of brows, nose, eyes and mouth."""
     dynamic_faces: Int[ndarray, "79 17"]
     dynamic_weights: Float[ndarray, "79 17 3"]
-    """Of the jaw's line as it is seen, by the head's turn: rows 0 to 39 degrees, then -1 to -39."""
+    """Of the visible jaw line by the head's yaw: rows 0 to 39 degrees, then -1 to -39."""
     full_faces: Int[ndarray, "68"] | None = None
     full_weights: Float[ndarray, "68 3"] | None = None
-    """Of all 68 tied to the skin, where the file has them."""
+    """Of all 68, fixed to the skin, where the file has them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class FlameData:
     """By the entries of the rotations of neck, jaw and eyes less the identity."""
     regressor: Float[ndarray, "5 vertices"]
     weights: Float[ndarray, "vertices 5"]
-    landmarks: Landmarks | None = None
+    landmarks: LandmarkEmbedding | None = None
     masks: Mapping[str, Int[ndarray, "_"]] | None = None
 
     @property
@@ -83,7 +83,7 @@ def read_model(path: Path, version: Version | None = None) -> FlameData:
 
     Raises:
         UnsafeFileError: the pickle holds more than a model.
-        AssetError: it is no FLAME model, or is known to be another version.
+        AssetError: it is not a FLAME model, or is known to be another version.
     """
     data = _from_npz(path) if path.suffix == ".npz" else _from_pickle(path)
     known = data.version
@@ -96,27 +96,27 @@ def read_model(path: Path, version: Version | None = None) -> FlameData:
 
 
 def _from_pickle(path: Path) -> FlameData:
-    found = read_pickle(path)
-    if not isinstance(found, dict):
-        raise AssetError(f"{path} is no FLAME model: it holds no dictionary")
+    stored = read_pickle(path)
+    if not isinstance(stored, dict):
+        raise AssetError(f"{path} is not a FLAME model: it holds no dictionary")
     try:
-        parents = np.asarray(found["kintree_table"])[0].astype(np.uint32).astype(np.int32)
-        regressor = found["J_regressor"]
+        parents = np.asarray(stored["kintree_table"])[0].astype(np.uint32).astype(np.int32)
+        regressor = stored["J_regressor"]
         data = FlameData(
             OFFICIAL_NAMES.get(path.name.lower(), "unknown"),
-            np.asarray(found["v_template"], np.float64),
-            np.asarray(found["f"]).astype(np.int64),
-            np.asarray(found["shapedirs"], np.float64),
-            np.asarray(found["posedirs"], np.float64),
+            np.asarray(stored["v_template"], np.float64),
+            np.asarray(stored["f"]).astype(np.int64),
+            np.asarray(stored["shapedirs"], np.float64),
+            np.asarray(stored["posedirs"], np.float64),
             np.asarray(regressor.toarray() if hasattr(regressor, "toarray") else regressor, np.float64),
-            np.asarray(found["weights"], np.float64),
+            np.asarray(stored["weights"], np.float64),
         )
     except KeyError as error:
-        raise AssetError(f"{path} is no FLAME model: it has no {error}") from error
+        raise AssetError(f"{path} is not a FLAME model: it has no {error}") from error
     except (TypeError, ValueError, IndexError) as error:
-        raise AssetError(f"{path} is no FLAME model ({error})") from error
+        raise AssetError(f"{path} is not a FLAME model ({error})") from error
     if tuple(parents) != PARENTS:
-        raise AssetError(f"{path} is no FLAME model: its joints hang together as {parents.tolist()}")
+        raise AssetError(f"{path} is not a FLAME model: its joints have the parents {parents.tolist()}")
     _check(data, path)
     return data
 
@@ -133,12 +133,12 @@ def _check(data: FlameData, path: Path) -> None:
     for name, shape in expected.items():
         array = getattr(data, name)
         if array.shape != shape or not np.isfinite(array).all():
-            raise AssetError(f"{path} is no FLAME model: its {name} are {array.shape}, not {shape}, or not finite")
+            raise AssetError(f"{path} is not a FLAME model: its {name} are {array.shape}, not {shape}, or not finite")
     if data.faces.ndim != 2 or data.faces.shape[1] != 3 or data.faces.min() < 0 or data.faces.max() >= count:
-        raise AssetError(f"{path} is no FLAME model: its triangles name vertices that are not there")
+        raise AssetError(f"{path} is not a FLAME model: its triangles name vertices that are not there")
 
 
-def read_landmarks(path: Path) -> Landmarks:
+def read_landmarks(path: Path) -> LandmarkEmbedding:
     """DECA's ``landmark_embedding.npy``, or a folder with FLAME_PyTorch's ``flame_static_embedding.pkl`` and
     ``flame_dynamic_embedding.npy``.
 
@@ -150,20 +150,20 @@ def read_landmarks(path: Path) -> Landmarks:
         if path.is_dir():
             static = read_pickle(path / "flame_static_embedding.pkl")
             dynamic = read_npy(path / "flame_dynamic_embedding.npy")
-            return Landmarks(
+            return LandmarkEmbedding(
                 _ints(static["lmk_face_idx"]),
                 _floats(static["lmk_b_coords"]),
                 _ints(dynamic["lmk_face_idx"]),
                 _floats(dynamic["lmk_b_coords"]),
             )
-        found = read_npy(path)
-        return Landmarks(
-            _ints(found["static_lmk_faces_idx"])[:51],
-            _floats(found["static_lmk_bary_coords"])[:51],
-            _ints(found["dynamic_lmk_faces_idx"]),
-            _floats(found["dynamic_lmk_bary_coords"]),
-            _ints(found["full_lmk_faces_idx"])[0, :68],
-            _floats(found["full_lmk_bary_coords"])[0, :68],
+        stored = read_npy(path)
+        return LandmarkEmbedding(
+            _ints(stored["static_lmk_faces_idx"])[:51],
+            _floats(stored["static_lmk_bary_coords"])[:51],
+            _ints(stored["dynamic_lmk_faces_idx"]),
+            _floats(stored["dynamic_lmk_bary_coords"]),
+            _ints(stored["full_lmk_faces_idx"])[0, :68],
+            _floats(stored["full_lmk_bary_coords"])[0, :68],
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise AssetError(f"{path} holds no landmarks of FLAME ({type(error).__name__}: {error})") from error
@@ -176,10 +176,10 @@ def read_masks(path: Path) -> dict[str, Int[ndarray, "_"]]:
         UnsafeFileError: it holds more than numbers.
         AssetError: it holds no masks.
     """
-    found = read_pickle(path)
-    if not isinstance(found, dict):
+    masks = read_pickle(path)
+    if not isinstance(masks, dict):
         raise AssetError(f"{path} holds no masks of FLAME")
-    return {str(name): _ints(vertices).ravel() for name, vertices in found.items()}
+    return {str(name): _ints(vertices).ravel() for name, vertices in masks.items()}
 
 
 def _ints(values: Any) -> Int[ndarray, "..."]:
@@ -191,7 +191,7 @@ def _floats(values: Any) -> Float[ndarray, "..."]:
 
 
 _ARRAYS = ("template", "faces", "directions", "corrections", "regressor", "weights")
-_LANDMARKS = tuple(Landmarks.__dataclass_fields__)
+_LANDMARKS = tuple(LandmarkEmbedding.__dataclass_fields__)
 
 
 def write_npz(path: Path, data: FlameData) -> None:
@@ -216,23 +216,23 @@ def write_npz(path: Path, data: FlameData) -> None:
 def _from_npz(path: Path) -> FlameData:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        version = str(found["version"])
-        if int(found["format"]) > FORMAT:
+            arrays = {name: stored[name] for name in stored.files}
+        version = str(arrays["version"])
+        if int(arrays["format"]) > FORMAT:
             raise AssetError(f"{path} was converted by a newer instax3d; update yours")
         if version not in get_args(VersionOrUnknown):
-            raise AssetError(f"{path} is of a version {version!r} that is not known; convert the model again")
-        landmarks = {name: found[key] for name in _LANDMARKS if (key := f"landmarks {name}") in found}
-        masks = {name.removeprefix("mask "): v for name, v in found.items() if name.startswith("mask ")}
+            raise AssetError(f"{path} has the unknown version {version!r}; convert the model again")
+        landmarks = {name: arrays[key] for name in _LANDMARKS if (key := f"landmarks {name}") in arrays}
+        masks = {name.removeprefix("mask "): v for name, v in arrays.items() if name.startswith("mask ")}
         data = FlameData(
             version,  # type: ignore[arg-type]
-            **{name: found[name] for name in _ARRAYS},
-            landmarks=Landmarks(**landmarks) if landmarks else None,
+            **{name: arrays[name] for name in _ARRAYS},
+            landmarks=LandmarkEmbedding(**landmarks) if landmarks else None,
             masks=masks or None,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise AssetError(
-            f"{path} is no converted FLAME model ({type(error).__name__}: {error}); make it with "
+            f"{path} is not a converted FLAME model ({type(error).__name__}: {error}); make it with "
             "`instax3d assets convert-flame`"
         ) from error
     _check(data, path)

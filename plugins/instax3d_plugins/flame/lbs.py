@@ -27,8 +27,8 @@ class Lbs:
         self._corrections = tensor(torch.as_tensor(data.corrections).permute(2, 0, 1))
         self._joints = tensor(regressor @ torch.as_tensor(data.template))
         self._joint_directions = tensor(torch.einsum("jv,kvc->kjc", regressor, directions))
-        still = torch.zeros(len(data.template), 1, dtype=dtype)
-        self._weights = torch.cat([still, tensor(data.weights)], 1)
+        static = torch.zeros(len(data.template), 1, dtype=dtype)
+        self._weights = torch.cat([static, tensor(data.weights)], 1)
 
     def vertices(
         self,
@@ -46,11 +46,11 @@ class Lbs:
             chosen: which vertices.
         """
         weights = torch.cat([shape, expression])
-        turned = (rotation_matrices(pose[1:]) - torch.eye(3, dtype=pose.dtype)).flatten()
+        pose_features = (rotation_matrices(pose[1:]) - torch.eye(3, dtype=pose.dtype)).flatten()
         rest = (
             self._template[chosen]
             + torch.einsum("k,kvc->vc", weights, self._directions[:, chosen])
-            + torch.einsum("k,kvc->vc", turned, self._corrections[:, chosen])
+            + torch.einsum("k,kvc->vc", pose_features, self._corrections[:, chosen])
         )
         return skin(rest, self._rest_joints(weights), pose, PARENTS, self._weights[chosen])
 

@@ -1,4 +1,4 @@
-"""FLAME behind the core's interface of head models."""
+"""FLAME as a head model."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -17,7 +17,7 @@ from instax3d.plugin import AssetRef
 
 from .config import FlameConfig
 from .contour import Rule, landmarks_by_rule
-from .data import FlameData, Landmarks, read_landmarks, read_masks, read_model
+from .data import FlameData, LandmarkEmbedding, read_landmarks, read_masks, read_model
 from .lbs import Lbs
 
 REGIONS = {
@@ -28,11 +28,11 @@ REGIONS = {
     "eyeballs": ("left_eyeball", "right_eyeball"),
     "lips": ("lips",),
 }
-"""The interface's regions by FLAME's masks; the other masks keep their names."""
+"""The interface's regions as unions of FLAME's masks; the other masks keep their names."""
 
 
 class FlameModel(HeadModel):
-    """FLAME with its 68 landmarks; the jaw line's are tied to the skin, as the core lets them slide by itself.
+    """FLAME with its 68 landmarks; those of the jaw are fixed to the skin, as the core's fitting slides them itself.
 
     Shape and expression are in standard deviations, in FLAME's order. The origin is the model's own.
     """
@@ -44,14 +44,14 @@ class FlameModel(HeadModel):
         if data.landmarks is None or data.masks is None:
             missing = " and ".join(n for n in ("landmarks", "masks") if getattr(data, n) is None)
             raise AssetError(
-                f"this FLAME model comes without {missing}; give {missing} as well (`instax3d assets list`)"
+                f"this FLAME model has no {missing}; name the files of {missing} as well (`instax3d assets list`)"
             )
         self.data, self.version = data, data.version
         self.name, self.identity = f"flame-{data.version}", data.identity
         self.shape_components = shape_components
         self.expression_names = tuple(f"flame{number:03}" for number in range(1, expression_components + 1))
         self.faces = torch.as_tensor(data.faces)
-        faces, weights = _tied_to_skin(data.landmarks)
+        faces, weights = _fixed_landmarks(data.landmarks)
         self.landmark_faces = self.faces[torch.as_tensor(faces)]
         self.landmark_weights = torch.as_tensor(weights, dtype=torch.float32)
         self.regions = {name: _mask(data, names) for name, names in REGIONS.items()}
@@ -80,8 +80,8 @@ class FlameModel(HeadModel):
         return landmarks_by_rule(vertices, self.faces, self.data.landmarks, pose, rule)
 
 
-def _tied_to_skin(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
-    """All 68, the jaw line's where the file ties them, or else as they are seen from the front."""
+def _fixed_landmarks(landmarks: LandmarkEmbedding) -> tuple[np.ndarray, np.ndarray]:
+    """Faces [68] and weights [68, 3]; those of the jaw from the full embedding, or else as seen from the front."""
     if landmarks.full_faces is not None and landmarks.full_weights is not None:
         return landmarks.full_faces, landmarks.full_weights
     return (
@@ -95,7 +95,7 @@ def _mask(data: FlameData, names: tuple[str, ...]) -> Tensor:
     mask = torch.zeros(len(data.template), dtype=torch.bool)
     for name in names:
         if name not in data.masks:
-            raise AssetError(f"the masks of FLAME lack {name!r}; get FLAME_masks.pkl from its makers anew")
+            raise AssetError(f"the masks of FLAME lack {name!r}; download FLAME_masks.pkl again")
         vertices = torch.as_tensor(data.masks[name])
         if len(vertices) and not 0 <= int(vertices.min()) <= int(vertices.max()) < len(mask):
             raise AssetError(f"the mask {name!r} names vertices that this FLAME model does not have")
@@ -108,12 +108,12 @@ def model_of(config: FlameConfig) -> FlameModel:
     """The model that a configuration names; made once per process.
 
     Raises:
-        AssetError: a file is absent, no FLAME, or of another version than the option says.
+        AssetError: a file is absent, not a FLAME model, or of another version than the option says.
         UnsafeFileError: a file holds more than numbers.
     """
-    mark = next(m for m in FlameConfig.model_fields["model"].metadata if isinstance(m, AssetRef))
-    name, located = resolve(mark, config.model)
-    of_asset = name.removeprefix("flame-") if config.model in mark.names else None
+    reference = next(m for m in FlameConfig.model_fields["model"].metadata if isinstance(m, AssetRef))
+    name, located = resolve(reference, config.model)
+    of_asset = name.removeprefix("flame-") if config.model in reference.names else None
     if of_asset and config.version not in (None, of_asset):
         raise AssetError(f"model={config.model} is not version={config.version}; drop one of them")
     data = read_model(located.path, config.version or of_asset)  # type: ignore[arg-type]
@@ -124,5 +124,5 @@ def model_of(config: FlameConfig) -> FlameModel:
     return FlameModel(data, expression_components=config.expression_components)
 
 
-def _file(name: str, given: str) -> Path:
-    return require(name, given).path
+def _file(name: str, path: str) -> Path:
+    return require(name, path).path

@@ -1,4 +1,4 @@
-"""Parameters of FLAME in the forms that others write: DECA's codes, VHAP's and GaussianAvatars' flame_param.npz.
+"""Parameters of FLAME in other programs' formats: DECA's codes, VHAP's and GaussianAvatars' flame_param.npz.
 
 This project's own form is the ``parameters.npz`` of ``instax3d fit``: ``shape``, ``expression``, ``pose`` [joints, 3]
 (axis-angle; root, neck, jaw, left eye, right eye), the head's place in the world as ``rotation`` [3, 3],
@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from instax3d.errors import AssetError
 from instax3d.heads.head_parameters import FittedHead, read_head, write_head
+from instax3d.io.files import atomic
 
 DECA_SHAPES, DECA_EXPRESSIONS = 100, 50
 ROOT, NECK, JAW, EYES = 0, 1, 2, slice(3, 5)
@@ -28,27 +29,29 @@ def from_deca(source: Path, output: Path) -> str:
     """
     codes = _read(source)
     pose = _row(codes, "pose", source, 6)
-    whole = np.zeros((5, 3), np.float32)
-    whole[ROOT], whole[JAW] = pose[:3], pose[3:]
-    write_head(output, FittedHead("flame-unknown", "", _row(codes, "shape", source), _row(codes, "exp", source), whole))
-    return f"{output}: DECA's codes say neither which FLAME they are of nor where the camera is; DECA uses FLAME 2020"
+    full_pose = np.zeros((5, 3), np.float32)
+    full_pose[ROOT], full_pose[JAW] = pose[:3], pose[3:]
+    write_head(
+        output, FittedHead("flame-unknown", "", _row(codes, "shape", source), _row(codes, "exp", source), full_pose)
+    )
+    return f"{output}: DECA's codes state neither the FLAME version nor the camera; DECA uses FLAME 2020"
 
 
 def to_deca(source: Path, output: Path) -> str:
     """A head to DECA's codes: its first 100 shape and 50 expression components; the place goes into the global pose.
 
-    DECA's codes have no neck and no eyes: a head that turns them is refused rather than changed.
+    DECA's codes have no neck and no eyes: a head that rotates them is refused rather than changed.
     """
     head = _flame(source)
     if np.abs(head.pose[[NECK, 3, 4]]).max() > 1e-6:
-        raise AssetError(f"{source} turns neck or eyes, which DECA's codes do not have; use convert-to-vhap")
+        raise AssetError(f"{source} rotates neck or eyes, which DECA's codes do not have; use convert-to-vhap")
     turn = Rotation.from_matrix(head.rotation) * Rotation.from_rotvec(head.pose[ROOT])
     pose = np.concatenate([turn.as_rotvec(), head.pose[JAW]]).astype(np.float32)
-    shape, left_shape = _cut(head.shape, DECA_SHAPES)
-    expression, left_expression = _cut(head.expression, DECA_EXPRESSIONS)
+    shape, shape_rest = _cut(head.shape, DECA_SHAPES)
+    expression, expression_rest = _cut(head.expression, DECA_EXPRESSIONS)
     _write(output, {"shape": shape[None], "exp": expression[None], "pose": pose[None]})
-    dropped = f"; components beyond DECA's were dropped, the largest {max(left_shape, left_expression):.2f} sigma"
-    return f"{output}: of {head.model}{dropped if max(left_shape, left_expression) > 0 else ''}"
+    dropped = f"; components beyond DECA's were dropped, the largest {max(shape_rest, expression_rest):.2f} sigma"
+    return f"{output}: of {head.model}{dropped if max(shape_rest, expression_rest) > 0 else ''}"
 
 
 def from_vhap(source: Path, output: Path) -> str:
@@ -57,22 +60,22 @@ def from_vhap(source: Path, output: Path) -> str:
     Its rotation turns about FLAME's root joint and its translation is added to the vertices, as here the pose's root
     and ``translation``. ``static_offset``, which moves single vertices, is refused unless it is zero.
     """
-    found = _read(source)
-    if "static_offset" in found and np.abs(found["static_offset"]).max() > 0:
-        raise AssetError(f"{source} moves single vertices (static_offset), which parameters of FLAME cannot say")
-    eyes = _row(found, "eyes_pose", source, 6).reshape(2, 3)
-    joints = [_row(found, name, source, 3) for name in ("rotation", "neck_pose", "jaw_pose")]
+    arrays = _read(source)
+    if "static_offset" in arrays and np.abs(arrays["static_offset"]).max() > 0:
+        raise AssetError(f"{source} moves single vertices (static_offset), which FLAME parameters cannot express")
+    eyes = _row(arrays, "eyes_pose", source, 6).reshape(2, 3)
+    joints = [_row(arrays, name, source, 3) for name in ("rotation", "neck_pose", "jaw_pose")]
     head = FittedHead(
         "flame-unknown",
         "",
-        np.asarray(found["shape"], np.float32).ravel(),
-        _row(found, "expr", source),
+        _row(arrays, "shape", source),
+        _row(arrays, "expr", source),
         np.vstack([*joints, eyes]).astype(np.float32),
-        translation=_row(found, "translation", source, 3),
+        translation=_row(arrays, "translation", source, 3),
     )
     write_head(output, head)
-    frames = np.atleast_2d(found["expr"]).shape[0]
-    return f"{output}: the first of {frames} frames; which FLAME it is of the file does not say"
+    frames = np.atleast_2d(arrays["expr"]).shape[0]
+    return f"{output}: the first of {frames} frames; the file does not state the FLAME version"
 
 
 def to_vhap(source: Path, output: Path) -> str:
@@ -83,7 +86,9 @@ def to_vhap(source: Path, output: Path) -> str:
     """
     head = _flame(source)
     if head.root is None and np.abs(head.rotation - np.eye(3)).max() > 1e-6:
-        raise AssetError(f"{source} does not hold the root joint, about which others turn the head; fit it again")
+        raise AssetError(
+            f"{source} does not hold the root joint, about which GaussianAvatars rotates the head; fit it again"
+        )
     root = np.zeros(3) if head.root is None else head.root
     turn = Rotation.from_matrix(head.rotation)
     # world = s (R (R_root (x - j) + j)) + t = s (R R_root (x - j) + j) + s (R j - j) + t
@@ -125,11 +130,11 @@ def _read(path: Path) -> dict[str, ndarray]:
         raise AssetError(f"cannot read {path} as an .npz of numbers ({error})") from error
 
 
-def _row(found: Mapping[str, ndarray], name: str, path: Path, size: int | None = None) -> Float[ndarray, "n"]:
+def _row(arrays: Mapping[str, ndarray], name: str, path: Path, size: int | None = None) -> Float[ndarray, "n"]:
     """The first row of an entry, or the entry itself where it has no rows."""
-    if name not in found:
-        raise AssetError(f"{path} has no {name!r}; it has: {', '.join(sorted(found))}")
-    row = np.asarray(found[name], np.float32)
+    if name not in arrays:
+        raise AssetError(f"{path} has no {name!r}; it has: {', '.join(sorted(arrays))}")
+    row = np.asarray(arrays[name], np.float32)
     row = row.reshape(-1) if row.ndim < 2 else row[0].reshape(-1)
     if size is not None and len(row) != size:
         raise AssetError(f"{name!r} in {path} has {len(row)} numbers, not {size}")
@@ -145,7 +150,7 @@ def _cut(values: Float[ndarray, "n"], count: int) -> tuple[Float[ndarray, "m"], 
 
 def _write(path: Path, arrays: Mapping[str, ndarray]) -> None:
     try:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise AssetError(f"cannot write {path}: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ _MPI = "Max Planck license for non-commercial scientific use"
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """FLAME of any version, and the version that regressors such as DECA were trained with, to be named by them."""
+    """FLAME of any version, and the version that regressors such as DECA require by name."""
     for name, config, summary, more in (
         ("flame", "FlameConfig", "FLAME 2020, 2023 or 2023 Open from the user's own files.", set()),
         ("flame-2020", "Flame2020Config", "FLAME 2020 from the user's own files, the version of DECA.", {"flame-2020"}),
@@ -46,12 +46,12 @@ def _model(version: str, title: str, file: str, license: str, commercial: bool |
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """What FLAME needs; none of it may be passed on by this project."""
+    """What FLAME needs; this project may not redistribute any of it."""
     yield _model(
         "2023-open",
         "FLAME 2023 Open",
         "flame2023_Open.pkl",
-        "CC-BY-4.0 by what its users report; read the text at the source",
+        "CC-BY-4.0 according to users; read the license at the source",
         None,
     )
     yield _model("2023", "FLAME 2023", "flame2023.pkl", _MPI, False)
@@ -74,7 +74,7 @@ def instax3d_assets() -> Iterator[Asset]:
         name="flame-masks",
         summary="the parts of FLAME's mesh by name",
         files=(AssetFile("FLAME_masks.pkl"),),
-        license="not known; it comes from FLAME's page of downloads",
+        license="unknown; it comes from FLAME's page of downloads",
         license_url=f"{_HOMEPAGE}/modellicense.html",
         commercial=None,
         registration=True,

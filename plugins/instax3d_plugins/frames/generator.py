@@ -11,10 +11,10 @@ from .config import FramesConfig
 
 
 class FramesGenerator(ViewGenerator[FramesConfig]):
-    """Loads the frames of a capture, in its own world; every view is a photograph and fully trusted."""
+    """Loads the frames of a capture, in its own world; every view is a photograph of confidence 1."""
 
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
-        """The frames on white with their coverage; nothing is random.
+        """The frames on white with their alpha; nothing is random.
 
         Raises:
             CaptureError: ``source`` is a photo, or a frame cannot be read.

@@ -11,7 +11,7 @@ from instax3d.heads.facekit import LANDMARKS, SKIN, FaceKit
 
 JOINTS = ("neck", "jaw", "eye_left", "eye_right")
 PARENTS = (-1, 0, 0, 0)
-"""The parent of each joint; -1 is the still bust."""
+"""The parent of each joint; -1 is the static bust."""
 
 NECK_LINE = np.array([[-10, -6], [-4, -6], [1, -6], [4.5, -8.2], [9, -9], [12, -9]], float)
 """(z, y): below it is neck: nape, behind the jaw's angle, under jaw and chin."""
@@ -23,10 +23,10 @@ NECK_RISE = (-14.0, -6.5)
 """The head follows the neck's joint by a share that grows from 0 to 1 between these heights of y + 0.3 z."""
 NECK_JOINT = (0.0, -9.0, -2.0)
 JAW_JOINT = (0.0, 0.5, 2.0)
-"""Between the joints of the jaw, before the ears."""
+"""Midway between the two jaw joints, in front of the ears."""
 CHIN = LANDMARKS[8]
 FOLLOWED = 60
-"""So many vertices next to a joint carry it along when the shape changes."""
+"""Number of vertices nearest to a joint whose mean displacement moves it with the shape."""
 
 
 def regions(kit: FaceKit) -> Mapping[str, Bool[ndarray, "n"]]:
@@ -51,7 +51,7 @@ def regions(kit: FaceKit) -> Mapping[str, Bool[ndarray, "n"]]:
 
 
 def joints(kit: FaceKit) -> tuple[Float[ndarray, "4 3"], Float[ndarray, "components 4 3"]]:
-    """Where the joints rest, and how each identity moves them: eyes with their balls, the others with the skin."""
+    """Where the joints rest, and how each identity moves them: eyes with the eyeballs, the others with the skin."""
     left = (np.arange(len(kit.neutral)) >= SKIN) & (kit.neutral[:, 0] > 0)
     right = (np.arange(len(kit.neutral)) >= SKIN) & (kit.neutral[:, 0] < 0)
     rest, moves = [], []
@@ -66,11 +66,11 @@ def joints(kit: FaceKit) -> tuple[Float[ndarray, "4 3"], Float[ndarray, "compone
 
 
 _CORNEA = 0.1
-"""The ball's box reaches this much farther to the front than the sphere about which it turns."""
+"""The eyeball's bounding box extends this much farther forward than the sphere about which it rotates."""
 
 
 def skinning_weights(kit: FaceKit) -> Float[ndarray, "n 5"]:
-    """Of the still bust and the joints. The jaw's are read off the expression that opens it."""
+    """Of the static bust and the joints. Those of the jaw follow the expression jawOpen."""
     x, y, z = kit.neutral.T
     skin = np.arange(len(x)) < SKIN
     low, high = NECK_RISE

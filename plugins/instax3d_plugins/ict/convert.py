@@ -7,7 +7,7 @@ from instax3d.heads.facekit import read_facekit, write_facekit
 
 
 def convert_model(source: Path, output: Path) -> str:
-    """Read the published model and write what is used of it.
+    """Read the published model and write the parts that are used.
 
     Raises:
         AssetError: ``source`` is not ICT-FaceKit, or ``output`` cannot be written.

@@ -1,4 +1,4 @@
-"""ICT-FaceKit behind the core's interface of head models."""
+"""ICT-FaceKit as a head model."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from .anatomy import JOINTS, PARENTS, joints, regions, skinning_weights
 
 METERS = 0.01
 MERGED = ("browInnerUp", "cheekPuff")
-"""Pairs that ARKit knows as one expression of both sides."""
+"""Left and right expressions that ARKit merges into one."""
 
 
 class IctModel(HeadModel):
@@ -74,14 +74,14 @@ class IctModel(HeadModel):
 
 
 def arkit(kit: FaceKit) -> tuple[tuple[str, ...], Float[ndarray, "expressions n 3"]]:
-    """Expressions under ARKit's names; those that ARKit lacks keep theirs, with Left and Right spelt out."""
-    found: dict[str, ndarray] = {}
+    """Expressions under ARKit's names; those that ARKit lacks keep theirs, with Left and Right spelled out."""
+    expressions: dict[str, ndarray] = {}
     for name, moves in zip(kit.expression_names, kit.expressions, strict=True):
         stem, _, side = name.partition("_")
         merged = stem in MERGED or not side
         full = stem if merged else stem + {"L": "Left", "R": "Right"}[side]
-        found[full] = found[full] + moves if full in found else moves
-    return tuple(found), np.stack(list(found.values()))
+        expressions[full] = expressions[full] + moves if full in expressions else moves
+    return tuple(expressions), np.stack(list(expressions.values()))
 
 
 def _float(array: ndarray) -> Tensor:
@@ -98,10 +98,10 @@ def model_at(path: Path) -> IctModel:
     return IctModel(read_facekit(path))
 
 
-def model_of(given: str) -> IctModel:
+def model_of(path: str) -> IctModel:
     """The model of the asset or of the user's own copy.
 
     Raises:
         AssetError: it is not there, or is not ICT-FaceKit.
     """
-    return model_at(require("ict-facekit", given).path)
+    return model_at(require("ict-facekit", path).path)

@@ -39,7 +39,7 @@ def instax3d_assets() -> Iterator[Asset]:
 
 @hookimpl
 def instax3d_converters() -> Iterator[AssetConverter]:
-    """To what is used of the model."""
+    """To a file of the parts that are used."""
     yield AssetConverter(
         name="ict",
         summary="ICT-FaceKit's folder or archive to one .npz, which is read in a second.",

@@ -13,7 +13,7 @@ class PckConfig(PluginConfig):
 
 
 class LandmarksConfig(PluginConfig):
-    """A detector that needs no files of others."""
+    """A detector that needs no third-party assets."""
 
     detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, needs=frozenset({"landmarks68"}))] = "dlib"
     """Finds the 68 landmarks."""

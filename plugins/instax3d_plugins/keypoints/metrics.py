@@ -1,4 +1,4 @@
-"""Where a detector finds a portrait's face, against where the fitted head and the truth have it."""
+"""Keypoints detected in a portrait's renders against those of the fitted head and of the ground truth."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,9 +17,9 @@ from instax3d.types import Cameras, EvaluationContext, Face
 from .config import LandmarksConfig, PckConfig
 
 ALPHAS = {"pck": 0.1, "pck_05": 0.05, "pck_02": 0.02}
-"""Shares of the face's size within which a keypoint counts as right, by figure."""
+"""Shares of the face's size within which a keypoint counts as correct, by figure."""
 INNER = slice(17, 68)
-"""Brows, nose, eyes and mouth, which are tied to places of the skin; the jaw's outline slides with the view."""
+"""Brows, nose, eyes and mouth, which are fixed to the skin; the jaw's outline slides with the view."""
 OUTER_CORNERS = (36, 45)
 """Of the eyes."""
 
@@ -29,46 +29,46 @@ class Pck(Metric[PckConfig]):
     frames against those of the fitted head, projected.
 
     Frames: those of the turn within 40 degrees of the front (five of 21). The head's eyes are the means of the six
-    landmarks around each, then come the tip of the nose and the corners of the mouth. A point is right if it is found
-    within alpha times the longer side of the box around the head's 68 projected landmarks. The paper states neither
-    alpha nor the size it multiplies: 0.1 of a box is Yang and Ramanan's choice, and 0.05 and 0.02 are told beside it.
-    In a frame without a face all five points are wrong; of several faces the one nearest to the head's points counts.
-    """
+    landmarks around each, then come the tip of the nose and the corners of the mouth. A point is correct if it is
+    detected within alpha times the longer side of the box around the head's 68 projected landmarks. The paper states
+    neither alpha nor the size it multiplies: 0.1 of a box is Yang and Ramanan's choice, and 0.05 and 0.02 are reported
+    beside it. In a frame without a face all five points are wrong; of several faces the one nearest to the head's
+    points counts."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         head = _landmarks(context, "pck")
         detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
         frames = context.front
-        shares, found = [], 0
+        errors, faces_detected = [], 0
         for index in frames:
             camera = context.turntable_cameras[index]
-            shown = camera.project(head)[0, :, :2]
-            wanted, size = five_of(shown), (shown.amax(0) - shown.amin(0)).max()
+            projected = camera.project(head)[0, :, :2]
+            expected, size = five_of(projected), (projected.amax(0) - projected.amin(0)).max()
             faces = detector.detect(to_uint8(context.turntable[index]))
-            found += bool(faces)
-            distances = [(five_points(face) - wanted).norm(dim=1) / size for face in faces]
-            shares.append(min(distances, key=lambda each: float(each.mean()), default=torch.full((5,), torch.inf)))
-        off = torch.cat(shares)
-        figures = {name: 100 * float((off <= alpha).float().mean()) for name, alpha in ALPHAS.items()}
-        return {**figures, "pck_faces": found / len(frames)}
+            faces_detected += bool(faces)
+            distances = [(five_points(face) - expected).norm(dim=1) / size for face in faces]
+            errors.append(min(distances, key=lambda each: float(each.mean()), default=torch.full((5,), torch.inf)))
+        relative = torch.cat(errors)
+        figures = {name: 100 * float((relative <= alpha).float().mean()) for name, alpha in ALPHAS.items()}
+        return {**figures, "pck_faces": faces_detected / len(frames)}
 
 
 class Landmarks(Metric[LandmarksConfig]):
-    """Mean distance of detected landmarks from where they belong, in percent of the distance of the outer eye corners.
+    """Mean distance of detected landmarks from their target, in percent of the distance of the outer eye corners.
 
     Of the 68 landmarks brows, nose, eyes and mouth count. The unit is the distance of the fitted head's outer eye
-    corners (landmarks 37 and 46) as the camera would show it square to its sight, so that a turned face has no smaller
-    one. Three figures: against the fitted head's landmarks, projected, in frames of the turn within 40 degrees of the
-    front; against those found in the view that is the photo, from its camera; against those found in a capture's
-    held-out frames, from theirs (the average keypoint distance of Siarohin et al. 2019). Frames in which the detector
-    finds a face in one image only do not count; `landmarks_faces` tells how many of those that should show one do.
-    """
+    corners (landmarks 37 and 46) as the camera would show it perpendicular to the viewing direction, so that a turned
+    face has no smaller one. Three figures: against the fitted head's landmarks, projected, in frames of the turn within
+    40 degrees of the front; against those detected in the view that is the photo, from its camera; against those
+    detected in a capture's held-out frames, from theirs (the average keypoint distance of Siarohin et al. 2019). Frames
+    in which the detector finds a face in one image only do not count; `landmarks_faces` is the share of those that
+    should show one and do."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         head = _landmarks(context, "landmarks")
         detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
 
-        def seen(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "68 2"] | None:
+        def detect(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "68 2"] | None:
             faces: list[Face] = detector.detect(to_uint8(image))
             return faces[0].require_landmarks68() if faces else None
 
@@ -78,41 +78,42 @@ class Landmarks(Metric[LandmarksConfig]):
         def compare(
             name: str, pairs: Iterable[tuple[Cameras, Float[Tensor, "3 h w"], Float[Tensor, "68 2"] | None]]
         ) -> None:
-            """Cameras, what the portrait shows from there, and the landmarks that it should have."""
+            """``pairs``: cameras, the portrait's renders from there, and the target landmarks."""
             nonlocal expected, detected
             errors = []
-            for camera, image, wanted in pairs:
-                if wanted is None:
+            for camera, image, target in pairs:
+                if target is None:
                     continue
                 expected += 1
-                found = seen(image)
-                if found is not None:
+                landmarks = detect(image)
+                if landmarks is not None:
                     detected += 1
-                    errors.append((found - wanted)[INNER].norm(dim=1).mean() / _unit(head, camera))
+                    errors.append((landmarks - target)[INNER].norm(dim=1).mean() / _unit(head, camera))
             if errors:
                 figures[name] = 100 * float(torch.stack(errors).mean())
 
         turn, views, photo = context.turntable_cameras, context.views, context.views.photo_index
         compare("landmarks", ((turn[k], context.turntable[k], turn[k].project(head)[0, :, :2]) for k in context.front))
         if photo is not None:
-            compare("landmarks_photo", [(views.cameras[photo], context.rendered[photo], seen(views.images[photo]))])
+            compare("landmarks_photo", [(views.cameras[photo], context.rendered[photo], detect(views.images[photo]))])
         truth, rendered, cameras = context.test_images, context.test_rendered, context.test_cameras
         if truth is not None and rendered is not None and cameras is not None:
-            compare("landmarks_test", ((cameras[k], rendered[k], seen(truth[k])) for k in range(len(cameras))))
+            compare("landmarks_test", ((cameras[k], rendered[k], detect(truth[k])) for k in range(len(cameras))))
         return {**figures, "landmarks_faces": detected / expected}
 
 
 def _landmarks(context: EvaluationContext, name: str) -> Float[Tensor, "68 3"]:
     if context.mesh.landmarks is None:
         raise MetricError(
-            f"{name} needs the landmarks of the fitted head, but this portrait keeps none; make it again with a mesh "
+            f"{name} needs the landmarks of the fitted head, but this portrait keeps none; create it again with a mesh "
             "prior that has them"
         )
     return context.mesh.landmarks
 
 
 def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:
-    """Pixels of the distance of the outer eye corners, square to the sight at their depth."""
+    """Pixels of the distance of the outer eye corners, perpendicular to the viewing direction at their depth."""
     corners = head[list(OUTER_CORNERS)]
     depth = camera.project(corners)[0, :, 2].mean()
-    return (corners[0] - corners[1]).norm() * camera.Ks[0, 0, 0] / depth
+    distance: Tensor = (corners[0] - corners[1]).norm()
+    return distance * camera.Ks[0, 0, 0] / depth

@@ -45,7 +45,7 @@ LANDMARKS = (
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """Both metrics; with ``detector: dlib`` `pck` needs no files of others either."""
+    """Both metrics; with ``detector: dlib`` `pck` needs no third-party assets either."""
     yield PluginSpec(
         kind=Kind.METRIC,
         name="pck",

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .figures import Array, Index
+from .table import Array, Index
 
 
 def edges_of(faces: Index) -> tuple[Index, Index, Index]:

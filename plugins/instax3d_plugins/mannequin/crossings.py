@@ -1,18 +1,18 @@
-"""Triangles of a mesh that cross each other, found exactly up to rounding."""
+"""Triangles of a mesh that cross each other, exact up to rounding."""
 
 from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
-from .figures import Array, Index
+from .table import Array, Index
 
 
 def crossing_pairs(vertices: Array, faces: Index) -> Index:
     """Pairs [n, 2] of triangles that cross: an edge of one passes through the inside of the other.
 
     Triangles that share a vertex count as well, by their edges away from it; those that share an edge cannot cross
-    unless they lie in one plane, which is not looked for.
+    unless they are coplanar, which is not tested.
 
     Args:
         vertices: [v, 3].
@@ -22,8 +22,8 @@ def crossing_pairs(vertices: Array, faces: Index) -> Index:
     low, high = corners.min(1), corners.max(1)
     axis = int((low.max(0) - low.min(0)).argmax())
     order = np.argsort(low[:, axis], kind="stable")
-    found: Index = _sweep(corners, np.asarray(faces, np.int64), low, high, order, axis)
-    return found[np.lexsort(found.T[::-1])]
+    pairs: Index = _sweep(corners, np.asarray(faces, np.int64), low, high, order, axis)
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 @njit(cache=True)

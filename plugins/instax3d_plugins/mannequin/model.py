@@ -1,4 +1,4 @@
-"""The mannequin: a parametric head, neck and bust generated from a table of figures."""
+"""The mannequin: a parametric head, neck and bust generated from a table of numbers."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,10 +12,10 @@ from torch import Tensor
 from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
 
 from .cage import Cage
-from .figures import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array, Figures, Index
 from .parts import DISC, Parts, make_parts
 from .regions import inside_ring, skin_regions
 from .skinning import JOINTS, PARENTS, gaze_turns, joint_moves, mirror_of, skinning_weights
+from .table import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array, Index, MannequinTable
 
 JAW = ("jawForward", "jawLeft", "jawOpen", "jawRight")
 MIRRORED = np.array([-1.0, 1.0, 1.0])
@@ -40,42 +40,42 @@ class MannequinModel(HeadModel):
     joints: Float[Tensor, "joints 3"]
     """The joints of the neutral head."""
     skinning: Float[Tensor, "vertices slots"]
-    """Weights of the still bust and the joints."""
+    """Weights of the static bust and the joints."""
     skin_count: int
     """Vertices before this one are skin; eyelid rims, mouth bag and eyeballs follow."""
 
-    def __init__(self, figures: Figures) -> None:
-        cage = Cage(figures.faces, figures.on_midline)
+    def __init__(self, table: MannequinTable) -> None:
+        cage = Cage(table.faces, table.on_midline)
         base, once, fine = cage.levels
-        neutral = cage.refine(once.whole(figures.cage * METERS), 1) + fine.whole(figures.detail * METERS)
-        parts = make_parts(neutral, fine.faces, float(figures.eye_radius) * METERS)
+        neutral = cage.refine(once.whole(table.cage * METERS), 1) + fine.whole(table.detail * METERS)
+        parts = make_parts(neutral, fine.faces, float(table.eye_radius) * METERS)
         self.skin_count = len(neutral)
 
-        eyes = _both_sides(figures.eye_center * METERS)
-        eye_moves = np.stack([_both_sides(move * SHAPE) for move in figures.shape_eye])
-        shape = [cage.refine(base.whole(moves * SHAPE), 0) for moves in figures.shape]
-        moves = _expressions(figures, cage)
+        eyes = _both_sides(table.eye_center * METERS)
+        eye_moves = np.stack([_both_sides(move * SHAPE) for move in table.shape_eye])
+        shape = [cage.refine(base.whole(moves * SHAPE), 0) for moves in table.shape]
+        moves = _expressions(table, cage)
         correctives = [name for name in moves if "+" in name]
         expressions = tuple(dict.fromkeys(part for name in moves for part in name.split("+")))
-        joints = np.vstack([figures.joints * METERS, eyes])
+        joints = np.vstack([table.joints * METERS, eyes])
         vertices = parts.extend(neutral, eyes)
-        jaw = np.clip(cage.refine(once.whole_scalar(figures.jaw_weight * WEIGHT), 1), 0, 1)
+        jaw = np.clip(cage.refine(once.whole_scalar(table.jaw_weight * WEIGHT), 1), 0, 1)
 
         self.faces = torch.tensor(np.vstack([fine.faces, parts.faces]))
-        self.landmark_faces = torch.tensor(figures.landmarks[:, :3])
-        self.landmark_weights = _float(figures.landmarks[:, 3:] * BARYCENTRIC)
+        self.landmark_faces = torch.tensor(table.landmarks[:, :3])
+        self.landmark_weights = _float(table.landmarks[:, 3:] * BARYCENTRIC)
         self.landmark_weights /= self.landmark_weights.sum(1, keepdim=True)
         self.shape_components = len(shape)
         self.expression_names = expressions
         self.mirror = torch.tensor(mirror_of(vertices, fine.mirror, parts.indices))
-        chart, skin_uv = _charts(figures.chart * CHART, cage)
+        chart, skin_uv = _charts(table.chart * CHART, cage)
         self.uv = _float(np.vstack([skin_uv, parts.uv]))
-        self.regions = _regions(figures, neutral, chart, cage, parts, len(vertices))
+        self.regions = _regions(table, neutral, chart, cage, parts, len(vertices))
         self.joints = _float(joints)
         self.skinning = _float(skinning_weights(vertices, jaw, parts))
         self._neutral = _float(vertices)
         self._shape = _float(np.stack([parts.extend_moves(s, e) for s, e in zip(shape, eye_moves, strict=True)]))
-        still, chin = np.zeros_like(neutral), figures.landmarks[8, :3]
+        still, chin = np.zeros_like(neutral), table.landmarks[8, :3]
         chin = np.r_[chin, fine.mirror[chin]]
         self._expression = _float(
             np.stack([_expression_moves(e, moves.get(e, still), parts, chin) for e in (*expressions, *correctives)])
@@ -119,13 +119,13 @@ class MannequinModel(HeadModel):
 
 @cache
 def packaged_mannequin() -> MannequinModel:
-    """The mannequin of the packaged table; made once."""
-    return MannequinModel(Figures.packaged())
+    """The mannequin of the packaged table; built once."""
+    return MannequinModel(MannequinTable.packaged())
 
 
 def mannequin_from(path: Path) -> MannequinModel:
     """The mannequin of another table, written by ``python -m instax3d_plugins.mannequin.design``."""
-    return MannequinModel(Figures.load(path))
+    return MannequinModel(MannequinTable.load(path))
 
 
 def _float(array: Array) -> Tensor:
@@ -136,19 +136,19 @@ def _both_sides(left: Array) -> Array:
     return np.stack([left, left * MIRRORED])
 
 
-def _expressions(figures: Figures, cage: Cage) -> Mapping[str, Array]:
+def _expressions(table: MannequinTable, cage: Cage) -> Mapping[str, Array]:
     """Displacements of the fine skin by ARKit's names; the right one of a pair mirrors the left one."""
     _, once, fine = cage.levels
-    found = {}
-    for name, begin, end in zip(figures.expr_names, figures.expr_start[:-1], figures.expr_start[1:], strict=True):
+    moves_by_name = {}
+    for name, begin, end in zip(table.expr_names, table.expr_start[:-1], table.expr_start[1:], strict=True):
         moves = np.zeros((len(once.mirror), 3))
-        moves[figures.expr_points[begin:end]] = figures.expr_moves[begin:end] * METERS
+        moves[table.expr_points[begin:end]] = table.expr_moves[begin:end] * METERS
         if not name.endswith("Left"):
-            found[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
+            moves_by_name[str(name)] = cage.refine(once.whole(moves[once.half]), 1)
             continue
-        found[str(name)] = left = cage.refine(moves, 1)
-        found[f"{name.removesuffix('Left')}Right"] = left[fine.mirror] * MIRRORED
-    return found
+        moves_by_name[str(name)] = left = cage.refine(moves, 1)
+        moves_by_name[f"{name.removesuffix('Left')}Right"] = left[fine.mirror] * MIRRORED
+    return moves_by_name
 
 
 def _expression_moves(name: str, skin: Array, parts: Parts, chin: Index) -> Array:
@@ -182,12 +182,12 @@ def _charts(half_chart: Array, cage: Cage) -> tuple[Array, Array]:
 
 
 def _regions(
-    figures: Figures, neutral: Array, chart: Array, cage: Cage, parts: Parts, count: int
+    table: MannequinTable, neutral: Array, chart: Array, cage: Cage, parts: Parts, count: int
 ) -> Mapping[str, Bool[Tensor, "vertices"]]:
     """Masks over all vertices. Rims count as face and eyes, the bust's end as neck; what else is added is named."""
-    half_chart = figures.chart * CHART
-    on_skin = dict(skin_regions(neutral, chart, figures.ear * CHART))
-    for name, ring in (("eyes", figures.eye), ("lips", figures.lips), ("nostrils", figures.nostril)):
+    half_chart = table.chart * CHART
+    on_skin = dict(skin_regions(neutral, chart, table.ear * CHART))
+    for name, ring in (("eyes", table.eye), ("lips", table.lips), ("nostrils", table.nostril)):
         on_skin[name] = inside_ring(ring, half_chart, cage)
     regions = {name: np.r_[mask, np.zeros(count - len(mask), bool)] for name, mask in on_skin.items()}
     for rim in ("eye_left_rim", "eye_right_rim"):

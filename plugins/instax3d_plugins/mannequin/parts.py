@@ -1,4 +1,4 @@
-"""What is added to the skin by code, each part linear in the skin: eyelid rims, mouth, teeth, eyeballs, bust's end."""
+"""Parts added to the skin by code, each linear in the skin: eyelid rims, mouth, teeth, eyeballs, bust's end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .cage import boundary_loops
-from .figures import Array, Index
+from .table import Array, Index
 
 RIM_DEPTH = 0.25
 """How far an eyelid's rim turns in towards the eye's center, of the way."""
@@ -59,7 +59,7 @@ class Parts:
     linear: sp.csr_matrix
     """[added, skin + 2]: weights on the skin's vertices and the two eye centers."""
     offset: Array
-    """[added, 3] what positions get on top."""
+    """[added, 3] added to positions."""
 
     def extend(self, skin: Array, eye_centers: Array) -> Array:
         """All vertices [skin + added, 3] for positions of the skin and the eye centers [2, 3]."""
@@ -155,7 +155,7 @@ def make_parts(skin: Array, skin_faces: Index, eye_radius: float) -> Parts:
 
 
 def _named_loops(skin: Array, faces: Index) -> dict[str, Index]:
-    """The skin's four outlines, told apart by size and place."""
+    """The skin's four outlines, distinguished by size and position."""
     loops = boundary_loops(faces)
     loops.sort(key=lambda loop: np.ptp(skin[loop, 0]))
     base = loops.pop()
@@ -196,14 +196,15 @@ def _teeth(build: _Builder, skin: Array, loop: Index, row: str) -> Index:
 
     def at(spot: Array, normal: Array, across: float, up: float) -> Array:
         x, z = spot + TEETH_THICKNESS * across * normal
-        return np.array([x, height + edge + up * (root - edge), front + z]) - corners * [0, 1, 1]
+        point: Array = np.array([x, height + edge + up * (root - edge), front + z]) - corners * [0, 1, 1]
+        return point
 
-    def added(points: Sequence[Array]) -> Index:
+    def add(points: Sequence[Array]) -> Index:
         return build.add([(right, 0.5), (left, 0.5)], np.stack(points))
 
     disc = f"teeth_{row}"
-    rings = [added([at(a, o, *corner) for corner in profile]) for a, o in zip(arch, outwards, strict=True)]
-    ends = [added([at(arch[k], outwards[k], 0.0, 0.5)]) for k in (0, -1)]
+    rings = [add([at(a, o, *corner) for corner in profile]) for a, o in zip(arch, outwards, strict=True)]
+    ends = [add([at(arch[k], outwards[k], 0.0, 0.5)]) for k in (0, -1)]
     radii = np.linspace(0.9, 0.1, TEETH_SECTIONS)
     build.fan(rings[0], int(ends[0][0]), disc, (radii[0], 1.0), behind=True)
     for k in range(TEETH_SECTIONS - 1):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cage import Cage
-from .figures import Array, Index
+from .table import Array, Index
 
 Mask = NDArray[np.bool_]
 
@@ -23,11 +23,11 @@ EAR_REACH = 3.3
 
 
 def skin_regions(skin: Array, chart: Array, ear: Array) -> Mapping[str, Mask]:
-    """Masks [n] over the skin that part it: face, scalp, ears and neck.
+    """Masks [n] over the skin that partition it: face, scalp, ears and neck.
 
     Args:
         skin: [n, 3] neutral vertices.
-        chart: [n, 2] their place in the left half's chart.
+        chart: [n, 2] their positions in the left half's chart.
         ear: [5] center and covariance of the ear in the chart.
     """
     height, depth = skin[:, 1], skin[:, 2]

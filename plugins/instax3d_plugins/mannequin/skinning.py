@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .figures import Array, Index
 from .parts import Parts
+from .table import Array, Index
 
 JOINTS = ("neck", "jaw", "eye_left", "eye_right")
 PARENTS = (-1, 0, 0, 0)
-"""The parent of each joint; -1 is the still bust."""
+"""The parent of each joint; -1 is the static bust."""
 NECK_RISE = (-0.145, -0.065)
 """The neck takes over between these heights of y + 0.3 z (meters): lower behind than in front."""
 GAZE = {"Down": (25, 0, 0), "In": (0, -30, 0), "Out": (0, 30, 0), "Up": (-25, 0, 0)}
-"""Axis-angle in degrees by which the left eye turns in ARKit's looks: about how far eyes turn without the head."""
+"""Axis-angle in degrees by which the left eye turns in ARKit's looks: about how far eyes rotate without the head."""
 FOLLOW = 0.03
 """A joint moves with shape as the skin does within this distance of its neighborhood's nearest vertex, meters."""
 

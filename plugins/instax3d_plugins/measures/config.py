@@ -13,16 +13,16 @@ class NoOptions(PluginConfig):
 
 
 class LikenessConfig(PluginConfig):
-    """From where a portrait is compared with the photo."""
+    """From which cameras a portrait is compared with the photo."""
 
     turn: bool = False
-    """Also from all around; takes some seconds."""
+    """Also over a turn; takes some seconds."""
 
 
 class SurfaceConfig(PluginConfig):
-    """What a true surface is compared in."""
+    """The unit in which a true surface is compared."""
 
     renamed: ClassVar[Mapping[str, str]] = {"units_per_metre": "units_per_meter"}
 
     units_per_meter: PositiveFloat | None = None
-    """Length of a meter in the capture's world; None: as long as the fitted head takes it to be."""
+    """Length of a meter in the capture's world; None: from the fitted head."""

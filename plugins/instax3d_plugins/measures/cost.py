@@ -1,6 +1,6 @@
-"""What it takes to keep and to show a portrait."""
+"""What it takes to store and to render a portrait."""
 
-import resource
+import logging
 import sys
 import tempfile
 import time
@@ -15,9 +15,15 @@ from .config import NoOptions
 
 _ROUNDS = 3
 
+_log = logging.getLogger(__name__)
+
 
 class Cost(Metric[NoOptions]):
-    """Frames a second (the fastest of three rounds, since other programs can only slow it down), size and memory."""
+    """Frames a second (the fastest of three rounds, since other programs can only slow it down), size and memory.
+
+    Where the system does not report the largest memory of a process (Windows), ``peak_memory`` is left out and a
+    warning says so.
+    """
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         cameras = context.turntable_cameras
@@ -32,9 +38,19 @@ class Cost(Metric[NoOptions]):
             path = Path(folder) / "portrait.ply"
             write_ply(path, context.gaussians)
             size = path.stat().st_size
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
-        return {
-            "fps": len(cameras) / min(rounds),
-            "megabytes": size / 1e6,
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6,
-        }
+        figures = {"fps": len(cameras) / min(rounds), "megabytes": size / 1e6}
+        peak = peak_memory()
+        if peak is None:
+            _log.warning("peak_memory is left out: this system does not report the largest memory of a process")
+            return figures
+        return {**figures, "peak_memory": peak / 1e6}
+
+
+def peak_memory() -> float | None:
+    """Largest resident memory of this process so far in bytes; None where the system does not report it."""
+    try:
+        import resource  # absent on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

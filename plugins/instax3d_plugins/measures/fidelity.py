@@ -1,4 +1,4 @@
-"""How well a portrait shows what it was made from, and what was held out."""
+"""How well a portrait reproduces its views, the photo and held-out frames."""
 
 from collections.abc import Mapping
 
@@ -10,18 +10,18 @@ from .config import NoOptions
 
 
 class Fidelity(Metric[NoOptions]):
-    """PSNR and SSIM, each the mean over views of the figure of each; PSNR of a view is at most 100 dB."""
+    """PSNR and SSIM, means over views; PSNR of a view is at most 100 dB."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         views, rendered = context.views, context.rendered
-        found = {
+        figures = {
             "psnr_views": float(psnr(rendered, views.images).mean()),
             "ssim_views": float(ssim(rendered, views.images).mean()),
         }
         if views.photo_index is not None:
             photo = [views.photo_index]
-            found["psnr_photo"] = float(psnr(rendered[photo], views.images[photo]))
+            figures["psnr_photo"] = float(psnr(rendered[photo], views.images[photo]))
         if context.test_images is not None and context.test_rendered is not None:
-            found["psnr_test"] = float(psnr(context.test_rendered, context.test_images).mean())
-            found["ssim_test"] = float(ssim(context.test_rendered, context.test_images).mean())
-        return found
+            figures["psnr_test"] = float(psnr(context.test_rendered, context.test_images).mean())
+            figures["ssim_test"] = float(ssim(context.test_rendered, context.test_images).mean())
+        return figures

@@ -20,7 +20,7 @@ class Likeness(Metric[LikenessConfig]):
             return {}
         try:
             reference = detector.descriptor(to_uint8(photo.image), photo.face)
-        except NotImplementedError:  # a detector that compares no identities
+        except NotImplementedError:  # a detector without identity descriptors
             return {}
 
         def distance(image: Tensor) -> float | None:
@@ -32,7 +32,7 @@ class Likeness(Metric[LikenessConfig]):
         if context.views.photo_index is not None:
             figures["identity_photo"] = distance(context.rendered[context.views.photo_index])
         if self.config.turn:
-            seen = [found for found in map(distance, context.turntable) if found is not None]
-            figures["faces_in_turn"] = len(seen) / len(context.turntable)
-            figures["identity_turn"] = sum(seen) / len(seen) if seen else None
+            distances = [value for value in map(distance, context.turntable) if value is not None]
+            figures["faces_in_turn"] = len(distances) / len(context.turntable)
+            figures["identity_turn"] = sum(distances) / len(distances) if distances else None
         return {name: value for name, value in figures.items() if value is not None}

@@ -25,13 +25,14 @@ class SurfaceDistance(Metric[SurfaceConfig]):
     """Distances between the fitted head's skin, the Gaussians' centers and the true surface, above the chin.
 
     Nothing is moved: portrait and truth share the world of the capture's cameras. What lies above the plane through the
-    fitted head's chin (landmark 9), square to its up axis, is measured: of each surface 10,000 points spread evenly by
-    area, against the whole other surface, so that the cut adds nothing. Points that cannot be seen from outside are
-    left out (eye sockets, mouth, nostrils: scans have such insides as well), and so are Gaussians below half opacity.
-    Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its points); the chamfer
-    distance is the mean of both directions' means (Barrow et al. 1977; of distances, not of squares).
+    fitted head's chin (landmark 9), perpendicular to its up axis, is measured: of each surface 10,000 points spread
+    evenly by area, against the whole other surface, so that the cut adds no error. Points that cannot be seen from
+    outside are left out (eye sockets, mouth, nostrils: scans have such inner surfaces as well), and so are Gaussians
+    below half opacity. Distances are Euclidean, from points to the closest places of triangles (of a cloud: to its
+    points); the chamfer distance is the mean of both directions' means (Barrow et al. 1977; of distances, not of
+    squares).
 
-    A capture's world has no unit: millimeters are those of the fitted head, whose model knows how large heads are,
+    A capture's world has no unit: millimeters are those of the fitted head, whose model has life size,
     unless ``units_per_meter`` is given; percent are of the true head's height from chin to crown and need no scale.
     """
 
@@ -44,19 +45,21 @@ class SurfaceDistance(Metric[SurfaceConfig]):
         mesh = context.mesh
         if mesh.landmarks is None:
             raise MetricError(
-                "surface needs the chin of the fitted head, but this portrait keeps no landmarks; make it again with a "
-                "mesh prior that has them"
+                "surface needs the chin of the fitted head, but this portrait has no landmarks; create it again "
+                "with a mesh prior that has them"
             )
         axes = np.eye(3) if mesh.axes is None else mesh.axes.double().numpy()
         up = axes[:, 1]
         chin = float(mesh.landmarks[CHIN].double().numpy() @ up)
 
         def above(points: Float[ndarray, "n 3"]) -> Float[ndarray, "m 3"]:
-            return points[points @ up > chin]
+            kept: Float[ndarray, "m 3"] = points[points @ up > chin]
+            return kept
 
         def outside(surface: Surface) -> Float[ndarray, "m 3"]:
             points = above(surface.samples(SAMPLES))
-            return points[surface.seen(points, axes)]
+            visible: Float[ndarray, "m 3"] = points[surface.seen(points, axes)]
+            return visible
 
         truth = Surface.of(context.surface)
         skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())
@@ -75,13 +78,13 @@ class SurfaceDistance(Metric[SurfaceConfig]):
             return float(of.closest(points)[1].mean())
 
         to_truth, from_truth = mean(truth, skin_points), mean(skin, true_points)
-        shown, covered = mean(truth, centers), mean(Surface(solid), true_points)
+        from_centers, to_centers = mean(truth, centers), mean(Surface(solid), true_points)
         chamfer = (to_truth + from_truth) / 2
         return {
             "surface": chamfer * to_mm,
             "surface_to_truth": to_truth * to_mm,
             "surface_from_truth": from_truth * to_mm,
             "surface_percent": 100 * chamfer / height,
-            "surface_gaussians": (shown + covered) / 2 * to_mm,
-            "surface_gaussians_to_truth": shown * to_mm,
+            "surface_gaussians": (from_centers + to_centers) / 2 * to_mm,
+            "surface_gaussians_to_truth": from_centers * to_mm,
         }

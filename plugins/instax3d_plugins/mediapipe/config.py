@@ -13,4 +13,4 @@ class MediapipeConfig(PluginConfig):
     model: Annotated[str, AssetRef("mediapipe-face-landmarker")] = "mediapipe-face-landmarker"
     """``face_landmarker.task``."""
     faces: int = Field(default=4, ge=1)
-    """At most so many are sought in an image."""
+    """Maximum number of faces in an image."""

@@ -23,7 +23,7 @@ class MediapipeDetector(LandmarkDetector[MediapipeConfig]):
     """MediaPipe's face landmarker with the user's ``face_landmarker.task``, read on first use.
 
     `Face.points` holds `MEDIAPIPE_POINTS`; `Face.landmarks` are those of its points that lie at the 68 landmarks.
-    MediaPipe tells no confidence of a face, so every score is 1.
+    MediaPipe reports no confidence of a face, so every score is 1.
     """
 
     @cached_property
@@ -40,7 +40,7 @@ class MediapipeDetector(LandmarkDetector[MediapipeConfig]):
         """All faces of an RGB image, in MediaPipe's order.
 
         Raises:
-            AssetError, BrokenPluginError: the model or the package is missing or is something else.
+            AssetError, BrokenPluginError: the model or the package is missing or not usable.
         """
         pixels = image.cpu().numpy()
         size = torch.tensor([pixels.shape[1], pixels.shape[0]])

@@ -25,7 +25,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """MediaPipe's own model; its package carries none."""
+    """MediaPipe's own model; its package contains none."""
     yield Asset(
         name="mediapipe-face-landmarker",
         summary="MediaPipe's face landmarker",

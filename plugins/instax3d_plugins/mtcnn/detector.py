@@ -17,7 +17,7 @@ from .config import MtcnnConfig
 from .weights import load_cascade
 
 SEARCH_SIDE = 1600
-"""Longest side of the copy in which faces are sought."""
+"""Longest side of the copy in which faces are detected."""
 
 
 class MtcnnDetector(LandmarkDetector[MtcnnConfig]):
@@ -28,26 +28,28 @@ class MtcnnDetector(LandmarkDetector[MtcnnConfig]):
 
     @cached_property
     def _cascade(self) -> Cascade:
-        given = self.config.weights
-        return load_cascade(None if given is None else require("mtcnn", given).path)
+        weights = self.config.weights
+        return load_cascade(None if weights is None else require("mtcnn", weights).path)
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
-        """All faces of an RGB image, surest first.
+        """All faces of an RGB image, highest score first.
 
         Raises:
-            AssetError, BrokenPluginError: the weights are missing or are none.
+            AssetError, BrokenPluginError: the weights are missing or not MTCNN's.
         """
         pixels, scale = _reduced(image.cpu().numpy())
-        found = self._cascade.find(torch.from_numpy(pixels).permute(2, 0, 1).float(), self.config.smallest_face)
+        detections = self._cascade.find(torch.from_numpy(pixels).permute(2, 0, 1).float(), self.config.smallest_face)
         faces = []
-        for box, score, points in zip(found.boxes / scale.repeat(2), found.scores, found.points / scale, strict=True):
+        for box, score, points in zip(
+            detections.boxes / scale.repeat(2), detections.scores, detections.points / scale, strict=True
+        ):
             left, top, right, bottom = box.tolist()
             faces.append(Face((left, top, right, bottom), float(score), points={FIVE_POINTS: points}))
         return sorted(faces, key=lambda face: -face.score)
 
 
 def _reduced(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[UInt8[np.ndarray, "h2 w2 3"], Float[Tensor, "2"]]:
-    """The image in which faces are sought, and its pixels per pixel in x and y."""
+    """The image in which faces are detected, and its scale in x and y."""
     height, width = pixels.shape[:2]
     factor = min(1.0, SEARCH_SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))

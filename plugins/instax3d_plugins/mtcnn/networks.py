@@ -13,7 +13,7 @@ def _pool(side: int) -> nn.MaxPool2d:
 
 
 def _flat(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n"]:
-    """In the order that the weights were trained with: x, y, channel."""
+    """Flattened in the order of the trained weights: x, y, channel."""
     return features.permute(0, 3, 2, 1).flatten(1)
 
 
@@ -34,7 +34,7 @@ class PNet(nn.Module):
 
 
 class RNet(nn.Module):
-    """Judges and moves boxes by a look at 24x24 pixels."""
+    """Classifies and refines boxes from 24x24 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class RNet(nn.Module):
 
 
 class ONet(nn.Module):
-    """Judges and moves boxes and finds five points, at 48x48 pixels."""
+    """Classifies and refines boxes and regresses five points from 48x48 pixels."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         kind=Kind.LANDMARK_DETECTOR,
         name="mtcnn",
         api=1,
-        summary="Face boxes and five points by MTCNN, also of turned heads; for measuring and aligning.",
+        summary="Face boxes and five points by MTCNN, also of turned heads; for metrics and alignment.",
         target="instax3d_plugins.mtcnn.detector:MtcnnDetector",
         config="instax3d_plugins.mtcnn.config:MtcnnConfig",
         provides=frozenset({"points5"}),
@@ -22,7 +22,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """The weights, for those who do not want the package that carries them."""
+    """The weights, for use without the package that contains them."""
     yield Asset(
         name="mtcnn",
         summary="MTCNN's three networks as facenet-pytorch packs them",
@@ -32,5 +32,5 @@ def instax3d_assets() -> Iterator[Asset]:
         commercial=True,
         registration=False,
         homepage="https://pypi.org/project/facenet-pytorch/",
-        steps=("pip install --no-deps facenet-pytorch brings them: they are then found in the package.",),
+        steps=("pip install --no-deps facenet-pytorch installs them: they are then read from the package.",),
     )

@@ -19,18 +19,18 @@ FILES = {"pnet": "pnet.pt", "rnet": "rnet.pt", "onet": "onet.pt"}
 def packaged_folder() -> Path:
     """Where the distribution ``facenet-pytorch`` keeps the weights; without it, the folder of assets, if it has them.
 
-    The package is found but not imported: it wants an old torch and torchvision.
+    The package is located but not imported: it requires an old torch and torchvision.
 
     Raises:
-        BrokenPluginError: they are in neither.
+        BrokenPluginError: they are in neither place.
     """
     spec = find_spec("facenet_pytorch")
     if spec is None or spec.origin is None:
         if locate("mtcnn") is not None:
             return require("mtcnn").path
         raise BrokenPluginError(
-            "mtcnn's weights are not here; run: pip install --no-deps facenet-pytorch (or name a folder that holds "
-            f"{', '.join(FILES.values())} with landmark_detector.weights=FOLDER)"
+            "MTCNN's weights are not installed; run: pip install --no-deps facenet-pytorch (or name a folder "
+            f"that holds {', '.join(FILES.values())} with landmark_detector.weights=FOLDER)"
         )
     return Path(spec.origin).parent / "data"
 
@@ -39,13 +39,13 @@ def load_cascade(folder: Path | None) -> Cascade:
     """The cascade with the weights of a folder, or of the package.
 
     Raises:
-        BrokenPluginError: neither a folder is given nor the package installed.
+        BrokenPluginError: there is neither a folder nor the package.
         AssetError: a file is missing or holds something else.
     """
-    at = packaged_folder() if folder is None else folder
+    source = packaged_folder() if folder is None else folder
     networks: dict[str, nn.Module] = {"pnet": PNet(), "rnet": RNet(), "onet": ONet()}
     for name, network in networks.items():
-        _load(network, at / FILES[name])
+        _load(network, source / FILES[name])
     return Cascade(**networks)  # type: ignore[arg-type]
 
 

@@ -22,9 +22,9 @@ _TRANSFORMS = ("transforms_train.json", "transforms.json")
 
 
 class CapturesSource(ClipSource[CapturesConfig]):
-    """Takes of each capture the frames nearest to the turntable's azimuths.
+    """Selects from each capture the frames nearest to the turntable's azimuths.
 
-    Frames keep their framing; they are set on a white square and scaled.
+    Frames keep their framing; they are padded to a white square and scaled.
     """
 
     license = "that of the captures"
@@ -34,10 +34,10 @@ class CapturesSource(ClipSource[CapturesConfig]):
         folder = self.config.folder
         if not folder.is_dir():
             raise DatasetError(f"there is no folder {folder}; give one that holds captures, with folder=PATH")
-        found = [path for path in sorted(folder.iterdir()) if any((path / name).is_file() for name in _TRANSFORMS)]
-        if not found:
+        captures = [path for path in sorted(folder.iterdir()) if any((path / name).is_file() for name in _TRANSFORMS)]
+        if not captures:
             raise DatasetError(f"no subfolder of {folder} is a capture (has a transforms.json)")
-        return found
+        return captures
 
     def clips(self) -> int:
         """As many as there are captures."""
@@ -53,8 +53,8 @@ class CapturesSource(ClipSource[CapturesConfig]):
         folder = self._folders[index]
         capture = read_capture(folder)
         azimuths, elevations = self._angles(capture.cameras)
-        wanted = (np.array(AZIMUTHS_DEG) + self.config.front_deg) % 360
-        apart = np.abs((azimuths - wanted[:, None] + 180) % 360 - 180)
+        targets = (np.array(AZIMUTHS_DEG) + self.config.front_deg) % 360
+        apart = np.abs((azimuths - targets[:, None] + 180) % 360 - 180)
         # among frames of several elevations those of the input view's
         level = elevations[apart[INPUT_VIEW].argmin()]
         apart = np.maximum(apart, np.abs(elevations - level))
@@ -62,10 +62,10 @@ class CapturesSource(ClipSource[CapturesConfig]):
         if gap.max() > self.config.tolerance_deg:
             raise DatasetError(
                 f"{folder} has no frame within {self.config.tolerance_deg:g} degrees of azimuth "
-                f"{wanted[gap.argmax()]:.1f} (nearest: {gap.max():.1f}); leave the capture out, or raise tolerance_deg"
+                f"{targets[gap.argmax()]:.1f} (nearest: {gap.max():.1f}); leave the capture out, or raise tolerance_deg"
             )
         if len(set(chosen.tolist())) < len(chosen):
-            raise DatasetError(f"{folder} has too few frames around the head: one would serve for two azimuths")
+            raise DatasetError(f"{folder} has too few frames around the head: one frame is nearest to two azimuths")
         cameras = capture.cameras[chosen.tolist()]
         images, alpha = load_frames(cameras, tuple(capture.files[k] for k in chosen))
         views = _squared(
@@ -76,7 +76,7 @@ class CapturesSource(ClipSource[CapturesConfig]):
         )
 
     def _angles(self, cameras: Cameras) -> tuple[Float[ndarray, "views"], Float[ndarray, "views"]]:
-        """Azimuth and elevation of each camera, seen from the point nearest to all their axes, degrees."""
+        """Azimuth and elevation of each camera, around the point nearest to all their axes, degrees."""
         centers, axes = cameras.centers.double().numpy(), cameras.viewmats[:, 2, :3].double().numpy()
         away = np.eye(3) - axes[:, :, None] * axes[:, None, :]
         middle = np.linalg.lstsq(away.sum(0), (away @ centers[:, :, None]).sum(0)[:, 0], rcond=None)[0]
@@ -87,7 +87,7 @@ class CapturesSource(ClipSource[CapturesConfig]):
 
 
 def _squared(views: Views, size: int) -> Views:
-    """On a white square, then reduced or enlarged to ``size``."""
+    """Padded to a white square, then resized to ``size``."""
     cameras = views.cameras
     side = max(cameras.width, cameras.height)
     left, top = (side - cameras.width) // 2, (side - cameras.height) // 2

@@ -9,16 +9,16 @@ from instax3d.plugin import Kind, PluginConfig, PluginRef
 
 
 class HeadsConfig(PluginConfig):
-    """What drawn heads look like."""
+    """How heads are rendered."""
 
     head: Annotated[str, PluginRef(Kind.MESH_PRIOR)] = "mannequin"
-    """The mesh prior whose head model is drawn."""
+    """The mesh prior whose head model is rendered."""
     size: int = Field(576, ge=16)
     """Pixels a side (SV3D: 576)."""
     elevation_deg: float = Field(0.0, gt=-60, lt=60)
     """Of the cameras; the paper's is fixed too."""
     turn_deg: float = Field(10.0, ge=0, le=45)
-    """The input view lies up to so many degrees to the side of the face's front."""
+    """The input view lies up to this many degrees to the side of the face's front."""
 
 
 class CapturesConfig(PluginConfig):
@@ -33,4 +33,4 @@ class CapturesConfig(PluginConfig):
     front_deg: float = 0.0
     """Azimuth of the input view: from +z towards +x where y is up (from -y towards +x where z is)."""
     tolerance_deg: float = Field(6.0, gt=0, le=15)
-    """How far a frame may lie from where it is wanted; a capture without a frame there is refused."""
+    """How far a frame may lie from its target azimuth; a capture without a frame there is refused."""

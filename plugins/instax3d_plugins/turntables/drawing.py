@@ -1,4 +1,4 @@
-"""Light and camera: a scene drawn from given cameras."""
+"""Shading: a person's mesh drawn from given cameras."""
 
 from dataclasses import dataclass
 
@@ -14,56 +14,54 @@ from torch.nn import functional
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.types import Cameras
 
-from .person import GAMMA, Person
-from .scene import Scene
+from .person import GAMMA, RandomPerson
+from .person_mesh import PersonMesh
 
 _SUPERSAMPLE = 2
 _WRAP = np.array([0.35, 0.18, 0.12])
-"""Light creeps round the edge of lit skin, red farthest: a stand-in for scattering under it."""
+"""How far light reaches beyond the terminator on skin, red farthest: approximates subsurface scattering."""
 _IRIS, _PUPIL = 0.49, 0.17
-"""Radii seen from the eyeball's center, radians."""
+"""Angular radii from the eyeball's center, radians."""
 _STRANDS = 1024
 """Side of the tile of strands: once around the head, and down over `_STRAND_TILE` meters."""
 _STRAND_TILE = 0.5
-_FACE_BRIGHTNESS = (0.16, 0.34)
-"""Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
 @dataclass(frozen=True)
 class Artist:
     """Draws one person."""
 
-    scene: Scene
-    person: Person
+    mesh: PersonMesh
+    person: RandomPerson
     strands: Float[ndarray, "n n"]
     """Brightness of strands, a tile of unit variance around 0."""
     exposure: float
 
     def draw(self, cameras: Cameras) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
-        """Images on white and coverage, in [0, 1]."""
-        scene = self.scene
-        single = (scene.sky, scene.hair, scene.eyeball, scene.skin, scene.gloss)
+        """Images on white and alpha, in [0, 1]."""
+        mesh = self.mesh
+        single = (mesh.sky, mesh.hair, mesh.eyeball, mesh.skin, mesh.gloss)
         columns = np.concatenate(
-            [scene.vertices, scene.normals, scene.albedo, scene.shone, np.stack(single, 1)], 1
+            [mesh.vertices, mesh.normals, mesh.albedo, mesh.lit_share, np.stack(single, 1)], 1
         ).astype(np.float32)
         images, alphas = [], []
         for index in range(len(cameras)):
             camera = cameras[index]
             raster = rasterize(
-                scene.vertices, scene.faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(),
+                mesh.vertices, mesh.faces, camera.viewmats[0].numpy(), camera.Ks[0].numpy(),
                 cameras.width, cameras.height, supersample=_SUPERSAMPLE,
             )  # fmt: skip
-            colors = self._colors(raster.interpolate(columns, scene.faces), camera.centers[0].numpy())
+            colors = self._colors(raster.interpolate(columns, mesh.faces), camera.centers[0].numpy())
             image, alpha = reduced(raster.mask, colors, _SUPERSAMPLE)
             images.append(image)
             alphas.append(alpha)
         return torch.stack(images).clamp(0, 1), torch.stack(alphas)
 
-    def _colors(self, seen: Float[ndarray, "n c"], eye: Float[ndarray, "3"]) -> Float[ndarray, "n 3"]:
+    def _colors(self, sampled: Float[ndarray, "n c"], eye: Float[ndarray, "3"]) -> Float[ndarray, "n 3"]:
         """Displayed colors of surface points, from the columns put together in `draw`."""
         person = self.person
-        points, normals, albedo, rest = seen[:, :3], seen[:, 3:6], seen[:, 6:9].copy(), seen[:, 9:]
-        shone, (sky, hair, eyeball, skin, gloss) = rest[:, : len(person.lights)], rest[:, len(person.lights) :].T
+        points, normals, albedo, rest = sampled[:, :3], sampled[:, 3:6], sampled[:, 6:9].copy(), sampled[:, 9:]
+        lit_share, (sky, hair, eyeball, skin, gloss) = rest[:, : len(person.lights)], rest[:, len(person.lights) :].T
         normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
         towards = (eye - points).astype(np.float32)
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
@@ -76,7 +74,7 @@ class Artist:
             strand, tangents[on_hair] = self._strands(points[on_hair], normals[on_hair])
             albedo[on_hair] *= np.clip(1 + 0.32 * strand, 0.25, 2.2)[:, None]
         up = (0.5 + 0.5 * normals[:, 1:2]).astype(np.float32)
-        # hair swallows light between its strands
+        # hair absorbs light between its strands
         open_sky = np.where(on_hair, sky * (0.45 + 0.55 * sky), sky)[:, None]
         light = (person.ground + (person.sky - person.ground) * up) * (0.15 + 0.85 * open_sky)
         shine = np.zeros_like(light)
@@ -84,13 +82,13 @@ class Artist:
         for k, lamp in enumerate(person.lights):
             direction = lamp.direction.astype(np.float32)
             cosine = (normals @ direction)[:, None]
-            light = light + lamp.color * np.clip((cosine + wrap) / (1 + wrap), 0, None) * shone[:, k : k + 1]
+            light = light + lamp.color * np.clip((cosine + wrap) / (1 + wrap), 0, None) * lit_share[:, k : k + 1]
             half = towards + direction
             half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
             across = np.clip((normals * half).sum(1), 0, 1)
             along = np.sqrt(np.clip(1 - (tangents * half).sum(1) ** 2, 0, 1))
             glint = np.where(on_eye, 1.5 * across**300, np.where(on_hair, 0.10 * along**40, 0.16 * gloss * across**18))
-            shine += lamp.color * (glint * shone[:, k] * np.clip(4 * cosine[:, 0], 0, 1))[:, None]
+            shine += lamp.color * (glint * lit_share[:, k] * np.clip(4 * cosine[:, 0], 0, 1))[:, None]
         # skin is glossier where it is grazed
         grazing = (1 - np.clip((normals * towards).sum(1), 0, 1)) ** 4
         shine += 0.10 * (grazing * gloss * sky)[:, None] * person.sky
@@ -98,7 +96,7 @@ class Artist:
 
     def _eyes(self, points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
         """Albedo and normals of eyeballs: white with a darker rim, iris with rays, pupil."""
-        left, right = self.scene.eyes
+        left, right = self.mesh.eyes
         centers = np.where(points[:, :1] > 0, left.center, right.center)
         outward = points - centers
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
@@ -132,18 +130,18 @@ class Artist:
         return strand, tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-6)
 
 
-def artist(scene: Scene, person: Person) -> Artist:
-    """Ready to draw; the exposure is chosen for the person's light, as a photographer would."""
+def artist(mesh: PersonMesh, person: RandomPerson) -> Artist:
+    """Ready to draw; the exposure is chosen for the person's light, as a photographer would choose it."""
     rng = np.random.default_rng(int(person.seeds[10]))
     key = person.lights[0]
     on_face = person.sky * 0.5 + key.color * max(0.2, float(key.direction[2]))
-    return Artist(scene, person, _strand_tile(rng), float(rng.uniform(0.85, 1.15) / on_face.mean()))
+    return Artist(mesh, person, _strand_tile(rng), float(rng.uniform(0.85, 1.15) / on_face.mean()))
 
 
 def reduced(
-    mask: ndarray, colors: Float[ndarray, "seen 3"], supersample: int
+    mask: ndarray, colors: Float[ndarray, "sampled 3"], supersample: int
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "1 h w"]]:
-    """Image on white and coverage of a raster that is ``supersample`` times as large, from the colors it sees."""
+    """Image on white and alpha of a raster that is ``supersample`` times as large, from the colors of its pixels."""
     image = np.ones((*mask.shape, 3), np.float32)
     image[mask] = colors
     covered = torch.from_numpy(mask.astype(np.float32))[None, None]

@@ -12,7 +12,7 @@ from instax3d.types import TurntableClip, Views
 from .config import HeadsConfig
 from .drawing import artist
 from .person import random_person
-from .scene import build_scene
+from .person_mesh import build_person_mesh
 
 _DISTANCE = 0.78
 """From the axis to the camera, meters: head and shoulders fill the frame."""
@@ -31,16 +31,16 @@ class HeadsSource(ClipSource[HeadsConfig]):
         """Draw one person from 21 sides."""
         model = build(MeshPrior, self.config.head).head_model()
         person = random_person(model, np.random.default_rng([seed, index]), turn_deg=self.config.turn_deg)
-        scene = build_scene(model, person, detail=2 if self.config.size >= _FINE_FROM else 1)
+        mesh = build_person_mesh(model, person, detail=2 if self.config.size >= _FINE_FROM else 1)
         cameras = orbit(
             [(azimuth + person.turn_deg) % 360 for azimuth in AZIMUTHS_DEG],
             [self.config.elevation_deg] * len(AZIMUTHS_DEG),
             radius=_DISTANCE,
             size=self.config.size,
             fov_deg=FIELD_OF_VIEW_DEG,
-            center=(0.0, scene.top - _HEADROOM, _AXIS_BEHIND),
+            center=(0.0, mesh.top - _HEADROOM, _AXIS_BEHIND),
         )
-        images, alpha = artist(scene, person).draw(cameras)
+        images, alpha = artist(mesh, person).draw(cameras)
         views = Views(images, alpha, cameras, torch.ones_like(alpha), photo_index=INPUT_VIEW)
         about: dict[str, str | float] = {"hair": person.style.name, "turn_deg": round(person.turn_deg, 3)}
         return TurntableClip(views, self.config.elevation_deg, about)

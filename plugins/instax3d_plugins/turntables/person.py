@@ -1,4 +1,4 @@
-"""Who is drawn: complexion, hair, clothes and light of a random person, as plain numbers."""
+"""A random person: complexion, hair, clothes and light, as plain numbers."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -54,7 +54,7 @@ class HairStyle:
 
 
 @dataclass(frozen=True)
-class Light:
+class DirectionalLight:
     """A distant light."""
 
     direction: Float[ndarray, "3"]
@@ -62,7 +62,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Person:
+class RandomPerson:
     """Colors are linear (as light adds up)."""
 
     parameters: HeadParameters
@@ -85,7 +85,7 @@ class Person:
     shoulders: float
     """Width of the shoulders, of the mean."""
     gaze: Float[ndarray, "3"]
-    lights: tuple[Light, ...]
+    lights: tuple[DirectionalLight, ...]
     sky: Float[ndarray, "3"]
     ground: Float[ndarray, "3"]
     turn_deg: float
@@ -94,7 +94,7 @@ class Person:
     """For the noises."""
 
 
-def random_person(model: HeadModel, rng: np.random.Generator, *, turn_deg: float) -> Person:
+def random_person(model: HeadModel, rng: np.random.Generator, *, turn_deg: float) -> RandomPerson:
     """Draw a person; the input view lies within ``turn_deg`` of the front."""
     dark = float(rng.uniform())
     skin = linear(_along(_SKIN, dark)) * rng.uniform(0.94, 1.04, 3)
@@ -104,7 +104,7 @@ def random_person(model: HeadModel, rng: np.random.Generator, *, turn_deg: float
     style = _style(str(rng.choice(names, p=list(_STYLES.values()))), rng)
     bearded = style.name in ("bald", "cropped", "short") and rng.uniform() < 0.5
     cloth, trim = (linear(_cloth(rng)) for _ in range(2))
-    return Person(
+    return RandomPerson(
         parameters=_parameters(model, rng),
         skin=skin,
         lips=skin * np.array([0.92, 0.50, 0.52]) * rng.uniform(0.75, 1.0) + np.array([0.06, 0.0, 0.005]),
@@ -139,7 +139,7 @@ def _parameters(model: HeadModel, rng: np.random.Generator) -> HeadParameters:
     shape = torch.from_numpy(0.9 * rng.normal(size=model.shape_components)).to(neutral.shape)
     expression = neutral.expression.clone()
     names = model.expression_names
-    # looks are painted, closed eyes are no portrait
+    # gaze is painted, and portraits show open eyes
     usable = [k for k, name in enumerate(names) if not name.startswith(("eyeLook", "eyeBlink"))]
     for k in rng.choice(usable, min(len(usable), int(rng.integers(0, 4))), replace=False):
         amount = float(rng.uniform(0, 0.4)) * model.expression_bounds[1]
@@ -163,14 +163,14 @@ def _style(name: str, rng: np.random.Generator) -> HairStyle:
     )
 
 
-def _lights(rng: np.random.Generator) -> tuple[Light, ...]:
+def _lights(rng: np.random.Generator) -> tuple[DirectionalLight, ...]:
     """A key light in front and above, a weak one from the other side, sometimes one from behind."""
     side = float(rng.uniform(-1.2, 1.2))
-    key = Light(
+    key = DirectionalLight(
         _unit(np.array([np.sin(side), rng.uniform(0.1, 0.9), np.cos(side)])), rng.uniform(0.5, 1.1) * _tint(rng, 0.15)
     )
-    fill = Light(_unit(np.array([-np.sin(side), 0.2, 0.6])), rng.uniform(0.05, 0.3) * _tint(rng, 0.1))
-    rim = Light(_unit(np.array([rng.uniform(-1, 1), 0.5, -1.0])), rng.uniform(0.0, 0.7) * _tint(rng, 0.15))
+    fill = DirectionalLight(_unit(np.array([-np.sin(side), 0.2, 0.6])), rng.uniform(0.05, 0.3) * _tint(rng, 0.1))
+    rim = DirectionalLight(_unit(np.array([rng.uniform(-1, 1), 0.5, -1.0])), rng.uniform(0.0, 0.7) * _tint(rng, 0.15))
     return key, fill, rim
 
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import instax3d_plugins.cpu
 import pytest
 import torch
+from instax3d_plugins import cpu
 from instax3d_plugins.cpu import notice
 from instax3d_plugins.cpu.plugin import instax3d_plugins
 
@@ -33,10 +33,10 @@ def test_warmup():
 
     assert warmup() > 0
     # the name is still the function once its module has been imported
-    assert instax3d_plugins.cpu.warmup is warmup
+    assert cpu.warmup is warmup
 
 
-def test_first_compilation_is_announced_once(caplog):
+def test_the_first_compilation_of_this_familys_kernels_is_announced_once(caplog):
     def kernel():
         pass
 
@@ -47,6 +47,7 @@ def test_first_compilation_is_announced_once(caplog):
     listener = notice._Listener()
     with caplog.at_level(logging.INFO, logger="instax3d.cpu"):
         listener.on_start(event("scipy.somewhere"))
+        listener.on_start(event("instax3d_plugins.mannequin.crossings"))
         assert caplog.messages == []
         listener.on_start(event("instax3d_plugins.cpu.projection"))
         listener.on_start(event("instax3d_plugins.cpu.binning"))

@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 import torch
 from instax3d_plugins.dlib.config import DlibConfig
-from instax3d_plugins.dlib.detector import SAME_PERSON_DISTANCE, DlibDetector, same_person
+from instax3d_plugins.dlib.detector import DlibDetector
 from instax3d_plugins.dlib.models import model_file
 from PIL import Image
 
@@ -51,7 +51,7 @@ def test_the_astronaut_is_found_with_her_features_in_place(her: Face):
     assert top < 101 < 141 < bottom
 
 
-def test_the_surest_face_comes_first(detector: DlibDetector, astronaut: torch.Tensor):
+def test_the_highest_scoring_face_comes_first(detector: DlibDetector, astronaut: torch.Tensor):
     small_twin = resized(astronaut, (360, 360))
     both = torch.full((512, 872, 3), 255, dtype=torch.uint8)
     both[:, :512], both[:360, 512:] = astronaut, small_twin
@@ -93,7 +93,6 @@ def test_the_descriptor_survives_mirroring_and_shrinking(detector: DlibDetector,
     assert here.shape == (128,)
     for other in (astronaut.flip(1).contiguous(), resized(astronaut, (400, 400))):
         face = detector.detect(other)[0]
-        assert same_person(here, detector.descriptor(other, face))
         assert torch.dist(here, detector.descriptor(other, face)) < 0.3
 
 
@@ -108,7 +107,7 @@ def test_descriptors_tell_people_apart(detector: DlibDetector, data_dir):
     for name in ("hand_on_chin.jpg", "woman_dark_hair_front.jpg", "bald_man_front.png", "expression_mouth_open.jpg"):
         image = torch.from_numpy(np.array(Image.open(data_dir / "photos" / name).convert("RGB")))
         vectors.append(detector.descriptor(image, detector.detect(image)[0]))
-    assert torch.pdist(torch.stack(vectors)).min() > SAME_PERSON_DISTANCE
+    assert torch.pdist(torch.stack(vectors)).min() > 0.6  # of different people, by dlib
 
 
 @pytest.mark.data

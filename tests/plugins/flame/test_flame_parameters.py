@@ -1,4 +1,4 @@
-"""Parameters in the forms of other trackers: each way and back, and the same vertices by their conventions."""
+"""Parameters in other trackers' formats: each way and back, and the same vertices by their conventions."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from instax3d.heads.head_parameters import FittedHead, read_head, write_head
 
 @pytest.fixture
 def data() -> FlameData:
-    """A made-up model of FLAME's layout."""
+    """A synthetic model of FLAME's layout."""
     generator = np.random.default_rng(0)
     normal = generator.normal
     weights, regressor = generator.random((30, 5)), generator.random((5, 30))
@@ -79,14 +79,14 @@ def test_a_placed_head_is_the_same_for_vhap_in_meters(data, head, tmp_path):
 
 def test_decas_codes_there_and_back(head, tmp_path):
     write_head(tmp_path / "p.npz", head)
-    with pytest.raises(AssetError, match="turns neck or eyes"):
+    with pytest.raises(AssetError, match="rotates neck or eyes"):
         to_deca(tmp_path / "p.npz", tmp_path / "codes.npz")
     pose = head.pose.copy()
     pose[[1, 3, 4]] = 0
     still = replace(head, pose=pose, rotation=np.eye(3))
     write_head(tmp_path / "p.npz", still)
     to_deca(tmp_path / "p.npz", tmp_path / "codes.npz")
-    assert "which FLAME" in from_deca(tmp_path / "codes.npz", tmp_path / "back.npz")
+    assert "neither the FLAME version" in from_deca(tmp_path / "codes.npz", tmp_path / "back.npz")
     back = read_head(tmp_path / "back.npz")
     np.testing.assert_allclose(back.pose, pose, atol=1e-6)
     np.testing.assert_allclose(back.shape, head.shape, atol=1e-6)
@@ -99,7 +99,7 @@ def test_decas_codes_there_and_back(head, tmp_path):
     np.testing.assert_allclose(found, head.rotation @ Rotation.from_rotvec(pose[0]).as_matrix(), atol=1e-6)
 
 
-def test_what_cannot_be_said_is_refused(head, tmp_path):
+def test_what_a_format_cannot_express_is_refused(head, tmp_path):
     write_head(tmp_path / "p.npz", replace(head, model="mannequin"))
     for convert in (to_deca, to_vhap):
         with pytest.raises(AssetError, match="do not transfer"):
@@ -123,7 +123,29 @@ def test_what_cannot_be_said_is_refused(head, tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_a_made_up_model_survives_conversion(data, tmp_path):
+def test_parameters_without_a_shape_are_refused(head, tmp_path):
+    write_head(tmp_path / "p.npz", head)
+    to_vhap(tmp_path / "p.npz", tmp_path / "v.npz")
+    with np.load(tmp_path / "v.npz") as stored:
+        entries = {name: stored[name] for name in stored.files if name != "shape"}
+    np.savez(tmp_path / "v.npz", **entries)
+    with pytest.raises(AssetError, match="has no 'shape'"):
+        from_vhap(tmp_path / "v.npz", tmp_path / "out.npz")
+
+
+def test_a_conversion_that_fails_leaves_no_half_written_file(head, tmp_path, monkeypatch):
+    def full_disk(file, **arrays):
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    write_head(tmp_path / "p.npz", head)
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(AssetError, match="No space left"):
+        to_vhap(tmp_path / "p.npz", tmp_path / "v.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
+
+
+def test_a_synthetic_model_survives_conversion(data, tmp_path):
     write_npz(tmp_path / "flame.npz", data)
     assert read_model(tmp_path / "flame.npz").identity == data.identity
     with pytest.raises(AssetError, match="is FLAME 2023, not 2020"):

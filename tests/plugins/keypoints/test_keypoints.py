@@ -136,7 +136,10 @@ def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, contex
     ((shown,), _) = turned(context)
     toy = toy_context()
     context = replace(
-        context, views=replace(context.views, photo_index=None), test_images=toy.truth, test_rendered=toy.test_rendered
+        context,
+        views=replace(context.views, photo_index=None),
+        test_images=toy.test_images,
+        test_rendered=toy.test_rendered,
     )
     finds = [face(marks=shown), face(marks=shown), [], [], face(marks=shown), face(marks=shown + 1)]
     # the turn; frame 0 seen in truth but not in the portrait; 1 not in truth; 2 in both; 3 not in truth
@@ -147,14 +150,14 @@ def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, contex
     assert "landmarks_photo" not in figures
 
 
-def test_without_landmarks_of_the_head_the_reason_is_told(context):
+def test_without_landmarks_of_the_head_the_reason_is_reported(context):
     bare = replace(context, mesh=replace(context.mesh, landmarks=None))
     for name in ("pck", "landmarks"):
         with pytest.raises(MetricError, match=f"{name} needs the landmarks of the fitted head"):
             build(Metric, name).measure(bare)
 
 
-def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, context):
+def test_without_mtcnn_s_weights_the_other_metrics_are_measured(monkeypatch, context):
     monkeypatch.setattr("instax3d_plugins.mtcnn.weights.find_spec", lambda name: None)
     found = evaluate(context, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
     assert set(found.missing) == {"pck"}
@@ -244,7 +247,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
             replace(
                 scanned,
                 mesh=replace(scanned.mesh, landmarks=scanned.mesh.landmarks + torch.tensor([pushed, 0.0, 0.0])),
-                render=lambda cameras: scanned.turn.roll(shift, -1),
+                render=lambda cameras: scanned.turntable.roll(shift, -1),
                 test_rendered=scanned.test_rendered.roll(shift, -1),
             ),
             chosen,

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_plugins.mannequin.crossings import crossing_pairs
-from instax3d_plugins.mannequin.figures import Figures
 from instax3d_plugins.mannequin.model import MannequinModel, packaged_mannequin
+from instax3d_plugins.mannequin.table import MannequinTable
 
 from instax3d.headmodel import HeadModel
 
@@ -382,7 +382,7 @@ def test_some_vertices_are_those_of_all(model):
 
 
 def test_made_twice_alike(model, neutral):
-    again = MannequinModel(Figures.packaged())
+    again = MannequinModel(MannequinTable.packaged())
     assert again is not model
     for name in ("faces", "uv", "mirror", "joints", "skinning", "landmark_faces", "landmark_weights"):
         assert torch.equal(getattr(again, name), getattr(model, name)), name

@@ -1,12 +1,15 @@
 """The tool that measures the mannequin's table, and the table that it shipped."""
 
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from instax3d_plugins.mannequin.cage import Cage, boundary_loops
 from instax3d_plugins.mannequin.crossings import crossing_pairs
+from instax3d_plugins.mannequin.design import __main__ as design
 from instax3d_plugins.mannequin.design import detail
 from instax3d_plugins.mannequin.design.contacts import self_contacts
 from instax3d_plugins.mannequin.design.detail import fitted_detail
@@ -15,15 +18,15 @@ from instax3d_plugins.mannequin.design.half import Half, Outlines
 from instax3d_plugins.mannequin.design.measure import Skin
 from instax3d_plugins.mannequin.design.outline_points import Curve, Feature, Sizes
 from instax3d_plugins.mannequin.design.shapes import _push
-from instax3d_plugins.mannequin.design.surface import Surface, vertex_normals
+from instax3d_plugins.mannequin.design.surface import ClosestPointMesh, vertex_normals
 from instax3d_plugins.mannequin.design.triangles import join
-from instax3d_plugins.mannequin.figures import METERS, Figures
+from instax3d_plugins.mannequin.table import METERS, MannequinTable
 
 
 @pytest.fixture(scope="module")
 def cage():
-    figures = Figures.packaged()
-    return Cage(figures.faces, figures.on_midline)
+    table = MannequinTable.packaged()
+    return Cage(table.faces, table.on_midline)
 
 
 @pytest.mark.data
@@ -31,8 +34,8 @@ def cage():
 def test_the_shipped_table_is_the_tools(data_dir):
     from instax3d_plugins.mannequin.design.build import build
 
-    made, shipped = build(data_dir / "ict_facekit"), Figures.packaged()
-    assert set(made) == set(Figures.__dataclass_fields__)
+    made, shipped = build(data_dir / "ict_facekit"), MannequinTable.packaged()
+    assert set(made) == set(MannequinTable.__dataclass_fields__)
     for name, values in made.items():
         expected = getattr(shipped, name)
         assert values.shape == expected.shape, name
@@ -65,6 +68,22 @@ def test_the_published_folder_is_read_like_the_packed_one(data_dir, tmp_path):
     assert np.abs(published.expression("mouthPucker")).max() == 0  # the stand-in
 
 
+def test_the_tool_writes_the_arrays_of_the_table_and_nothing_else(tmp_path, monkeypatch):
+    stored = {}
+
+    def of_numpy_2_0(file, *arrays, **named):
+        """Before numpy 2.1 every keyword is an array to store."""
+        stored.update(named)
+        Path(file if isinstance(file, Path) else file.name).write_bytes(b"npz")
+
+    monkeypatch.setattr(np, "savez_compressed", of_numpy_2_0)
+    monkeypatch.setattr(design, "build", lambda folder: {"faces": np.zeros(3, np.int16)})
+    monkeypatch.setattr(sys, "argv", ["design", str(tmp_path), str(tmp_path / "table.npz")])
+    design.main()
+    assert set(stored) == {"faces"}
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npz"]
+
+
 def test_control_points_are_found_again(cage):
     generator = np.random.default_rng(2)
     once, fine = cage.levels[1], cage.levels[2]
@@ -88,12 +107,12 @@ def test_subdivision_keeps_what_is_straight(cage):
 @pytest.mark.slow
 def test_contacts_keep_a_fit_from_crossing(cage):
     once, fine = cage.levels[1], cage.levels[2]
-    figures = Figures.packaged()
-    start = cage.refine(once.whole(figures.cage * METERS), 1)
-    lids = figures.expr_names.tolist().index("eyeBlinkLeft")
-    rows = slice(*figures.expr_start[lids : lids + 2])
+    table = MannequinTable.packaged()
+    start = cage.refine(once.whole(table.cage * METERS), 1)
+    lids = table.expr_names.tolist().index("eyeBlinkLeft")
+    rows = slice(*table.expr_start[lids : lids + 2])
     moves = np.zeros((len(once.mirror), 3))
-    moves[figures.expr_points[rows]] = 1.5 * METERS * figures.expr_moves[rows]  # too far
+    moves[table.expr_points[rows]] = 1.5 * METERS * table.expr_moves[rows]  # too far
     fit = Fit.of_whole(cage, 1, 1e-3, np.ones(len(fine.mirror)))
     assert len(crossing_pairs(start + fit.skin(moves), fine.faces)) > 20
 
@@ -127,7 +146,7 @@ def test_components_are_moved_least_to_keep_contacts_apart():
 def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     monkeypatch.setattr(detail, "ROUNDS", 2)
     fine, left = cage.levels[-1], cage.levels[-1].half
-    controls = Figures.packaged().cage / 1000  # about centimeters
+    controls = MannequinTable.packaged().cage / 1000  # about centimeters
     skin = Skin(cage, controls, sp.csr_matrix((0, 0)), np.zeros(0), np.zeros((len(left), 3)))
     start = skin.vertices
     place = np.full(len(start), -1)
@@ -144,8 +163,8 @@ def test_detail_brings_the_skin_to_a_reference(cage, monkeypatch):
     moved = fitted_detail(skin, half, np.zeros(len(start), bool))
     border = np.isin(left, np.concatenate(boundary_loops(fine.faces)))
     assert np.abs(moved[border]).max() == 0
-    after = Surface(start[left] + moved, faces).closest(half.vertices)[1]
-    before = Surface(start[left], faces).closest(half.vertices)[1]
+    after = ClosestPointMesh(start[left] + moved, faces).closest(half.vertices)[1]
+    before = ClosestPointMesh(start[left], faces).closest(half.vertices)[1]
     assert before.max() > 0.1
     assert after.max() < 0.25 * before.max()
     assert np.abs(moved[bulge[left, 1] == 0]).max(initial=0) < 0.05
@@ -165,7 +184,9 @@ def test_boundary_loops_follow_the_faces():
 
 
 def test_closest_points_on_a_surface():
-    surface = Surface(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+    surface = ClosestPointMesh(
+        np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
+    )
     points = np.array([[0.3, 0.1, 2.0], [2.0, 0.5, 0.0], [0.25, 0.75, -1.0]])
     closest, distance, face = surface.closest(points)
     np.testing.assert_allclose(closest, [[0.3, 0.1, 0], [1, 0.5, 0], [0.25, 0.75, 0]], atol=1e-12)
@@ -175,7 +196,7 @@ def test_closest_points_on_a_surface():
     np.testing.assert_allclose(surface.interpolation(points) @ values, [0.5, 2.0, 1.75])
 
 
-def test_points_on_a_curve_keep_to_the_wanted_sizes():
+def test_points_on_a_curve_are_spaced_by_the_target_sizes():
     vertices = np.stack([np.linspace(0, 10, 11), np.zeros(11), np.zeros(11)], 1)
     curve = Curve.along(vertices[:, :2], vertices, np.arange(11), closed=False)
     sizes = Sizes((Feature(np.array([[0.0, 0, 0]]), 0.2, 0.1),), 1.0)

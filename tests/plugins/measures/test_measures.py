@@ -1,5 +1,6 @@
 """Metrics that need no weights, and how metrics are run."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,15 @@ def test_fidelity_is_that_of_the_images():
     assert "psnr_test" not in measured
 
 
+def test_cost_leaves_peak_memory_out_and_says_so_where_the_system_does_not_report_it(monkeypatch, caplog):
+    for module in ("resource", "instax3d_plugins.measures.cost"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    measured = build(Metric, "cost").measure(toy_context())
+    assert set(measured) == {"fps", "megabytes"}
+    assert "peak_memory is left out" in caplog.text
+
+
 def test_likeness_counts_only_frames_that_show_a_face():
     face = Face((0.0, 0.0, 8.0, 8.0), 1.0, torch.rand(68, 2))
 
@@ -77,7 +87,7 @@ def test_likeness_counts_only_frames_that_show_a_face():
     assert build(Metric, "likeness").measure(replace(context, photo=None)) == {}
 
 
-def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
+def test_a_metric_without_its_files_is_reported_and_the_others_are_measured(monkeypatch):
     choices = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     broken, whole = choices
 
@@ -91,7 +101,7 @@ def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     assert isinstance(whole, PluginChoice)
 
 
-def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
+def test_a_metric_that_cannot_be_imported_is_reported_and_the_others_are_measured():
     broken, whole = load_config(overrides=["metrics=[likeness, fidelity]"], source="photo").metrics
     absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
     evaluation = evaluate(toy_context(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])

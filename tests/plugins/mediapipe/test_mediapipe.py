@@ -52,14 +52,14 @@ def test_a_model_without_irises_is_refused():
         detector_seeing(np.zeros((468, 2))).detect(torch.zeros(10, 10, 3, dtype=torch.uint8))
 
 
-def test_an_absent_package_or_model_is_said(tmp_path):
+def test_an_absent_package_or_model_is_reported(tmp_path):
     detector = MediapipeDetector(MediapipeConfig(model=str(tmp_path / "face_landmarker.task")))
     with pytest.raises((AssetError, BrokenPluginError), match=r"face_landmarker|pip install"):
         detector.detect(torch.zeros(10, 10, 3, dtype=torch.uint8))
 
 
 @pytest.mark.skipif(find_spec("mediapipe") is None, reason="the extra mediapipe is not installed")
-def test_a_file_that_is_no_model_is_refused(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
     (tmp_path / "face_landmarker.task").write_bytes(b"no model")
     detector = MediapipeDetector(MediapipeConfig(model=str(tmp_path / "face_landmarker.task")))
     with pytest.raises(BrokenPluginError, match="cannot use"):

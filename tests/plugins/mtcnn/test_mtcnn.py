@@ -71,7 +71,7 @@ def test_photos_give_the_original_s_faces(fixtures_dir, data_dir, detector):
                 assert float((found - torch.tensor(true)).abs().max()) < 0.5, name
 
 
-def test_suppression_keeps_the_surest_of_those_that_overlap():
+def test_suppression_keeps_the_highest_scoring_of_overlapping_boxes():
     boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [3, 3, 6, 6]])
     scores = torch.tensor([0.8, 0.9, 0.5, 0.7])
     assert suppress(boxes, scores, 0.5).tolist() == [1, 3, 2]

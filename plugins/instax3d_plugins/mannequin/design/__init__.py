@@ -1,6 +1,6 @@
-"""Measures the mannequin's table of figures on ICT-FaceKit (MIT license, USC Institute for Creative Technologies).
+"""Measures the mannequin's table on ICT-FaceKit (MIT license, USC Institute for Creative Technologies).
 
-``python -m instax3d_plugins.mannequin.design ICT_FOLDER figures.npz`` needs trimesh besides the project's own
+``python -m instax3d_plugins.mannequin.design ICT_FOLDER table.npz`` needs trimesh besides the project's own
 dependencies and takes two to four minutes. In order:
 
 - `reference` reads the neutral head, the identity and the expression components;

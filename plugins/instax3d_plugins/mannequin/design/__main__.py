@@ -1,11 +1,13 @@
-"""``python -m instax3d_plugins.mannequin.design ICT_FOLDER figures.npz``"""
+"""``python -m instax3d_plugins.mannequin.design ICT_FOLDER table.npz``"""
 
 import argparse
 from pathlib import Path
 
 import numpy as np
 
-from .build import build
+from instax3d.io.files import atomic
+
+from .build import Arrays, build
 
 
 def main() -> None:
@@ -15,9 +17,15 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the table to write")
     options = parser.parse_args()
     table = build(options.ict_folder)
-    np.savez_compressed(options.out, allow_pickle=False, **table)  # type: ignore[arg-type]
+    write_table(options.out, table)
     count = sum(array.size for array in table.values())
     print(f"{count} numbers, {options.out.stat().st_size / 1024:.0f} KB: {options.out}")
+
+
+def write_table(path: Path, table: Arrays) -> None:
+    """Write the arrays under their names, and nothing else, in one step."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **table)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The order of things: from the reference to the table."""
+"""The steps in order, from the reference to the table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cage import Cage
-from ..figures import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array
 from ..regions import inside_ring
+from ..table import BARYCENTRIC, CHART, METERS, SHAPE, WEIGHT, Array
 from .chart import flatten
 from .correspondence import fine_chart
 from .detail import fitted_detail
@@ -21,7 +21,7 @@ from .points import EYE, spread_points
 from .reference import Reference
 from .rings import Rings, make_rings
 from .shapes import principal_shapes
-from .surface import Surface, flat_surface, lifted
+from .surface import ClosestPointMesh, flat_surface, lifted
 from .triangles import join
 
 EYE_DISTANCE = 6.3
@@ -36,11 +36,11 @@ SEED = 2
 NECK_JOINT = (0.0, -8.0, -1.5)
 """Centimeters; between the collar bones and the nape."""
 
-Table = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[np.generic]]
 
 
-def build(folder: Path) -> Table:
-    """Measure all figures on the ICT-FaceKit in a folder."""
+def build(folder: Path) -> Arrays:
+    """Measure all arrays of the table on the ICT-FaceKit in a folder."""
     reference = Reference.load(folder)
     half = left_half(reference.skin, without_linings(reference.skin, reference.faces))
     half, rim = close_nostril(half, flatten(half, folds=3, fans_may_fold=False))
@@ -67,7 +67,9 @@ def build(folder: Path) -> Table:
     )
     shape, shape_eye = principal_shapes(finished, reference, half, SHAPES)
     moves = all_expressions(skin, reference, half)
-    corners, weights = Surface(finished.vertices, cage.levels[-1].faces).barycentric(brows_lowered(reference.landmarks))
+    corners, weights = ClosestPointMesh(finished.vertices, cage.levels[-1].faces).barycentric(
+        brows_lowered(reference.landmarks)
+    )
 
     kept = [np.flatnonzero(move.any(1)) for move in moves.values()]
     return {

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
-from ..figures import Array, Index
+from ..table import Array, Index
 from .half import Half
 
 HEIGHT = 42.0
@@ -79,21 +79,21 @@ class Flattening:
                 pull = cotangents[:, corner, None] * np.einsum("nij,nj->ni", rotations, sides)
                 np.add.at(right, faces[:, a], pull)
                 np.add.at(right, faces[:, b], -pull)
-            wanted = np.zeros((self.count, 2))
+            target = np.zeros((self.count, 2))
             for axis in range(2):
-                wanted[free[axis], axis] = solvers[axis].solve(right[free[axis], axis])
+                target[free[axis], axis] = solvers[axis].solve(right[free[axis], axis])
             unfolded = signed_areas(chart, faces) > 0
             if fans_may_fold:
                 unfolded[self.real_faces + self.eye_fan :] = False
             step = 1.0
             while step > LEAST_STEP:
-                folded = signed_areas(chart + step * (wanted - chart), faces)[unfolded] <= 0
+                folded = signed_areas(chart + step * (target - chart), faces)[unfolded] <= 0
                 if folded.sum() <= folds:
                     break
                 step *= 0.7
             else:
                 break
-            chart = chart + step * (wanted - chart)
+            chart = chart + step * (target - chart)
         return chart
 
     def untangled(self, chart: Array, rounds: int = 14) -> Array:

@@ -8,12 +8,12 @@ import scipy.sparse as sp
 from numba import njit
 
 from ..crossings import crosses, crossing_pairs
-from ..figures import Array, Index
+from ..table import Array, Index
 
 TOLERANCE = 1e-3
 """Centimeters that a solved contact may miss."""
 STEPS = 32
-"""In which the motion from one state to another is looked at."""
+"""Number of samples of the motion from one state to another."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Contacts:
     normals: Array
     """[rows, 3] unit directions."""
     least: Array
-    """[rows] how far apart they shall stay."""
+    """[rows] their minimum distance."""
 
     @classmethod
     def none(cls, skin: int) -> "Contacts":
@@ -45,7 +45,7 @@ class Contacts:
         )
 
     def closer(self, skin: Array) -> "Contacts":
-        """The rows whose places are closer than they shall be in a skin [n, 3]."""
+        """The rows whose places are closer than their minimum distance in a skin [n, 3]."""
         rows = np.flatnonzero(self.apart(skin) < self.least - TOLERANCE)
         return Contacts(self.places[rows], self.normals[rows], self.least[rows])
 
@@ -68,7 +68,7 @@ def self_contacts(before: Array, after: Array, faces: Index, least: float) -> Co
         before: [n, 3] a state in which nothing crosses; pairs that cross there already are left out.
         after: [n, 3] the state that it moves to, each vertex along a straight line.
         faces: [f, 3].
-        least: how far apart the places shall stay.
+        least: minimum distance of the places.
     """
     pairs = crossing_pairs(after, faces)
     rows, weights, normals = _last_apart(before, after, faces, pairs, STEPS)

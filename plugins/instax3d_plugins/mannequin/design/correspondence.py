@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cage import Cage
-from ..figures import Array
+from ..table import Array
 from .outline_points import Curve
 from .points import EYE, CagePoints
 

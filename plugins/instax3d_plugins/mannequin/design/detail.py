@@ -11,13 +11,13 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
 from ..cage import boundary_loops, edges_of
-from ..figures import Array
 from ..regions import Mask
+from ..table import Array
 from .contacts import Contacts
-from .fits import Axis, Fit, spreading
+from .fits import AxisSolver, Fit, spreading
 from .half import Half
 from .measure import Skin
-from .surface import Surface, uniform_laplacian, vertex_normals
+from .surface import ClosestPointMesh, uniform_laplacian, vertex_normals
 
 ROUNDS = 5
 TO_REFERENCE = 0.3
@@ -44,8 +44,8 @@ STAGES = 2
 def fitted_detail(skin: Skin, half: Half, nostrils: Mask, *still: Mask) -> Array:
     """Displacements [half of the skin, 3] of the neutral.
 
-    The base and what is said stays: lids and lips, which control points follow closely and which touch in expressions;
-    so what keeps these and shape components from crossing may be found without detail.
+    The base and the masks of ``still`` stay: lids and lips, which control points follow closely and which touch in
+    expressions; so crossings of these and of shape components can be resolved without detail.
 
     Args:
         skin: without detail.
@@ -68,24 +68,27 @@ def fitted_detail(skin: Skin, half: Half, nostrils: Mask, *still: Mask) -> Array
     for _ in range(NOSTRIL_EDGES):
         around = ((laplacian @ around != 0) | (around > 0)).astype(float)
     bending = NOSTRIL_SMOOTHNESS * laplacian.T @ sp.diags(around) @ laplacian
-    reference, reference_normals = Surface(half.vertices, half.faces), vertex_normals(half.vertices, half.faces)
+    reference, reference_normals = (
+        ClosestPointMesh(half.vertices, half.faces),
+        vertex_normals(half.vertices, half.faces),
+    )
     start = skin.vertices
     moved, detail = start, np.zeros((int((~fixed[left]).sum()), 3))
     for _ in range(ROUNDS):
-        surface = Surface(moved, faces)
+        surface = ClosestPointMesh(moved, faces)
         closest, distance, _ = surface.closest(half.vertices)
-        seen = (distance < FARTHEST) & ((surface.normals(closest) * reference_normals).sum(1) > FACING)
+        matched = (distance < FARTHEST) & ((surface.normals(closest) * reference_normals).sum(1) > FACING)
         there, far, _ = reference.closest(moved[left])
         own = vertex_normals(moved, faces)[left]
         mine = (far < FARTHEST) & ((reference.normals(there) * own).sum(1) > FACING)
-        rows = sp.vstack([surface.interpolation(half.vertices)[seen], sp.eye(len(start), format="csr")[left[mine]]])
-        weights = np.r_[np.ones(seen.sum()), np.full(mine.sum(), TO_REFERENCE)]
+        rows = sp.vstack([surface.interpolation(half.vertices)[matched], sp.eye(len(start), format="csr")[left[mine]]])
+        weights = np.r_[np.ones(matched.sum()), np.full(mine.sum(), TO_REFERENCE)]
         weights *= rows @ around <= 0.5
-        targets = np.vstack([half.vertices[seen], there[mine]]) - rows @ start
+        targets = np.vstack([half.vertices[matched], there[mine]]) - rows @ start
         normal = (
             rows.T @ sp.diags(weights) @ rows + sp.diags(np.where(around > 0, NOSTRIL_STAYS, STAY)) + stiff + bending
         )
-        even, odd = (Axis(s, _solver((s.T @ normal @ s).tocsc())) for s in spread)
+        even, odd = (AxisSolver(s, _solver((s.T @ normal @ s).tocsc())) for s in spread)
         axes = [odd, even, even]
         right = rows.T @ (weights[:, None] * targets) - bending @ start
         detail = np.stack([axis.solve(axis.to_skin.T @ r) for axis, r in zip(axes, right.T, strict=True)], 1)
@@ -95,9 +98,9 @@ def fitted_detail(skin: Skin, half: Half, nostrils: Mask, *still: Mask) -> Array
         return skin.too_close(before, after)
 
     apart = Fit(axes, left, np.ones(len(left))).apart(detail, start, start, find, STAGES, skin.whole_counts)
-    found = np.zeros((len(left), 3))
-    found[~fixed[left]] = apart
-    return found
+    displacements = np.zeros((len(left), 3))
+    displacements[~fixed[left]] = apart
+    return displacements
 
 
 def _solver(normal: sp.csc_matrix) -> Callable[[Array], Array]:

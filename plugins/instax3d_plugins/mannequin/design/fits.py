@@ -1,4 +1,4 @@
-"""Control points by linear least squares: the subdivided cage goes through its targets as smoothly as asked."""
+"""Control points by linear least squares: the subdivided cage passes through its targets with a given smoothness."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import scipy.sparse.linalg as spl
 from scipy.optimize import nnls
 
 from ..cage import Cage, edges_of
-from ..figures import Array, Index
+from ..table import Array, Index
 from .contacts import Contacts
 from .surface import uniform_laplacian
 
 ROUNDS = 25
-"""In which contacts are looked for again."""
+"""Rounds of contact detection per stage."""
 MOST = 1200
 """Contacts after which a fit stops at the stage before."""
 GIVE = 1e-6
@@ -22,7 +22,7 @@ GIVE = 1e-6
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisSolver:
     """One coordinate of the control points that a fit has free."""
 
     to_skin: sp.csr_matrix
@@ -35,7 +35,7 @@ class Axis:
 class Fit:
     """Control points of one level for targets at the finished skin."""
 
-    axes: Sequence[Axis]
+    axes: Sequence[AxisSolver]
     """Of x, y, z."""
     rows: Index
     """The skin's vertices that have targets."""
@@ -47,7 +47,7 @@ class Fit:
         """A fit of all control points of a level, with a weight for each vertex [skin]."""
         refine = refinement(cage, level)
         solve = _solver(refine, smoothing(cage, level), smoothness, weights)
-        return cls([Axis(refine, solve)] * 3, np.arange(refine.shape[0]), weights)
+        return cls([AxisSolver(refine, solve)] * 3, np.arange(refine.shape[0]), weights)
 
     @classmethod
     def of_half(cls, cage: Cage, level: int, smoothness: float, weights: Array | None = None) -> "Fit":
@@ -55,7 +55,9 @@ class Fit:
         refine, smooth, rows = refinement(cage, level), smoothing(cage, level), cage.levels[-1].half
         weights = np.ones(len(rows)) if weights is None else weights
         even, odd = (
-            Axis((refine @ spread).tocsr(), _solver((refine @ spread)[rows], smooth @ spread, smoothness, weights))
+            AxisSolver(
+                (refine @ spread).tocsr(), _solver((refine @ spread)[rows], smooth @ spread, smoothness, weights)
+            )
             for spread in spreading(cage, level)
         )
         return cls([odd, even, even], rows, weights)
@@ -120,16 +122,16 @@ class Fit:
             start: [skin, 3] what these add to.
             before: [skin, 3] a state in which nothing touches.
             find: contacts between a state without any [skin, 3] and a later one.
-            stages: in which the control points go from zero to ``controls``, so that each one goes not far.
-            rounded: what will be kept of control points; contacts are looked for, and returned, in these.
+            stages: in which the control points go from zero to ``controls``, so that each stage moves them only a
+            little. rounded: rounding of the stored control points; contacts are detected in, and the result is, these.
         """
         contacts, pushes = Contacts.none(len(start)), np.zeros((0, *controls.shape))
-        found = reached = controls
+        solution = reached = controls
         for stage in range(1, stages + 1):
-            wanted = controls * (stage / stages)
-            found = wanted + (found - controls * ((stage - 1) / stages) if stage > 1 else 0)
+            target = controls * (stage / stages)
+            solution = target + (solution - controls * ((stage - 1) / stages) if stage > 1 else 0)
             for _ in range(ROUNDS):
-                new = find(before, start + self.skin(rounded(found)))
+                new = find(before, start + self.skin(rounded(solution)))
                 if not len(new):
                     break
                 if len(contacts) > MOST:
@@ -138,12 +140,12 @@ class Fit:
                 pushes = np.concatenate([pushes, self.pushes(new)])
                 meeting = self.meeting(contacts, pushes)
                 lower = np.linalg.cholesky(meeting + GIVE * np.trace(meeting) / len(meeting) * np.eye(len(meeting)))
-                missing = contacts.least - contacts.apart(start + self.skin(wanted))
+                missing = contacts.least - contacts.apart(start + self.skin(target))
                 force, _ = nnls(lower.T, np.linalg.solve(lower, missing), maxiter=30 * len(missing))
-                found = wanted + np.tensordot(force, pushes, 1)
+                solution = target + np.tensordot(force, pushes, 1)
             else:
                 return reached
-            reached = rounded(found)
+            reached = rounded(solution)
             before = start + self.skin(reached)
         return reached
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..cage import boundary_loops
-from ..figures import Array, Index
+from ..table import Array, Index
 
 ON_MIDLINE = 1e-3
 """Centimeters from the plane of symmetry."""

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..figures import Array
+from instax3d.heads.facekit import LANDMARKS
+
+from ..table import Array
 from .fits import Fit
 from .half import Half
 from .measure import Skin
-from .reference import LANDMARKS, Reference
+from .reference import Reference
 
 CORNEA = 8.6
 """The eyeball's vertices in front of this z bulge out of the sphere, cm."""

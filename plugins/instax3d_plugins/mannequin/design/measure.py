@@ -8,13 +8,13 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from ..cage import Cage, boundary_loops
-from ..figures import Array
+from ..table import Array
 from .contacts import Contacts, self_contacts
 from .correspondence import FineChart
 from .fits import Fit
 from .half import BASE_BELOW, Half
 from .reference import Reference
-from .surface import Surface, flat_surface, lifted
+from .surface import ClosestPointMesh, flat_surface, lifted
 
 ROUNDS = 6
 """In which the neutral slides over the reference."""
@@ -32,7 +32,7 @@ ON_THE_LEFT = 1e-6
 LIP_ROOM, LIP_OPENING = 0.02, 0.1
 """Centimeters between the lips' edges in the neutral, and how fast the gap opens from the corner of the mouth."""
 STAGES = 3
-"""In which an expression moves the skin, while contacts are looked for."""
+"""Stages of an expression's motion, each tested for contacts."""
 BLINK = 1.07
 """Closes the last gap between the lids."""
 LEAST_KEPT = 0.002
@@ -93,7 +93,7 @@ def fit_neutral(cage: Cage, chart_points: FineChart, half: Half, chart: Array) -
     targets = chart_places @ half.vertices
     weights = np.where(chart_points.on_eye, LID_WEIGHT, 1.0)
     fit = Fit.of_half(cage, 1, SMOOTHNESS, weights)
-    surface = Surface(half.vertices, half.faces)
+    surface = ClosestPointMesh(half.vertices, half.faces)
     left, still = cage.levels[-1].half, np.zeros_like(targets)
     skin = Skin(cage, fit.vectors(targets), chart_places, weights, still)
     for _ in range(ROUNDS):
@@ -139,29 +139,29 @@ def _room_between_lips(skin: Skin) -> Contacts:
 
 def expressions(reference: Reference) -> Mapping[str, Sequence[str]]:
     """ARKit's names (of a pair only the left one) and the reference's expressions that add up to each."""
-    found: dict[str, Sequence[str]] = {}
+    sources: dict[str, Sequence[str]] = {}
     for name in reference.expression_names:
         stem, side = name.removesuffix("_L"), name.endswith("_L")
         if name.endswith("_R") or stem in NOT_IN_ARKIT or name in ("jawRight", "mouthRight", "mouthClose"):
             continue
         if stem in TWO_SIDED:
-            found[stem] = (f"{stem}_L", f"{stem}_R")
+            sources[stem] = (f"{stem}_L", f"{stem}_R")
         else:
-            found[f"{stem}Left" if side else stem] = (name,)
-    return found
+            sources[f"{stem}Left" if side else stem] = (name,)
+    return sources
 
 
 def all_expressions(skin: Skin, reference: Reference, half: Half) -> Mapping[str, Array]:
     """Control point displacements of each expression and corrective, named as in the table."""
-    found = {name: expression_moves(skin, reference, half, of) for name, of in expressions(reference).items()}
+    moves_by_name = {name: expression_moves(skin, reference, half, of) for name, of in expressions(reference).items()}
     once = skin.cage.levels[1]
     for name, (first, sources) in CORRECTIVES.items():
-        moves = found[first]
+        moves = moves_by_name[first]
         if not first.endswith("Left"):
             moves = once.whole(moves[once.half])
         start = skin.vertices + skin.cage.refine(moves, 1)
-        found[name] = expression_moves(skin, reference, half, sources, start)
-    return found
+        moves_by_name[name] = expression_moves(skin, reference, half, sources, start)
+    return moves_by_name
 
 
 def expression_moves(
@@ -191,16 +191,16 @@ def expression_moves(
     fit = Fit.of_half(skin.cage, 1, EXPRESSION_SMOOTHNESS, skin.lid_weights)
     if one_sided:
         fit = Fit.of_whole(skin.cage, 1, EXPRESSION_SMOOTHNESS, weights)
-    found = fit.apart(_settled(fit.vectors(targets[fit.rows])), start, start, skin.too_close, STAGES, skin.rounded)
+    controls = fit.apart(_settled(fit.vectors(targets[fit.rows])), start, start, skin.too_close, STAGES, skin.rounded)
     if one_sided:
-        return found
-    controls = np.zeros((len(once.mirror), 3))
-    controls[once.half] = found
-    return controls
+        return controls
+    whole = np.zeros((len(once.mirror), 3))
+    whole[once.half] = controls
+    return whole
 
 
 def _settled(controls: Array) -> Array:
-    """Without the displacements that are too small to be seen."""
+    """Without the displacements that are too small to be visible."""
     return np.where(np.linalg.norm(controls, axis=1, keepdims=True) > LEAST_MOVE, controls, 0)
 
 

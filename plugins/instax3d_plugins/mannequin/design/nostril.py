@@ -8,7 +8,8 @@ import scipy.sparse.linalg as spl
 from scipy.sparse.csgraph import connected_components
 
 from ..cage import boundary_loops, edges_of
-from ..figures import Array, Index
+from ..regions import Mask
+from ..table import Array, Index
 from .chart import signed_areas
 from .half import Half
 from .surface import face_areas, uniform_laplacian
@@ -22,7 +23,7 @@ DEPTH = 0.4
 
 
 def close_nostril(half: Half, chart: Array) -> tuple[Half, Index]:
-    """The half with a shallow nostril, and the nostril's rim in order."""
+    """The half with a shallow nostril, and the vertices of the nostril's rim in order."""
     n, faces = len(half.vertices), half.faces
     scale = np.sqrt(np.abs(signed_areas(chart, faces)) / 2 / face_areas(half.vertices, faces))
     mean_scale = np.bincount(faces.ravel(), np.repeat(scale, 3), n) / np.bincount(faces.ravel(), minlength=n)
@@ -50,4 +51,5 @@ def _largest_part(faces: Index) -> Index:
     at_edge = (np.ones(side.size), (np.repeat(np.arange(len(faces)), 3), side.ravel()))
     beside = sp.csr_matrix(at_edge, shape=(len(faces), len(edges)))
     part = connected_components(beside @ beside.T, directed=False)[1]
-    return faces[part == np.bincount(part).argmax()]
+    in_largest: Mask = part == np.bincount(part).argmax()
+    return faces[in_largest]

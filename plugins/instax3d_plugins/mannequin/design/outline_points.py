@@ -1,4 +1,4 @@
-"""Points along curves on the surface, spaced by a wanted size."""
+"""Points along curves on the surface, spaced by a target size."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..figures import Array, Index
+from ..table import Array, Index
 
 FAR = 4.6
 """Edge length of the cage far from all features, cm."""
@@ -27,7 +27,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The wanted edge length everywhere."""
+    """The target edge length everywhere."""
 
     features: tuple[Feature, ...]
     scale: float
@@ -60,7 +60,8 @@ class Curve:
     @cached_property
     def lengths(self) -> Array:
         """At each point, and where a closed curve comes back to the first one."""
-        return np.r_[0, np.cumsum(np.linalg.norm(np.diff(self._around(self.space), axis=0), axis=1))]
+        steps = np.linalg.norm(np.diff(self._around(self.space), axis=0), axis=1)
+        return np.concatenate([[0], np.cumsum(steps)])
 
     @property
     def total(self) -> float:
@@ -76,7 +77,7 @@ class Curve:
         return self._interpolated(self.space, places)
 
     def spaced(self, sizes: Sizes, least: int, begin: float = 0.0, end: float | None = None) -> Array:
-        """Lengths along a stretch of the curve about the wanted sizes apart, in at least ``least`` steps."""
+        """Lengths along a stretch of the curve about the target sizes apart, in at least ``least`` steps."""
         fine = np.linspace(begin, self.total if end is None else end, SAMPLES)
         steps = np.diff(fine) / sizes.at(self.in_space(fine)[1:])
         count = np.r_[0, np.cumsum(steps)]

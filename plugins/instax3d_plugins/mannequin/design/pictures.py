@@ -11,8 +11,8 @@ from PIL import Image
 
 from instax3d.geometry.mesh_raster import rasterize
 
-from ..figures import Array
 from ..model import MannequinModel, mannequin_from, packaged_mannequin
+from ..table import Array
 from .surface import vertex_normals
 
 BACKGROUND, SKIN, LIPS, MOUTH = (0.97, 0.97, 0.97), (0.78, 0.66, 0.58), (0.74, 0.45, 0.43), (0.5, 0.2, 0.2)
@@ -88,8 +88,8 @@ def picture(model: MannequinModel, view: View, size: int) -> Array:
     vertices, faces = _posed(model, view), model.faces.numpy()
     viewmat, K = _camera(view, size)
     raster = rasterize(vertices, faces, viewmat, K, size, size, supersample=SUPERSAMPLE)
-    seen = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colors(model)]), faces)
-    normals, colors = seen[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), seen[:, 3:]
+    sampled = raster.interpolate(np.hstack([vertex_normals(vertices, faces), _colors(model)]), faces)
+    normals, colors = sampled[:, :3] @ (viewmat[:3, :3].T * [1, -1, -1]), sampled[:, 3:]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     light = np.full(len(normals), AMBIENT)
     for direction, strength in LIGHTS:
@@ -143,7 +143,8 @@ def _camera(view: View, size: int) -> tuple[Array, Array]:
 
 
 def _unit(vector: Sequence[float] | Array) -> Array:
-    return np.asarray(vector) / np.linalg.norm(vector)
+    array: Array = np.asarray(vector)
+    return array / np.linalg.norm(array)
 
 
 if __name__ == "__main__":

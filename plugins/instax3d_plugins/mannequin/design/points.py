@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..figures import Array, Index
 from ..regions import inside_polygon
+from ..table import Array, Index
 from .half import Half
 from .outline_points import Curve, Sizes
 from .rings import Rings
@@ -26,7 +26,7 @@ ROUNDS = 60
 PER_HEXAGON = 0.866
 """Area of a point's cell in squares of the edge length."""
 NORMALS = 0.45
-"""Centimeters that a unit of normal counts for when points are told apart: both sides of ear and lips stay separate."""
+"""Centimeters that a unit of normal adds to distances: both sides of ear and lips stay separate."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,20 @@ class CagePoints:
         """All points of a ring in order, ends included."""
         points = self.on(number)
         if number in self.ends:
-            return np.r_[self.ends[number][0], points, self.ends[number][1]]
+            first, last = self.ends[number]
+            return np.concatenate([[first], points, [last]])
         return points
 
     def edges(self) -> Index:
         """[e, 2] pairs of points that follow each other on outlines and rings."""
         border, eye = self.border, self.on(EYE)
-        found = [np.c_[border, np.roll(border, -1)], np.c_[eye, np.roll(eye, -1)]]
+        pairs = [np.c_[border, np.roll(border, -1)], np.c_[eye, np.roll(eye, -1)]]
         for number in range(EYE + 1, len(self.lines)):
             line = self.along(number)
-            found.append(np.c_[line[:-1], line[1:]])
+            pairs.append(np.c_[line[:-1], line[1:]])
             if self.lines[number].closed:
-                found.append([[line[-1], line[0]]])
-        return np.vstack(found)
+                pairs.append([[line[-1], line[0]]])
+        return np.vstack(pairs)
 
     @property
     def on_midline(self) -> NDArray[np.bool_]:
@@ -86,7 +87,7 @@ def spread_points(half: Half, chart: Array, rings: Rings, sizes: Sizes, seed: in
         half: with a shallow nostril.
         chart: [n, 2] of its vertices.
         rings: around eye, mouth and nostril.
-        sizes: wanted edge lengths.
+        sizes: target edge lengths.
         seed: of the relaxation's start.
     """
     outlines = [
@@ -134,7 +135,7 @@ def spread_points(half: Half, chart: Array, rings: Rings, sizes: Sizes, seed: in
 def _to_corner_and_on(curve: Curve, sizes: Sizes, least: int) -> Array:
     """Lengths along a curve with a point at its outermost place."""
     corner = float(curve.lengths[curve.space[:, 0].argmax()])
-    return np.r_[curve.spaced(sizes, least, end=corner)[:-1], curve.spaced(sizes, least, begin=corner)]
+    return np.concatenate([curve.spaced(sizes, least, end=corner)[:-1], curve.spaced(sizes, least, begin=corner)])
 
 
 def _closed(ring: Curve) -> Curve:

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from instax3d.heads.facekit import LANDMARKS, SKIN, read_facekit
 
-from ..figures import Array, Index
+from ..table import Array, Index
 
 FACE = 9409
 """Of ICT-FaceKit's vertices, those of the face come first."""

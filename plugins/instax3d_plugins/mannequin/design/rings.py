@@ -6,10 +6,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ..cage import boundary_loops
-from ..figures import Array, Index
+from ..table import Array, Index
 from .half import Half
 from .outline_points import Curve
-from .surface import Surface
+from .surface import ClosestPointMesh
 
 EYE_STEP = 0.04
 EYE_SAMPLES = 160
@@ -47,7 +47,7 @@ def make_rings(half: Half, chart: Array, rim: Index) -> Rings:
 
 def _evened(rim: Curve, half: Half, chart: Array) -> Curve:
     """The nostril's rim without its notches."""
-    surface = Surface(half.vertices, half.faces)
+    surface = ClosestPointMesh(half.vertices, half.faces)
     even = gaussian_filter1d(rim.in_space(np.linspace(0, rim.total, 60, endpoint=False)), 3.5, axis=0, mode="wrap")
     even = surface.closest(even.mean(0) + RIM_REGAINS * (even - even.mean(0)))[0]
     return Curve(surface.interpolation(even) @ chart, even, closed=True)
@@ -55,10 +55,10 @@ def _evened(rim: Curve, half: Half, chart: Array) -> Curve:
 
 def _offsets(eye: Curve, half: Half, chart: Array) -> list[Curve]:
     """Curves that a point on the eye's outline runs along as it walks away over the surface."""
-    surface = Surface(half.vertices, half.faces)
+    surface = ClosestPointMesh(half.vertices, half.faces)
     walkers = eye.in_space(np.linspace(0, eye.total, EYE_SAMPLES, endpoint=False))
     inwards = walkers.mean(0) - walkers
-    curves = []
+    curves: list[Array] = []
     for step in range(round(EYE_REACHES[-1] / EYE_STEP)):
         if step * EYE_STEP >= EYE_REACHES[len(curves)]:
             curves.append(walkers)

@@ -6,7 +6,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ..figures import METERS, SHAPE, Array
+from ..table import METERS, SHAPE, Array
 from .contacts import Contacts
 from .fits import Fit
 from .half import Half
@@ -23,7 +23,7 @@ DEVIATIONS = 4.0
 LEAST = 0.002
 """Centimeters that remain between them then."""
 SAMPLES = 150
-"""Random heads that are looked at in a round."""
+"""Random heads that are tested in a round."""
 ROUNDS = 15
 SWEEPS = 300
 """Over all contacts found so far, in each round, from where the last one ended."""
@@ -51,7 +51,7 @@ def principal_shapes(skin: Skin, reference: Reference, half: Half, count: int) -
 
 
 def _importance(skin: Skin, half: Half) -> Array:
-    """[half of the skin] how much a vertex counts: the root of its area, as triangles are small where more is seen."""
+    """[half of the skin] a vertex's weight: the root of its area, as triangles are small where detail is dense."""
     fine = skin.cage.levels[-1]
     areas = np.bincount(fine.faces.ravel(), np.repeat(face_areas(skin.vertices, fine.faces), 3))
     in_face = skin.correspondence @ (half.ids < FACE).astype(float)
@@ -67,10 +67,10 @@ def _without_crossings(fit: Fit, skin: Skin, shapes: Array) -> Array:
     fit.
     """
     rng, count = np.random.default_rng(SEED), skin.count * SHAPE / METERS
-    contacts, found = Contacts.none(len(skin.vertices)), shapes
+    contacts, adjusted = Contacts.none(len(skin.vertices)), shapes
     force, pushes = np.zeros((0, len(shapes))), np.zeros((0, *shapes.shape[1:]))
     for _ in range(ROUNDS):
-        moves = np.stack([fit.skin(count * np.round(shape / count)) for shape in found])
+        moves = np.stack([fit.skin(count * np.round(shape / count)) for shape in adjusted])
         heads = skin.vertices + np.tensordot(rng.normal(size=(SAMPLES, len(shapes))), moves, 1)
         more = reduce(Contacts.and_also, [skin.too_close(skin.vertices, head) for head in heads])
         if not len(more):
@@ -85,8 +85,8 @@ def _without_crossings(fit: Fit, skin: Skin, shapes: Array) -> Array:
         moved = shapes.reshape(len(shapes), -1).T + flat.T @ force
         rows = towards.indptr, towards.indices, towards.data
         _push(force, moved, *rows, flat, own, allowed, GIVE * own.mean(), SWEEPS)
-        found = np.ascontiguousarray(moved.T).reshape(shapes.shape)
-    return found
+        adjusted = np.ascontiguousarray(moved.T).reshape(shapes.shape)
+    return adjusted
 
 
 @njit(cache=True)

@@ -5,13 +5,13 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from trimesh.triangles import closest_point, points_to_barycentric
 
-from ..figures import Array, Index
+from ..table import Array, Index
 
 CANDIDATES = 30
-"""Faces, by the distance of their centers, among which the closest one is sought."""
+"""Faces, by the distance of their centers, among which the closest one is searched."""
 
 
-class Surface:
+class ClosestPointMesh:
     """A mesh that finds its closest points."""
 
     def __init__(self, vertices: Array, faces: Index) -> None:
@@ -23,13 +23,13 @@ class Surface:
         """The closest points [n, 3], their distances and their faces."""
         candidates = self._centers.query(points, min(CANDIDATES, len(self.faces)))[1]
         best = np.full(len(points), np.inf)
-        found, face = np.zeros_like(points), np.zeros(len(points), np.int64)
+        nearest, face = np.zeros_like(points), np.zeros(len(points), np.int64)
         for candidate in candidates.T:
             on_face = closest_point(self._triangles[candidate], points)
             square = ((on_face - points) ** 2).sum(1)
             closer = square < best
-            best[closer], found[closer], face[closer] = square[closer], on_face[closer], candidate[closer]
-        return found, np.sqrt(best), face
+            best[closer], nearest[closer], face[closer] = square[closer], on_face[closer], candidate[closer]
+        return nearest, np.sqrt(best), face
 
     def normals(self, points: Array) -> Array:
         """Unit normals [n, 3] of the faces that carry the closest points."""
@@ -39,8 +39,8 @@ class Surface:
 
     def barycentric(self, points: Array) -> tuple[Index, Array]:
         """The triangles [n, 3] that carry the closest points, and barycentric weights there."""
-        found, _, face = self.closest(points)
-        return self.faces[face], np.asarray(points_to_barycentric(self._triangles[face], found))
+        nearest, _, face = self.closest(points)
+        return self.faces[face], np.asarray(points_to_barycentric(self._triangles[face], nearest))
 
     def interpolation(self, points: Array) -> sp.csr_matrix:
         """[n, vertices] matrix that interpolates vertex values at the closest points."""
@@ -49,9 +49,9 @@ class Surface:
         return sp.csr_matrix((weights.ravel(), (rows, corners.ravel())), shape=(len(points), self.count))
 
 
-def flat_surface(chart: Array, faces: Index) -> Surface:
+def flat_surface(chart: Array, faces: Index) -> ClosestPointMesh:
     """A chart [n, 2] as a surface; ask it with `lifted` points."""
-    return Surface(lifted(chart), faces)
+    return ClosestPointMesh(lifted(chart), faces)
 
 
 def lifted(points: Array) -> Array:

@@ -1,10 +1,10 @@
-"""Joins the cage's points to triangles: Delaunay's in the chart, then flipped to suit the surface."""
+"""Triangulates the cage's points: Delaunay in the chart, then flipped to fit the surface."""
 
 import numpy as np
 from scipy.spatial import Delaunay
 
-from ..figures import Array, Index
 from ..regions import inside_polygon
+from ..table import Array, Index
 from .chart import signed_areas
 
 ROUNDS = 20
@@ -33,7 +33,7 @@ def join(chart: Array, border: Index, hole: Index, points: Array, kept: Index) -
 
 
 def _with_edges(faces: Index, chart: Array, edges: set[frozenset[int]]) -> Index:
-    """Flips edges that cross the wanted ones until these are there."""
+    """Flips edges that cross required ones until all of these exist."""
     triangles = faces.tolist()
 
     def turn(a: int, b: int, c: int) -> float:
@@ -55,7 +55,7 @@ def _with_edges(faces: Index, chart: Array, edges: set[frozenset[int]]) -> Index
                 if min(turn(c, a, d), turn(c, d, b)) > 0:
                     triangles[pair[0]], triangles[pair[1]] = [c, a, d], [c, d, b]
                     touched |= set(pair)
-    raise AssertionError(f"edges {missing} of lines cannot be had")
+    raise AssertionError(f"edges {missing} of lines cannot be inserted")
 
 
 def _owners(triangles: list[list[int]]) -> dict[frozenset[int], list[int]]:

@@ -1,4 +1,4 @@
-"""The packaged table of figures: what was measured on a reference head, for the left half of a control cage.
+"""The packaged table of numbers: what was measured on a reference head, for the left half of a control cage.
 
 `instax3d_plugins.mannequin.design` makes the table. It holds whole numbers only; one count is 0.01 mm for lengths
 and 0.001 mm for shape components.
@@ -29,7 +29,7 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Figures:
+class MannequinTable:
     """The table as arrays in counts, named as in the file."""
 
     faces: Index
@@ -74,15 +74,15 @@ class Figures:
     """[68, 6] three vertices of the skin and their barycentric weights."""
 
     @classmethod
-    def load(cls, path: Path) -> "Figures":
+    def load(cls, path: Path) -> "MannequinTable":
         """Read a table that `instax3d_plugins.mannequin.design` wrote."""
         with np.load(path, allow_pickle=False) as table:
             return cls(**{k: v if v.dtype.kind == "U" else v.astype(np.int64) for k, v in table.items()})
 
     @classmethod
-    def packaged(cls) -> "Figures":
+    def packaged(cls) -> "MannequinTable":
         """The table that comes with the plugin."""
-        with as_file(files(__package__) / "figures.npz") as path:
+        with as_file(files(__package__) / "table.npz") as path:
             return cls.load(path)
 
     @cached_property

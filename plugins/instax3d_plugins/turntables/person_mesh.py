@@ -1,4 +1,4 @@
-"""A person as one list of triangles with what light needs to know at each vertex."""
+"""A person as one triangle mesh with the attributes that shading needs at each vertex."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from instax3d.geometry.ambient_occlusion import exposure, lit, smoothed
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.headmodel import HeadModel
 
-from .person import Person
+from .person import RandomPerson
 from .shapes import Skull, beard_area, hair_shell, torso
 from .skin import brow_points, near, skin_colors, waves
 
@@ -39,7 +39,7 @@ class Eye:
 
 
 @dataclass(frozen=True)
-class Scene:
+class PersonMesh:
     """Per-vertex columns; colors are linear."""
 
     vertices: Float[ndarray, "n 3"]
@@ -47,8 +47,8 @@ class Scene:
     normals: Float[ndarray, "n 3"]
     albedo: Float[ndarray, "n 3"]
     sky: Float[ndarray, "n"]
-    """Share of the sky that is seen."""
-    shone: Float[ndarray, "n lights"]
+    """Share of the sky that is visible."""
+    lit_share: Float[ndarray, "n lights"]
     """How far each light reaches the place, 0 to 1."""
     hair: Float[ndarray, "n"]
     eyeball: Float[ndarray, "n"]
@@ -71,7 +71,7 @@ class _Part:
     gloss: Float[ndarray, "n"]
 
 
-def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
+def build_person_mesh(model: HeadModel, person: RandomPerson, *, detail: int) -> PersonMesh:
     """Shape and paint a person; ``detail`` is how often the head's triangles are split in four."""
     rest = model(person.parameters).detach()
     landmarks = model.landmarks(rest).numpy().astype(np.float64)
@@ -104,7 +104,7 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     normals = np.concatenate([part.normals for part in parts])
     # A part's own smooth border is no shadow: sky and light are evened out within the parts.
     sky = exposure(joined, triangles, normals, directions=_SKY_DIRECTIONS)
-    shone = [
+    lit_share = [
         smoothed(
             lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
         )
@@ -114,15 +114,15 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     def column(name: str) -> ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    return Scene(
-        joined, triangles, normals, column("albedo"), sky, np.stack(shone, 1), column("hair"), column("eyeball"),
+    return PersonMesh(
+        joined, triangles, normals, column("albedo"), sky, np.stack(lit_share, 1), column("hair"), column("eyeball"),
         column("skin"), column("gloss"), (left, right), float(vertices[:, 1].max()),
     )  # fmt: skip
 
 
 def _head(
     columns: Float[ndarray, "n c"], faces: Int[ndarray, "f 3"], landmarks: Float[ndarray, "68 3"],
-    eyes: tuple[Eye, Eye], person: Person,
+    eyes: tuple[Eye, Eye], person: RandomPerson,
 ) -> _Part:  # fmt: skip
     points = columns[:, :3]
     grown, eyeball, lips, teeth, mouth = columns[:, 3:].T
@@ -160,7 +160,7 @@ def _head(
     return _Part(points, faces, vertex_normals(points, faces), color, np.zeros(len(points)), eyeball, bare, gloss)
 
 
-def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: Person) -> _Part:
+def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: RandomPerson) -> _Part:
     points, faces = torso(neck, person.shoulders)
     points, faces = subdivide(points, faces)
     skin = skin_colors(points, person.skin, person.seeds[:4], freckles=person.freckles, pores=_PORES)
@@ -171,14 +171,16 @@ def _shoulders(neck: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], p
     return _Part(points, faces, vertex_normals(points, faces), color, none, none, 1 - clothed, 0.25 * (1 - clothed))
 
 
-def _hair(skull: Skull, person: Person) -> _Part:
+def _hair(skull: Skull, person: RandomPerson) -> _Part:
     points, faces, normals = hair_shell(skull, person.style, int(person.seeds[9]))
     shade = 1 + 0.12 * waves(points, 0.03, int(person.seeds[10]))
     one = np.ones(len(points))
     return _Part(points, faces, normals, person.hair * shade[:, None], one, 0 * one, 0 * one, one)
 
 
-def _clothed(points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: Person) -> Float[ndarray, "n"]:
+def _clothed(
+    points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: RandomPerson
+) -> Float[ndarray, "n"]:
     """Where clothes lie, 0 to 1: below a line that is lower in front."""
     chin = landmarks[8]
     forward = np.clip((points[:, 2] + 0.04) / 0.08, 0, 1) * np.exp(-((points[:, 0] / 0.07) ** 2))
@@ -186,7 +188,7 @@ def _clothed(points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], p
     return np.asarray(np.clip((line - points[:, 1]) / 0.002 + 0.5, 0, 1))
 
 
-def _cloth(points: Float[ndarray, "n 3"], person: Person) -> Float[ndarray, "n 3"]:
+def _cloth(points: Float[ndarray, "n 3"], person: RandomPerson) -> Float[ndarray, "n 3"]:
     """Plain or striped, with a woven grain."""
     bands = np.clip(6 * np.sin(2 * np.pi * points[:, 1] / 0.045) + 0.5, 0, 1) * person.stripes
     grain = 1 + 0.05 * waves(points, 0.006, int(person.seeds[11]))
