@@ -30,8 +30,8 @@ class DecaCode:
     @classmethod
     def of(cls, output: Float[Tensor, "b 236"]) -> "DecaCode":
         """Split the encoder's output."""
-        *parts, light = output.split([100, 50, 50, 6, 3, 27], dim=1)
-        return cls(*parts, light.reshape(-1, 9, 3))
+        shape, tex, exp, pose, cam, light = output.split([100, 50, 50, 6, 3, 27], dim=1)
+        return cls(shape, tex, exp, pose, cam, light.reshape(-1, 9, 3))
 
 
 def weak_perspective(points: Float[Tensor, "b n 3"], cam: Float[Tensor, "b 3"]) -> Float[Tensor, "b n 3"]:

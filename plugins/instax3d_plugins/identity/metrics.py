@@ -70,7 +70,8 @@ class Facenet(_Identity[FacenetConfig]):
 
     @torch.no_grad()
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
-        return self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
+        embedding: Tensor = self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
+        return embedding
 
 
 class Arcface(_Identity[ArcfaceConfig]):

@@ -10,11 +10,11 @@ import pytest
 import torch
 from cheap_turntables import CheapConfig, source
 from instax3d_plugins.sv3d.checkpoint import open_checkpoint
-from instax3d_plugins.sv3d.finetune.data import Order
-from instax3d_plugins.sv3d.finetune.latents import Encoded, LatentStore
+from instax3d_plugins.sv3d.finetune.data import ShuffledClips
+from instax3d_plugins.sv3d.finetune.latents import EncodedClip, LatentStore
 from instax3d_plugins.sv3d.finetune.module import Sv3dFinetuning
 from instax3d_plugins.sv3d.finetune.objective import Draw, keeps, loss_of
-from instax3d_plugins.sv3d.finetune.options import FinetuneConfig
+from instax3d_plugins.sv3d.finetune.options import FinetuneConfig, TrainerOptions
 from instax3d_plugins.sv3d.finetune.run import finetune
 from instax3d_plugins.sv3d.schedule import Scalings
 from instax3d_plugins.sv3d.vae import SCALE
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
     "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
 )
+CPU = TrainerOptions(accelerator="cpu")
 TINY = FinetuneConfig(
     steps=2,
     rate=1e-3,
@@ -71,10 +72,10 @@ def latents(tmp_path_factory, weights, data) -> Path:
 
 
 @pytest.fixture
-def encoded() -> Encoded:
+def encoded() -> EncodedClip:
     generator = torch.Generator().manual_seed(0)
     moments = torch.randn(21, 8, 8, 8, generator=generator)
-    return Encoded(moments, torch.randn(1, 16, generator=generator), 5.0)
+    return EncodedClip(moments, torch.randn(1, 16, generator=generator), 5.0)
 
 
 class Told(nn.Module):
@@ -138,7 +139,7 @@ def test_clips_come_in_rounds_that_ranks_share_and_a_resumption_continues(weight
     clips, store = open_dataset(data), LatentStore(latents, open_checkpoint(weights), 64)
 
     def numbers(count: int, first: int = 0, rank: int = 0, ranks: int = 1) -> list[tuple[int, float]]:
-        order = iter(Order(clips, store, seed=1, first_step=first, rank=rank, ranks=ranks))
+        order = iter(ShuffledClips(clips, store, seed=1, first_step=first, rank=rank, ranks=ranks))
         items = [next(order) for _ in range(count)]
         return [(item.number, float(item.clip.token.sum())) for item in items]
 
@@ -166,7 +167,7 @@ def test_latents_are_kept_apart_by_size_and_network(weights, data, latents, tmp_
 
 
 def tuned(weights: Path, data: Path, latents: Path, output: Path, config: FinetuneConfig = TINY, **more) -> dict:
-    model = finetune(weights, data, output, config, accelerator="cpu", latents=latents, dtype=torch.float32, **more)
+    model = finetune(weights, data, output, config, latents=latents, trainer_options=CPU, dtype=torch.float32, **more)
     return open_checkpoint(model).load_unet().state_dict() if model.exists() else {}
 
 

@@ -15,9 +15,18 @@ from instax3d_plugins.sv3d.checkpoint import convert, official_shapes, open_chec
 from instax3d_plugins.sv3d.coverage import coverage_on_white
 from instax3d_plugins.sv3d.embeddings import vector_condition
 from instax3d_plugins.sv3d.framing import frame
-from instax3d_plugins.sv3d.layout import PREFIXES, Source, clip_source, describe, infer, unet_source, vae_source
+from instax3d_plugins.sv3d.layout import (
+    PREFIXES,
+    NetworkSizes,
+    TensorSource,
+    clip_source,
+    describe,
+    infer,
+    unet_source,
+    vae_source,
+)
 from instax3d_plugins.sv3d.schedule import default_azimuths
-from instax3d_plugins.sv3d.turntable import Settings, make_turntable
+from instax3d_plugins.sv3d.turntable import SamplingSettings, make_turntable
 from PIL import Image
 from safetensors.numpy import save_file
 from skimage.data import astronaut
@@ -34,7 +43,7 @@ from instax3d.testing import ViewGeneratorSuite
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FRAMES = 3
-CPU = Settings(torch.device("cpu"), torch.float32, steps=1)
+CPU = SamplingSettings(torch.device("cpu"), torch.float32, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +88,7 @@ def test_left_overs_are_tolerated_and_the_variant_is_found(tmp_path, model):
             lambda t: t.update({"model.diffusion_model.label_emb.0.0.weight": np.zeros((4, 768), np.float32)}),
             "768 numbers, SV3D_u's has 256 and SV3D_p's 1280",
         ),
-        (lambda t: [t.pop(n) for n in list(t) if n.startswith("model.diff")], "is no SV3D file: nothing in it begins"),
+        (lambda t: [t.pop(n) for n in list(t) if n.startswith("model.diff")], "is not an SV3D file: no tensor begins"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, change, said):
@@ -109,7 +118,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, model):
     pickled = tmp_path / "sv3d_p.ckpt"
     torch.save({"state_dict": {"model.diffusion_model.out.2.bias": torch.zeros(4)}}, pickled)
     for path in (cut, pickled):
-        with pytest.raises(ModelFileError, match="no whole safetensors file"):
+        with pytest.raises(ModelFileError, match="not a complete safetensors file"):
             open_checkpoint(path)
     with pytest.raises(ModelFileError, match="there is no file"):
         open_checkpoint(tmp_path / "absent.safetensors")
@@ -152,15 +161,17 @@ def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
     """Any architecture's official shapes tell it again, and each of its tensors can be taken out of theirs."""
     wanted = describe(
         variant,
-        unet_widths=widths,
-        unet_head_dim=32,
-        vae_widths=widths[:levels],
-        clip_width=32,
-        clip_hidden=64,
-        clip_layers=layers,
-        clip_heads=2,
-        clip_image=56,
-        context=16,
+        NetworkSizes(
+            unet_widths=tuple(widths),
+            unet_head_dim=32,
+            vae_widths=tuple(widths[:levels]),
+            clip_width=32,
+            clip_hidden=64,
+            clip_layers=layers,
+            clip_heads=2,
+            clip_image=56,
+            context=16,
+        ),
     )
     official = {}
     for part in ("unet", "vae", "image_encoder"):
@@ -177,15 +188,15 @@ def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
 
 def test_the_thirds_of_a_joint_projection_are_queries_keys_and_values():
     joint = np.arange(12).reshape(6, 2)
-    parts = [Source("in_proj", form).take(joint) for form in ("q", "k", "v")]
+    parts = [TensorSource("in_proj", form).take(joint) for form in ("q", "k", "v")]
     assert np.array_equal(np.concatenate(parts), joint)
-    assert np.array_equal(Source("proj", "transposed").take(joint), joint.T)
+    assert np.array_equal(TensorSource("proj", "transposed").take(joint), joint.T)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-FULL_SIZE = memory.Job(
+FULL_SIZE = memory.Workload(
     weights={"unet": 1_525_278_442, "vae": 83_653_863, "image_encoder": 632_076_800},
     width=320,
     vae_width=128,
@@ -199,17 +210,17 @@ FULL_SIZE = memory.Job(
 
 def test_the_fastest_way_that_fits_is_chosen():
     job, cuda = FULL_SIZE, torch.device("cuda")
-    needed = [memory.bytes_needed(way, job) for way in memory.WAYS]
+    needed = [memory.bytes_needed(way, job) for way in memory.MEMORY_PLANS]
     assert needed == sorted(needed, reverse=True)
-    for way, size in zip(memory.WAYS, needed):
-        assert memory.choose(job, "auto", round(size / 0.9) + 2, cuda) is way
-        assert memory.choose(job, way.name, 0, cuda) is way, "who asks for a way gets it"
+    for way, size in zip(memory.MEMORY_PLANS, needed):
+        assert memory.choose_plan(job, "auto", round(size / 0.9) + 2, cuda) is way
+        assert memory.choose_plan(job, way.name, 0, cuda) is way, "who asks for a way gets it"
     with pytest.raises(IncompatiblePipelineError, match="GB are free"):
-        memory.choose(job, "auto", 10**6, cuda)
+        memory.choose_plan(job, "auto", 10**6, cuda)
     with pytest.raises(IncompatiblePipelineError, match="memory=lean"):
-        memory.choose(job, "streamed", 10**12, torch.device("cpu"))
-    assert memory.leaner(memory.WAYS[0], torch.device("cpu")).name == "lean"
-    assert memory.leaner(memory.WAYS[-1], cuda) is None
+        memory.choose_plan(job, "streamed", 10**12, torch.device("cpu"))
+    assert memory.leaner(memory.MEMORY_PLANS[0], torch.device("cpu")).name == "lean"
+    assert memory.leaner(memory.MEMORY_PLANS[-1], cuda) is None
 
 
 def vector() -> torch.Tensor:
@@ -217,7 +228,7 @@ def vector() -> torch.Tensor:
 
 
 def test_what_is_to_be_done_is_taken_from_the_model(model):
-    job = memory.Job.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
+    job = memory.Workload.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
     assert (job.frames, job.side, job.decode_chunk, job.itemsize, job.width) == (FRAMES, 72, FRAMES, 2, 32)
     tensors = tiny_tensors("p", FRAMES)
     assert job.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
@@ -244,7 +255,7 @@ def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatc
     with caplog.at_level(logging.INFO, "instax3d.sv3d"):
         made = make_turntable(checkpoint, image, vector(), CPU, seed=3)
     torch.testing.assert_close(made, wanted, atol=1e-4, rtol=0)
-    assert "begins anew with one network on the device at a time, guidance in two runs" in caplog.text
+    assert "restarts with one network on the device at a time, guidance in two runs" in caplog.text
     assert "now 1 at a time" in caplog.text
     assert "very roughly" in caplog.messages[0], "what it will take is said first"
 
@@ -253,7 +264,7 @@ def test_layers_can_be_brought_one_by_one(model, monkeypatch):
     """On CUDA the leanest way; the mechanism is the same with the CPU as both places."""
     checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
     wanted = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    monkeypatch.setattr(turntable, "choose", lambda *_: memory.WAYS[-1])
+    monkeypatch.setattr(turntable, "choose_plan", lambda *_: memory.MEMORY_PLANS[-1])
     torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), wanted, atol=1e-4, rtol=0)
 
 
@@ -261,7 +272,7 @@ def test_half_precision_gives_nearly_the_same_frames(model):
     checkpoint, image = open_checkpoint(model), torch.full((3, 64, 64), 0.8)
     exact = make_turntable(checkpoint, image, vector(), CPU, seed=0)
     half = make_turntable(
-        checkpoint, image, vector(), Settings(CPU.device, torch.bfloat16, steps=1, memory="lean"), seed=0
+        checkpoint, image, vector(), SamplingSettings(CPU.device, torch.bfloat16, steps=1, memory="lean"), seed=0
     )
     assert 0 < float((exact - half).abs().mean()) < 0.05
 
