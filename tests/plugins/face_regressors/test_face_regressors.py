@@ -330,6 +330,14 @@ class TestFused(MeshPriorSuite):
     def plugin(self, sees_the_mean_head):
         return sees_the_mean_head
 
+    @pytest.fixture(scope="class")
+    def views(self, sees_the_mean_head):
+        return views_of_model(sees_the_mean_head.head_model())
+
+    @pytest.fixture(scope="class")
+    def mesh(self, sees_the_mean_head, views):
+        return sees_the_mean_head.fit(views)
+
 
 @pytest.mark.fixtures
 def test_fused_averages_deca_over_the_photo_and_its_neighbors(with_assets):

@@ -25,7 +25,8 @@ from instax3d_plugins.sv3d.layout import (
     unet_source,
     vae_source,
 )
-from instax3d_plugins.sv3d.schedule import default_azimuths
+from instax3d_plugins.sv3d.sampler import Condition
+from instax3d_plugins.sv3d.schedule import Scalings, default_azimuths
 from instax3d_plugins.sv3d.turntable import SamplingSettings, make_turntable
 from PIL import Image
 from safetensors.numpy import save_file
@@ -61,6 +62,28 @@ def picture(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def photo(picture):
     return read_photo(picture, build(LandmarkDetector, "dlib"))
+
+
+@pytest.fixture(scope="module")
+def alpha(photo):
+    return person_alpha(photo, build(MeshPrior, "mannequin").head_model())
+
+
+@pytest.fixture(scope="module")
+def framed(photo, alpha):
+    return frame(photo, alpha, size=64, ratio=0.917)
+
+
+@pytest.fixture(scope="module")
+def matted_once(photo, alpha):
+    """The generator does not repeat the matting of `photo`, most of the time of its tests; other photos are matted."""
+
+    def alpha_of(other, model):
+        return alpha if torch.equal(other.image, photo.image) else person_alpha(other, model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instax3d_plugins.sv3d.generator.person_alpha", alpha_of)
+        yield
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -193,6 +216,14 @@ def test_the_thirds_of_a_joint_projection_are_queries_keys_and_values():
     assert np.array_equal(TensorSource("proj", "transposed").take(joint), joint.T)
 
 
+def test_conditions_and_scalings_compare_and_hash_by_identity():
+    condition, other = (Condition(torch.ones(1, 1, 4), torch.ones(1, 4, 8, 8), torch.ones(3, 4)) for _ in range(2))
+    assert condition == condition
+    assert condition != other
+    assert Scalings.at(torch.ones(2)) != Scalings.at(torch.ones(2))
+    assert len({condition, other}) == 2
+
+
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -294,8 +325,7 @@ def test_the_estimates_are_those_of_the_full_size_network():
 # --- photo and frames ------------------------------------------------------------------------------------------------
 
 
-def test_the_person_is_framed_on_white(photo):
-    alpha = person_alpha(photo, build(MeshPrior, "mannequin").head_model())
+def test_the_person_is_framed_on_white(photo, alpha):
     inner = photo.face.landmarks[17:].round().long()
     assert bool((alpha[0, inner[:, 1], inner[:, 0]] > 0.9).all()), "the face is in"
     assert float(alpha[0, :20, :20].max()) < 0.1, "the flag is out"
@@ -329,7 +359,7 @@ def plugin_of(model):
 
 
 @pytest.fixture(scope="module")
-def made(one_thread, plugin_of, photo):
+def made(one_thread, matted_once, plugin_of, photo):
     return plugin_of.generate(photo, seed=7)
 
 
@@ -346,15 +376,14 @@ class TestSv3d(ViewGeneratorSuite):
     def views(self, made):
         return made
 
-    def test_the_last_view_is_the_photo_in_front(self, views, photo):
+    def test_the_last_view_is_the_photo_in_front(self, views, framed):
         assert views.photo_index == FRAMES - 1
-        framed = frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917)
         assert torch.equal(views.images[-1], framed.image)
         assert torch.equal(views.alpha[-1], framed.alpha)
         assert float(views.confidence[-1].max()) == 1.0
         assert float(views.confidence[:-1].max()) == pytest.approx(0.6)
 
-    def test_cameras_rise_to_the_subjects_left(self, views, plugin, photo):
+    def test_cameras_rise_to_the_subjects_left(self, views, plugin, framed):
         x, y, z = views.cameras.centers.unbind(1)
         azimuths = torch.atan2(x, z).rad2deg() % 360
         torch.testing.assert_close(azimuths, torch.tensor([120.0, 240, 0]), atol=1e-3, rtol=0)
@@ -362,10 +391,7 @@ class TestSv3d(ViewGeneratorSuite):
         torch.testing.assert_close(y, radius * torch.tensor(5.0).deg2rad().sin())
         assert 0.4 < float(radius[0]) < 1.5, "meters"
         mirrored = plugin.config.model_copy(update={"azimuth_sign": -1})
-        other = type(plugin)(mirrored).cameras(
-            [120.0],
-            frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917),
-        )
+        other = type(plugin)(mirrored).cameras([120.0], framed)
         assert float(other.centers[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 
 
@@ -432,7 +458,7 @@ def test_absent_weights_are_asked_for(picture, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_portrait_from_generated_views(picture, model, tmp_path):
+def test_a_portrait_from_generated_views(picture, model, matted_once, tmp_path):
     options = [
         "view_generator=sv3d",
         f"view_generator.weights={model}",
