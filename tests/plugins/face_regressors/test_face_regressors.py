@@ -324,19 +324,29 @@ def sees_the_mean_head(assets, tmp_path_factory):
         yield build(MeshPrior, "fused", **given)
 
 
+@pytest.fixture(scope="module")
+def mean_views(sees_the_mean_head):
+    return views_of_model(sees_the_mean_head.head_model())
+
+
+@pytest.fixture(scope="module")
+def mean_mesh(sees_the_mean_head, mean_views):
+    return sees_the_mean_head.fit(mean_views)
+
+
 @pytest.mark.fixtures
 class TestFused(MeshPriorSuite):
     @pytest.fixture
     def plugin(self, sees_the_mean_head):
         return sees_the_mean_head
 
-    @pytest.fixture(scope="class")
-    def views(self, sees_the_mean_head):
-        return views_of_model(sees_the_mean_head.head_model())
+    @pytest.fixture
+    def views(self, mean_views):
+        return mean_views
 
-    @pytest.fixture(scope="class")
-    def mesh(self, sees_the_mean_head, views):
-        return sees_the_mean_head.fit(views)
+    @pytest.fixture
+    def mesh(self, mean_mesh):
+        return mean_mesh
 
 
 @pytest.mark.fixtures
