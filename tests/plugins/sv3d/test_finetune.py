@@ -78,15 +78,15 @@ def encoded() -> EncodedClip:
     return EncodedClip(moments, torch.randn(1, 16, generator=generator), 5.0)
 
 
-class Told(nn.Module):
-    """Answers with a given F, and remembers what it was asked."""
+class RecordingNetwork(nn.Module):
+    """Returns a given F, and records its inputs."""
 
     def __init__(self, answer: torch.Tensor) -> None:
         super().__init__()
         self.answer = answer
 
-    def forward(self, *asked: torch.Tensor) -> torch.Tensor:
-        self.asked = asked
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        self.inputs = inputs
         return self.answer[None]
 
 
@@ -94,29 +94,29 @@ class Told(nn.Module):
 def test_the_loss_is_edms(encoded, sigma):
     generator = torch.Generator().manual_seed(1)
     latents, noise, answer = (torch.randn(21, 4, 8, 8, generator=generator) for _ in range(3))
-    network, vector = Told(answer), torch.randn(21, 1280)
+    network, vector = RecordingNetwork(answer), torch.randn(21, 1280)
     loss = loss_of(network, encoded, Draw(latents, noise, sigma, True, True), vector, torch.device("cpu"))
     c = Scalings.at(torch.tensor(sigma, dtype=torch.float64))
     noisy = (latents + sigma * noise).double()
     denoised = c.c_skip * noisy + c.c_out * answer.double()
     weighted = ((1 + sigma**2) / sigma**2 * (denoised - latents.double()) ** 2).mean()
     assert float(loss) == pytest.approx(float(weighted), rel=1e-4)
-    sample, level, token, told = network.asked
+    sample, level, token, camera = network.inputs
     torch.testing.assert_close(sample[0, :, :4], (c.c_in * noisy).float())
     assert torch.equal(sample[0, :, 4:], encoded.moments[20, :4].expand(21, -1, -1, -1))
     assert float(level) == pytest.approx(0.25 * math.log(sigma))
     assert torch.equal(token[0], encoded.token)
-    assert torch.equal(told[0], vector)
+    assert torch.equal(camera[0], vector)
 
 
 def test_dropped_conditions_are_zero_and_the_camera_never_is(encoded):
-    network, vector = Told(torch.zeros(21, 4, 8, 8)), torch.randn(21, 1280)
+    network, vector = RecordingNetwork(torch.zeros(21, 4, 8, 8)), torch.randn(21, 1280)
     draw = Draw(torch.zeros(21, 4, 8, 8), torch.zeros(21, 4, 8, 8), 1.0, False, False)
     loss_of(network, encoded, draw, vector, torch.device("cpu"))
-    sample, _, token, told = network.asked
+    sample, _, token, camera = network.inputs
     assert not sample.any()
     assert not token.any()
-    assert torch.equal(told[0], vector)
+    assert torch.equal(camera[0], vector)
     shares = [keeps((k + 0.5) / 1000, 0.1) for k in range(1000)]
     assert [shares.count(kept) for kept in ((False, True), (False, False), (True, False), (True, True))] == [
         100, 100, 100, 700,
@@ -135,7 +135,7 @@ def test_noise_levels_are_log_normal_and_latents_follow_the_moments(encoded):
     assert float(((mean - SCALE * encoded.moments[:, :4]) / spread).abs().mean()) < 0.1
 
 
-def test_clips_come_in_rounds_that_ranks_share_and_a_resumption_continues(weights, data, latents):
+def test_clips_come_in_epochs_that_ranks_share_and_a_resumed_run_continues(weights, data, latents):
     clips, store = open_dataset(data), LatentStore(latents, open_checkpoint(weights), 64)
 
     def numbers(count: int, first: int = 0, rank: int = 0, ranks: int = 1) -> list[tuple[int, float]]:
@@ -171,7 +171,9 @@ def tuned(weights: Path, data: Path, latents: Path, output: Path, config: Finetu
     return open_checkpoint(model).load_unet().state_dict() if model.exists() else {}
 
 
-def test_a_broken_off_run_ends_with_the_same_weights_and_loads_as_a_generators_model(weights, data, latents, tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights_and_loads_as_a_generators_model(
+    weights, data, latents, tmp_path
+):
     whole = tuned(weights, data, latents, tmp_path / "whole")
     before = open_checkpoint(weights).load_unet().state_dict()
     assert whole.keys() == before.keys()

@@ -89,7 +89,7 @@ def matted_once(photo, alpha):
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_left_overs_are_tolerated_and_the_variant_is_found(tmp_path, model):
+def test_extra_tensors_are_tolerated_and_the_variant_is_found(tmp_path, model):
     assert open_checkpoint(model).variant == "p"
     assert open_checkpoint(write_tiny(tmp_path / "any_name.safetensors", "u")).variant == "u"
 
@@ -123,7 +123,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, change, said):
         open_checkpoint(path)
 
 
-def test_what_is_not_needed_is_told_and_left_alone(tmp_path):
+def test_tensors_that_are_not_needed_are_reported_and_ignored(tmp_path):
     tensors = tiny_tensors("p")
     tensors |= {name: np.zeros(2, np.float32) for name in ("first_stage_model.encoder.conv_in.bias", "elsewhere")}
     path = tmp_path / "more.safetensors"
@@ -135,7 +135,7 @@ def test_what_is_not_needed_is_told_and_left_alone(tmp_path):
         found.load_first_stage()
 
 
-def test_what_is_no_safetensors_file_is_refused(tmp_path, model):
+def test_files_other_than_safetensors_are_refused(tmp_path, model):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model.read_bytes()[:-1000])
     pickled = tmp_path / "sv3d_p.ckpt"
@@ -182,7 +182,7 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path, model, monkeypatch):
 )
 def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
     """Any architecture's official shapes tell it again, and each of its tensors can be taken out of theirs."""
-    wanted = describe(
+    expected = describe(
         variant,
         NetworkSizes(
             unet_widths=tuple(widths),
@@ -198,10 +198,10 @@ def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
     )
     official = {}
     for part in ("unet", "vae", "image_encoder"):
-        official |= official_shapes(wanted, part)
-    assert infer(official, METADATA) == wanted
+        official |= official_shapes(expected, part)
+    assert infer(official, METADATA) == expected
     for part, source in (("unet", unet_source), ("vae", vae_source(levels)), ("image_encoder", clip_source)):
-        shapes = part_shapes(wanted, part, Path())
+        shapes = part_shapes(expected, part, Path())
         taken = [source(name) for name in shapes]
         assert len(set(taken)) == len(taken), "no two tensors come from one place"
         for name, where in zip(shapes, taken):
@@ -239,17 +239,17 @@ FULL_SIZE = memory.Workload(
 )
 
 
-def test_the_fastest_way_that_fits_is_chosen():
-    job, cuda = FULL_SIZE, torch.device("cuda")
-    needed = [memory.bytes_needed(way, job) for way in memory.MEMORY_PLANS]
+def test_the_fastest_plan_that_fits_is_chosen():
+    workload, cuda = FULL_SIZE, torch.device("cuda")
+    needed = [memory.bytes_needed(plan, workload) for plan in memory.MEMORY_PLANS]
     assert needed == sorted(needed, reverse=True)
-    for way, size in zip(memory.MEMORY_PLANS, needed):
-        assert memory.choose_plan(job, "auto", round(size / 0.9) + 2, cuda) is way
-        assert memory.choose_plan(job, way.name, 0, cuda) is way, "who asks for a way gets it"
+    for plan, size in zip(memory.MEMORY_PLANS, needed):
+        assert memory.choose_plan(workload, "auto", round(size / 0.9) + 2, cuda) is plan
+        assert memory.choose_plan(workload, plan.name, 0, cuda) is plan, "a requested plan is used"
     with pytest.raises(IncompatiblePipelineError, match="GB are free"):
-        memory.choose_plan(job, "auto", 10**6, cuda)
+        memory.choose_plan(workload, "auto", 10**6, cuda)
     with pytest.raises(IncompatiblePipelineError, match="memory=lean"):
-        memory.choose_plan(job, "streamed", 10**12, torch.device("cpu"))
+        memory.choose_plan(workload, "streamed", 10**12, torch.device("cpu"))
     assert memory.leaner(memory.MEMORY_PLANS[0], torch.device("cpu")).name == "lean"
     assert memory.leaner(memory.MEMORY_PLANS[-1], cuda) is None
 
@@ -258,17 +258,23 @@ def vector() -> torch.Tensor:
     return vector_condition("p", default_azimuths(FRAMES), [0.0] * FRAMES)
 
 
-def test_what_is_to_be_done_is_taken_from_the_model(model):
-    job = memory.Workload.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
-    assert (job.frames, job.side, job.decode_chunk, job.itemsize, job.width) == (FRAMES, 72, FRAMES, 2, 32)
+def test_the_workload_is_read_from_the_model(model):
+    workload = memory.Workload.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
+    assert (workload.frames, workload.side, workload.decode_chunk, workload.itemsize, workload.width) == (
+        FRAMES,
+        72,
+        FRAMES,
+        2,
+        32,
+    )
     tensors = tiny_tensors("p", FRAMES)
-    assert job.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
+    assert workload.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
 
 
 def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatch, caplog):
     checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    wanted = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    assert wanted.shape == (FRAMES, 3, 64, 64)
+    expected = make_turntable(checkpoint, image, vector(), CPU, seed=3)
+    assert expected.shape == (FRAMES, 3, 64, 64)
     sample, decode = turntable.sample, turntable.vae.decode
 
     def small_sampler(*args, together, **rest):
@@ -285,18 +291,18 @@ def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatc
     monkeypatch.setattr(turntable.vae, "decode", small_decoder)
     with caplog.at_level(logging.INFO, "instax3d.sv3d"):
         made = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    torch.testing.assert_close(made, wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert "restarts with one network on the device at a time, guidance in two runs" in caplog.text
     assert "now 1 at a time" in caplog.text
-    assert "very roughly" in caplog.messages[0], "what it will take is said first"
+    assert "very roughly" in caplog.messages[0], "the duration is announced first"
 
 
-def test_layers_can_be_brought_one_by_one(model, monkeypatch):
-    """On CUDA the leanest way; the mechanism is the same with the CPU as both places."""
+def test_layers_can_be_moved_to_the_device_one_by_one(model, monkeypatch):
+    """On CUDA the leanest plan; the mechanism is the same with the CPU as both places."""
     checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    wanted = make_turntable(checkpoint, image, vector(), CPU, seed=3)
+    expected = make_turntable(checkpoint, image, vector(), CPU, seed=3)
     monkeypatch.setattr(turntable, "choose_plan", lambda *_: memory.MEMORY_PLANS[-1])
-    torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), expected, atol=1e-4, rtol=0)
 
 
 def test_half_precision_gives_nearly_the_same_frames(model):
@@ -395,15 +401,15 @@ class TestSv3d(ViewGeneratorSuite):
         assert float(other.centers[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 
 
-def test_the_camera_is_told_or_not(model):
+def test_only_aware_conditions_of_variant_p_depend_on_the_camera(model):
     azimuths, elevations = [90.0, 0.0], [10.0, 10.0]
-    told = vector_condition("p", azimuths, elevations)
-    assert not torch.equal(told[0], told[1])
-    hidden = vector_condition("p", azimuths, elevations, camera="invariant")
-    assert torch.equal(hidden[0], hidden[1])
-    assert torch.equal(hidden[:, 256:], torch.zeros(2, 1024))
+    aware = vector_condition("p", azimuths, elevations)
+    assert not torch.equal(aware[0], aware[1])
+    invariant = vector_condition("p", azimuths, elevations, camera="invariant")
+    assert torch.equal(invariant[0], invariant[1])
+    assert torch.equal(invariant[:, 256:], torch.zeros(2, 1024))
     for camera in ("aware", "invariant"):
-        assert torch.equal(vector_condition("u", azimuths, elevations, camera=camera), told[:, :256])
+        assert torch.equal(vector_condition("u", azimuths, elevations, camera=camera), aware[:, :256])
 
 
 # --- commands, progress, a portrait ----------------------------------------------------------------------------------
@@ -422,7 +428,7 @@ def test_commands(tmp_path, model, capsys):
     assert not (tmp_path / "other").exists()
 
 
-class _Heard(Silent):
+class _RecordedProgress(Silent):
     def __init__(self) -> None:
         self.counts: list[tuple[int, int, str]] = []
 
@@ -431,11 +437,11 @@ class _Heard(Silent):
 
 
 def test_steps_and_frames_are_counted(model):
-    heard = _Heard()
-    with Stages(heard).stage("views"):
+    progress = _RecordedProgress()
+    with Stages(progress).stage("views"):
         make_turntable(open_checkpoint(model), torch.rand(3, 64, 64), vector(), CPU, seed=0)
-    assert heard.counts[:2] == [(0, 1, "denoising steps"), (1, 1, "denoising steps")]
-    assert heard.counts[-1] == (FRAMES, FRAMES, "frames decoded")
+    assert progress.counts[:2] == [(0, 1, "denoising steps"), (1, 1, "denoising steps")]
+    assert progress.counts[-1] == (FRAMES, FRAMES, "frames decoded")
     count(1, 2, "outside of any stage, to nobody")
 
 
@@ -449,7 +455,7 @@ def test_an_interrupt_ends_the_sampling(model):
         make_turntable(open_checkpoint(model), torch.rand(3, 64, 64), vector(), CPU, seed=0)
 
 
-def test_absent_weights_are_asked_for(picture, tmp_path, capsys, monkeypatch):
+def test_missing_weights_are_refused_with_the_way_to_get_them(picture, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("INSTAX3D_ASSETS", str(tmp_path / "assets"))
     assert main(["create", str(picture), "-o", str(tmp_path / "out"), "view_generator=sv3d"]) == 2
     said = capsys.readouterr().err
