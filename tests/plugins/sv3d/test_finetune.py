@@ -26,10 +26,13 @@ from instax3d.datasets.making import write_clip
 from instax3d.datasets.reading import open_dataset
 from instax3d.errors import DatasetError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
-)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings(
+        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+        "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
+    ),
+]
 CPU = TrainerOptions(accelerator="cpu")
 TINY = FinetuneConfig(
     steps=2,

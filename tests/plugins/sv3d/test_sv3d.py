@@ -271,9 +271,15 @@ def test_the_workload_is_read_from_the_model(model):
     assert workload.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
 
 
-def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatch, caplog):
+@pytest.fixture(scope="module")
+def sampled_once(one_thread, model):
+    """A model, an image, and the turntable of seed 3."""
     checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    expected = make_turntable(checkpoint, image, vector(), CPU, seed=3)
+    return checkpoint, image, make_turntable(checkpoint, image, vector(), CPU, seed=3)
+
+
+def test_out_of_memory_backs_off_and_ends_with_the_same_frames(sampled_once, monkeypatch, caplog):
+    checkpoint, image, expected = sampled_once
     assert expected.shape == (FRAMES, 3, 64, 64)
     sample, decode = turntable.sample, turntable.vae.decode
 
@@ -297,10 +303,9 @@ def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatc
     assert "very roughly" in caplog.messages[0], "the duration is announced first"
 
 
-def test_layers_can_be_moved_to_the_device_one_by_one(model, monkeypatch):
+def test_layers_can_be_moved_to_the_device_one_by_one(sampled_once, monkeypatch):
     """On CUDA the leanest plan; the mechanism is the same with the CPU as both places."""
-    checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    expected = make_turntable(checkpoint, image, vector(), CPU, seed=3)
+    checkpoint, image, expected = sampled_once
     monkeypatch.setattr(turntable, "choose_plan", lambda *_: memory.MEMORY_PLANS[-1])
     torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), expected, atol=1e-4, rtol=0)
 
