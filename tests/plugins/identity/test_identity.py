@@ -1,6 +1,7 @@
 """The recognition networks give the originals' numbers, and faces are cut out as they expect them."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,14 +21,20 @@ from instax3d.types import FIVE_POINTS, Face
 TOLERANCE = 1e-4
 
 
-def weights(path):
-    return {name: torch.from_numpy(np.asarray(value)) for name, value in regenerate(path).items()}
+@pytest.fixture(scope="module")
+def weights(fixtures_dir):
+    """The seeded weights of a recipe, generated once."""
+    return cache(
+        lambda recipe: {
+            name: torch.from_numpy(np.asarray(value)) for name, value in regenerate(fixtures_dir / recipe).items()
+        }
+    )
 
 
 @pytest.mark.fixtures
-def test_facenet_is_the_originals(fixtures_dir):
+def test_facenet_is_the_originals(fixtures_dir, weights):
     network = InceptionResnetV1()
-    network.load_state_dict(weights(fixtures_dir / "facenet" / "inception_resnet_v1.weights.json"))
+    network.load_state_dict(weights("facenet/inception_resnet_v1.weights.json"))
     expected = np.load(fixtures_dir / "facenet" / "inception_resnet_v1_expected.npz")
     faces = torch.from_numpy(enlarged(expected["image_small"], 160 // expected["image_small"].shape[-1]))
     with torch.no_grad():
@@ -36,8 +43,8 @@ def test_facenet_is_the_originals(fixtures_dir):
 
 
 @pytest.mark.fixtures
-def test_arcface_is_the_originals(fixtures_dir):
-    network = IResNet.of(weights(fixtures_dir / "arcface" / "iresnet50.weights.json"))
+def test_arcface_is_the_originals(fixtures_dir, weights):
+    network = IResNet.of(weights("arcface/iresnet50.weights.json"))
     expected = np.load(fixtures_dir / "arcface" / "arcface_expected.npz")
     faces = torch.from_numpy(enlarged(expected["image_small"], 112 // expected["image_small"].shape[-1]))
     with torch.no_grad():
@@ -54,13 +61,13 @@ def test_arcface_is_the_originals(fixtures_dir):
     ],
 )
 def test_figures_are_the_cosines_of_the_original_s_embeddings(
-    fixtures_dir, tmp_path, monkeypatch, name, folder, recipe, expected, file
+    fixtures_dir, weights, tmp_path, monkeypatch, name, folder, recipe, expected, file
 ):
     """Photo and frames that are already cut out; what is left is that pixels have eight bits."""
     from instax3d_plugins.identity import alignment, inception_resnet_v1, iresnet
 
     size = {"facenet": inception_resnet_v1.SIZE, "arcface": iresnet.SIZE}[name]
-    torch.save(weights(fixtures_dir / folder / f"{recipe}.weights.json"), tmp_path / file)
+    torch.save(weights(f"{folder}/{recipe}.weights.json"), tmp_path / file)
     with np.load(
         next((fixtures_dir / folder).glob(f"{'inception' if name == 'facenet' else name}*_expected.npz"))
     ) as known:
