@@ -23,7 +23,7 @@ import lightning
 import torch
 from instax3d_plugins.sv3d import vae as coding
 from instax3d_plugins.sv3d.finetune.data import TurntableLatents
-from instax3d_plugins.sv3d.finetune.latents import Encoded, LatentStore
+from instax3d_plugins.sv3d.finetune.latents import EncodedClip, LatentStore
 from instax3d_plugins.sv3d.finetune.module import Sv3dFinetuning
 from instax3d_plugins.sv3d.finetune.options import FinetuneConfig
 from instax3d_plugins.sv3d.sampler import Condition, sample
@@ -159,7 +159,7 @@ def trained(model: MiniatureSV3D, data: TurntableLatents, config: FinetuneConfig
     return module
 
 
-def generated(module: Sv3dFinetuning, clips: list[Encoded], coder: PatchAutoencoder, steps: int) -> list[Tensor]:
+def generated(module: Sv3dFinetuning, clips: list[EncodedClip], coder: PatchAutoencoder, steps: int) -> list[Tensor]:
     """Turntables from the input views alone, without guidance, which would sharpen at the cost of PSNR; the last frame
     is the input view itself, as in the product."""
     made = []

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from instax3d_plugins.sv3d.checkpoint import official_shapes, open_checkpoint
 from instax3d_plugins.sv3d.embeddings import vector_condition
-from instax3d_plugins.sv3d.layout import Architecture, Part, describe
+from instax3d_plugins.sv3d.layout import Architecture, NetworkSizes, Part, describe
 from instax3d_plugins.sv3d.schedule import default_azimuths
-from instax3d_plugins.sv3d.turntable import Settings, make_turntable
+from instax3d_plugins.sv3d.turntable import SamplingSettings, make_turntable
 from safetensors.torch import save_file
 
 from instax3d.io.progress import Silent, Stages
@@ -51,10 +51,11 @@ class Clock(Silent):
 def architecture(tiny: bool) -> Architecture:
     if not tiny:
         return describe("p")
-    return describe(
-        "p", frames=3, unet_widths=[64] * 4, vae_widths=[32] * 4, clip_width=80, clip_hidden=80, clip_layers=1,
+    sizes = NetworkSizes(
+        frames=3, unet_widths=(64,) * 4, vae_widths=(32,) * 4, clip_width=80, clip_hidden=80, clip_layers=1,
         clip_heads=1, context=16,
     )  # fmt: skip
+    return describe("p", sizes)
 
 
 def write_random(path: Path, sizes: Architecture) -> None:
@@ -68,20 +69,20 @@ def write_random(path: Path, sizes: Architecture) -> None:
     save_file(tensors, path, {"instax3d.frames": str(sizes.frames)})
 
 
-def cases(device: torch.device, steps: list[int]) -> Iterator[Settings]:
+def cases(device: torch.device, steps: list[int]) -> Iterator[SamplingSettings]:
     """Precisions in the fastest way, then the other ways in float16, then with torch.compile."""
     fast: dict[str, Any] = {"memory": "fast"}
     if device.type == "cpu":
-        yield from (Settings(device, torch.float32, steps=count, **fast) for count in steps)
+        yield from (SamplingSettings(device, torch.float32, steps=count, **fast) for count in steps)
         return
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        yield from (Settings(device, dtype, steps=count, **fast) for count in steps)
+        yield from (SamplingSettings(device, dtype, steps=count, **fast) for count in steps)
     for way in ("parts", "lean", "streamed"):
-        yield Settings(device, torch.float16, steps=steps[0], memory=way)
-    yield from (Settings(device, torch.float16, steps=count, compile=True, **fast) for count in steps)
+        yield SamplingSettings(device, torch.float16, steps=steps[0], memory=way)
+    yield from (SamplingSettings(device, torch.float16, steps=count, compile=True, **fast) for count in steps)
 
 
-def measure(path: Path, settings: Settings, size: int) -> str:
+def measure(path: Path, settings: SamplingSettings, size: int) -> str:
     """One row of the table."""
     checkpoint, cuda = open_checkpoint(path), settings.device.type == "cuda"
     azimuths = default_azimuths(checkpoint.architecture.frames)

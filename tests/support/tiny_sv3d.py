@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from instax3d_plugins.sv3d.checkpoint import official_shapes
-from instax3d_plugins.sv3d.layout import Architecture, Variant, describe
+from instax3d_plugins.sv3d.layout import Architecture, NetworkSizes, Variant, describe
 from safetensors.numpy import save_file
 
 METADATA = {"instax3d.unet_head_dim": "32", "instax3d.clip_heads": "2"}
@@ -12,12 +12,11 @@ METADATA = {"instax3d.unet_head_dim": "32", "instax3d.clip_heads": "2"}
 
 
 def tiny_architecture(variant: Variant, frames: int) -> Architecture:
-    return describe(
-        variant,
+    sizes = NetworkSizes(
         frames=frames,
-        unet_widths=[32, 32, 64, 64],
+        unet_widths=(32, 32, 64, 64),
         unet_head_dim=32,
-        vae_widths=[32] * 4,
+        vae_widths=(32,) * 4,
         clip_width=32,
         clip_hidden=64,
         clip_layers=2,
@@ -25,6 +24,7 @@ def tiny_architecture(variant: Variant, frames: int) -> Architecture:
         clip_image=56,
         context=16,
     )
+    return describe(variant, sizes)
 
 
 def tiny_tensors(variant: Variant, frames: int = 5, *, seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Densification by absolute gradients (AbsGS); see README.md."""

@@ -1,4 +1,4 @@
-"""AbsGS: absolute gradients do not cancel where a Gaussian is pulled both ways, so blurred regions are found.
+"""AbsGS: absolute gradients do not cancel where pixels pull a Gaussian in opposite directions, as in blurred regions.
 
 Ye et al., "AbsGS: Recovering fine details in 3D Gaussian splatting", ACM MM 2024; Instax3D, Eq. 8.
 """
@@ -13,7 +13,7 @@ from .config import AbsGSConfig
 
 
 class AbsGS(AdaptiveDensityControl[AbsGSConfig]):
-    """Grows Gaussians whose pixels pull hard, whether or not they agree where to."""
+    """Grows Gaussians with large absolute image-plane gradients."""
 
     absgrad = True
 

@@ -1,11 +1,11 @@
-"""CLIP's and DINO's vision transformers, read from folders as transformers writes them, and never from a network."""
+"""CLIP's and DINO's vision transformers, read from folders in transformers' format, and never downloaded."""
 
 import abc
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
     CLIPVisionConfig,
@@ -34,17 +34,17 @@ CONFIG = "config.json"
 
 
 class Encoder(abc.ABC):
-    """A network that tells what an image shows by the direction of a vector.
+    """A network that embeds images; the cosine of two embeddings is their similarity.
 
     Raises:
         AssetError: the files do not hold this network.
     """
 
-    what: ClassVar[str]
+    title: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]]
     """In ``config.json``."""
     mean: ClassVar[tuple[float, float, float]]
-    deviation: ClassVar[tuple[float, float, float]]
+    std: ClassVar[tuple[float, float, float]]
 
     def __init__(self, located: Located) -> None:
         files = dict(located.files)
@@ -55,12 +55,12 @@ class Encoder(abc.ABC):
 
     @torch.no_grad()
     def directions(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-        """Unit vectors of images in [0, 1], one after the other, so that none depends on its neighbors."""
-        found = [self.features(self.prepared(image)[None])[0] for image in images]
-        return functional.normalize(torch.stack(found).double(), dim=1)
+        """Unit vectors of images in [0, 1], one after the other, so that none depends on the batch."""
+        embeddings = [self.features(self.prepared(image)[None])[0] for image in images]
+        return functional.normalize(torch.stack(embeddings).double(), dim=1)
 
     def prepared(self, image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 size size"]:
-        """As the network wants it: the shorter side brought to its size by Pillow's bicubic filter, the middle cut out,
+        """The network's input: the shorter side resized to its size by Pillow's bicubic filter, center-cropped,
         normalized."""
         picture = Image.fromarray(to_uint8(image).numpy())
         short = min(picture.size)
@@ -69,78 +69,78 @@ class Encoder(abc.ABC):
         left, top = (width - self.size) // 2, (height - self.size) // 2
         picture = picture.crop((left, top, left + self.size, top + self.size))
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
-        mean, deviation = (torch.tensor(values)[:, None, None] for values in (self.mean, self.deviation))
-        return (pixels - mean) / deviation
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (pixels - mean) / std
 
     @abc.abstractmethod
     def features(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n features"]:
-        """What the network says of prepared images."""
+        """The network's embeddings of prepared images."""
 
     @abc.abstractmethod
-    def _load(self, config: Mapping[str, Any], weights_file: Path) -> Any: ...
+    def _load(self, config: Mapping[str, Any], weights_file: Path) -> PreTrainedModel: ...
 
 
 class ClipEncoder(Encoder):
     """CLIP's image embedding (Radford et al. 2021), after the projection that text is compared in."""
 
-    what = "CLIP's vision transformer"
+    title = "CLIP's vision transformer"
     model_types = ("clip", "clip_vision_model")
     mean = (0.48145466, 0.4578275, 0.40821073)
-    deviation = (0.26862954, 0.26130258, 0.27577711)
+    std = (0.26862954, 0.26130258, 0.27577711)
 
     def features(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n features"]:
-        found: Tensor = self._model(pixel_values=pixels).image_embeds
-        return found
+        embeddings: Tensor = self._model(pixel_values=pixels).image_embeds
+        return embeddings
 
-    def _load(self, config: Mapping[str, Any], weights_file: Path) -> Any:
+    def _load(self, config: Mapping[str, Any], weights_file: Path) -> PreTrainedModel:
         vision = dict(config)
         if config["model_type"] == "clip":  # text and vision together
             inner = config.get("vision_config") or config.get("vision_config_dict") or {}
             vision = {**inner, "projection_dim": config.get("projection_dim", inner.get("projection_dim", 512))}
-        return _filled(CLIPVisionModelWithProjection, CLIPVisionConfig, vision, weights_file, self.what)
+        return _filled(CLIPVisionModelWithProjection, CLIPVisionConfig, vision, weights_file, self.title)
 
 
 class DinoEncoder(Encoder):
     """DINO's class token (Caron et al. 2021) after the last layer's norm."""
 
-    what = "DINO's vision transformer"
+    title = "DINO's vision transformer"
     model_types = ("vit",)
     mean = (0.485, 0.456, 0.406)
-    deviation = (0.229, 0.224, 0.225)
+    std = (0.229, 0.224, 0.225)
 
     def features(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n features"]:
-        found: Tensor = self._model(pixel_values=pixels).last_hidden_state[:, 0]
-        return found
+        embeddings: Tensor = self._model(pixel_values=pixels).last_hidden_state[:, 0]
+        return embeddings
 
-    def _load(self, config: Mapping[str, Any], weights_file: Path) -> Any:
-        return _filled(ViTModel, ViTConfig, config, weights_file, self.what, add_pooling_layer=False)
+    def _load(self, config: Mapping[str, Any], weights_file: Path) -> PreTrainedModel:
+        return _filled(ViTModel, ViTConfig, config, weights_file, self.title, add_pooling_layer=False)
 
 
 def _config(file: Path, encoder: Encoder) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AssetError(f"{file} cannot be read as JSON ({error}); get it anew from its makers") from error
-    kind = found.get("model_type") if isinstance(found, dict) else None
+        raise AssetError(f"{file} cannot be read as JSON ({error}); download it again") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in encoder.model_types:
         raise AssetError(
-            f"{file} describes a model of the type {kind!r}, but {encoder.what} is of the type "
+            f"{file} describes a model of type {kind!r}, but {encoder.title} has type "
             f"{' or '.join(map(repr, encoder.model_types))}; give the folder of that network"
         )
-    return dict(found)
+    return dict(config)
 
 
 def _weights(file: Path) -> dict[str, Tensor]:
-    """Tensors by name; of a pickle nothing else is read."""
+    """Tensors by name; nothing else is read from a pickle."""
     if file.suffix == ".safetensors":
         try:
             return dict(load_file(file))
         except (OSError, SafetensorError) as error:
-            raise AssetError(f"{file} cannot be read as safetensors ({error}); get it anew from its makers") from error
-    found = read_checkpoint(file)
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise AssetError(f"{file} holds no weights by name; get it anew from its makers")
-    return {str(name): value for name, value in found.items()}
+            raise AssetError(f"{file} cannot be read as safetensors ({error}); download it again") from error
+    weights = read_checkpoint(file)
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise AssetError(f"{file} is not a state dict of tensors; download it again")
+    return {str(name): value for name, value in weights.items()}
 
 
 def _filled(
@@ -148,39 +148,42 @@ def _filled(
     config: type[PretrainedConfig],
     values: Mapping[str, Any],
     file: Path,
-    what: str,
+    title: str,
     **options: Any,
-) -> Any:
+) -> PreTrainedModel:
     """The network with these weights, whose older names transformers translates; refused if one is missing."""
     weights = _weights(file)
     try:
-        wanted = config.from_dict(dict(values))
-        with torch.random.fork_rng(devices=[]), _quiet():  # what is missing would be drawn at random
-            network, report = model.from_pretrained(
+        with torch.random.fork_rng(devices=[]), _quiet():  # missing tensors would be drawn at random
+            loaded = model.from_pretrained(
                 None,
-                config=wanted,
+                config=config.from_dict(dict(values)),
                 state_dict=weights,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 local_files_only=True,
                 **options,
             )
+        # with its loading info the network comes in a pair, which transformers' annotation leaves out
+        network, report = cast("tuple[PreTrainedModel, Mapping[str, Any]]", loaded)
     except Exception as error:
-        # transformers raises all kinds for values that fit no network
+        # transformers raises many kinds of errors for values that fit no network
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AssetError(f"{file} does not hold {what} as its config.json has it: {reason}") from error
-    lacking = sorted(report["missing_keys"]) + sorted(str(item[0]) for item in report["mismatched_keys"])
-    if lacking:
+        raise AssetError(f"{file} does not hold {title} as its config.json describes it: {reason}") from error
+    wrong = sorted(report["missing_keys"]) + sorted(str(item[0]) for item in report["mismatched_keys"])
+    if wrong:
         raise AssetError(
-            f"{file} does not hold {what} as its config.json has it: {len(lacking)} tensors are missing or of another "
-            f"shape, such as {lacking[0]!r}"
+            f"{file} does not hold {title} as its config.json describes it: {len(wrong)} tensors are missing or have "
+            f"another shape, such as {wrong[0]!r}"
         )
-    return network.float().eval()
+    nn.Module.float(network)
+    network.eval()
+    return network
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its list of the tensors that belong to other parts: what matters is checked."""
+    """Without transformers' progress bars and its list of unexpected tensors; missing ones are checked above."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

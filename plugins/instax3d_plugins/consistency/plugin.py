@@ -10,7 +10,7 @@ _CLIP_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 _DINO = "https://huggingface.co/facebook/dino-vits16"
 _DINO_REVISION = "abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd"
 
-_PAIRS = "over all pairs of the 21 frames of a turn"
+_PAIRS = "over all pairs of the 21 turntable frames"
 _BOTH = "mean of the cosine similarities by CLIP ViT-L/14 and by DINO ViT-S/16"
 
 
@@ -42,13 +42,13 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
             ),
             MetricInfo(
                 name="mvc_adjacent",
-                description=f"{_BOTH}, over the pairs of frames of a turn that follow one another",
+                description=f"{_BOTH}, over the pairs of consecutive turntable frames",
                 better="higher",
                 decimals=3,
             ),
             MetricInfo(
                 name="mvc_photo",
-                description=f"{_BOTH}, of the frames of a turn to the view that is the photo",
+                description=f"{_BOTH}, of the turntable frames to the view that is the photo",
                 better="higher",
                 decimals=3,
             ),
@@ -58,7 +58,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """Both networks as transformers keeps them, each at a fixed revision."""
+    """Both networks in transformers' format, each at a fixed revision."""
     yield Asset(
         name="clip-vit-large-patch14",
         summary="OpenAI's CLIP ViT-L/14",
@@ -87,7 +87,7 @@ def instax3d_assets() -> Iterator[Asset]:
     yield Asset(
         name="dino-vits16",
         summary="Facebook's DINO ViT-S/16",
-        # their sums are not known here: they are written down at the first use
+        # their checksums are unknown here: they are recorded at the first use
         files=(
             AssetFile("config.json", f"{_DINO}/resolve/{_DINO_REVISION}/config.json"),
             AssetFile(

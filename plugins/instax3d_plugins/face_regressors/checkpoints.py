@@ -1,4 +1,4 @@
-"""Reads the published weights, without ever running what a file says."""
+"""Reads the published weights; no code in a file is ever run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,20 +57,20 @@ def load_mean_points(file: Path) -> Float[Tensor, "5 3"]:
         AssetError: the file is missing or holds something else.
     """
     try:
-        marks: ndarray = np.asarray(loadmat(str(file))["lm"], np.float32)
-        if marks.shape != (68, 3):
-            raise ValueError(f"'lm' is {marks.shape}, not (68, 3)")
+        landmarks: ndarray = np.asarray(loadmat(str(file))["lm"], np.float32)
+        if landmarks.shape != (68, 3):
+            raise ValueError(f"'lm' is {landmarks.shape}, not (68, 3)")
     except _UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AssetError(f"{file} is not Deep3D's similarity_Lm3D_all.mat: {reason}") from error
-    return five_points(torch.from_numpy(marks))
+    return five_points(torch.from_numpy(landmarks))
 
 
 def _read(file: Path) -> Mapping[str, Any]:
-    found = read_checkpoint(file)
-    if not isinstance(found, Mapping):
-        raise UnsafeFileError(f"{file} holds {type(found).__name__}, no weights by name")
-    return found
+    weights = read_checkpoint(file)
+    if not isinstance(weights, Mapping):
+        raise UnsafeFileError(f"{file} holds {type(weights).__name__}, not weights by name")
+    return weights
 
 
 def _part(file: Path, key: str) -> Mapping[str, Any]:
@@ -82,12 +82,12 @@ def _part(file: Path, key: str) -> Mapping[str, Any]:
 
 
 def _filled(network: Network, weights: Mapping[str, Any], file: Path, what: str) -> Network:
-    wanted = network.state_dict()
-    missing = [name for name, value in wanted.items() if getattr(weights.get(name), "shape", None) != value.shape]
+    expected = network.state_dict()
+    missing = [name for name, value in expected.items() if getattr(weights.get(name), "shape", None) != value.shape]
     if missing:
         raise AssetError(
-            f"{file} does not hold {what}: {len(missing)} of {len(wanted)} tensors are missing or of another shape, "
+            f"{file} does not hold {what}: {len(missing)} of {len(expected)} tensors are missing or of another shape, "
             f"such as {missing[0]!r}"
         )
-    network.load_state_dict({name: weights[name] for name in wanted})
+    network.load_state_dict({name: weights[name] for name in expected})
     return network.eval()

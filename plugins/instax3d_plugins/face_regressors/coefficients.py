@@ -1,4 +1,4 @@
-"""What the regressors' numbers mean: groups, cameras and rotations."""
+"""The regressors' outputs: groups of coefficients, cameras and rotations."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-DEEP3D_FOCAL, DEEP3D_CENTER, DEEP3D_SIDE = 1015.0, 112.0, 224
-FACEVERSE_FOCAL, FACEVERSE_CENTER, FACEVERSE_SIDE = 1000.0, 127.5, 256
-CAMERA_DISTANCE = 10.0
-"""Of Deep3D and FaceVerse, in decimeters."""
-DECA_SIDE = 224
+DECA_SIDE, DEEP3D_SIDE, FACEVERSE_SIDE = 224, 224, 256
+"""Sides of the networks' crops, pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecaCode:
     """DECA's 236 numbers."""
 
@@ -30,22 +27,17 @@ class DecaCode:
     @classmethod
     def of(cls, output: Float[Tensor, "b 236"]) -> "DecaCode":
         """Split the encoder's output."""
-        *parts, light = output.split([100, 50, 50, 6, 3, 27], dim=1)
-        return cls(*parts, light.reshape(-1, 9, 3))
+        shape, tex, exp, pose, cam, light = output.split([100, 50, 50, 6, 3, 27], dim=1)
+        return cls(shape, tex, exp, pose, cam, light.reshape(-1, 9, 3))
 
 
 def weak_perspective(points: Float[Tensor, "b n 3"], cam: Float[Tensor, "b 3"]) -> Float[Tensor, "b n 3"]:
-    """FLAME points in DECA's crop: x right, y down, in [-1, 1] where shown, z growing away from the camera."""
+    """FLAME points in DECA's crop: x right, y down, in [-1, 1] within the crop, z away from the camera."""
     scale, shift = cam[:, None, :1], torch.nn.functional.pad(cam[:, None, 1:], (0, 1))
     return scale * (points + shift) * torch.tensor([1.0, -1.0, -1.0])
 
 
-def crop_pixels(points: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch 2"]:
-    """Pixels of DECA's crop of 224x224 for points in [-1, 1]."""
-    return points[..., :2] * (DECA_SIDE / 2) + DECA_SIDE / 2
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deep3DCode:
     """Deep3D's 257 numbers."""
 
@@ -63,7 +55,7 @@ class Deep3DCode:
         return cls(*output.split([80, 64, 80, 3, 27, 3], dim=1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceVerseCode:
     """FaceVerse's 621 numbers (version 4)."""
 
@@ -80,8 +72,8 @@ class FaceVerseCode:
     def gaze(self) -> Float[Tensor, "b 2 3"]:
         """Axis-angle of the left and the right eye in the axes of `instax3d.headmodel` (y up, z to the front)."""
         down, right = self.eyes.reshape(-1, 2, 2).unbind(-1)
-        turns = eye_rotation(torch.stack([down, -right], -1).reshape(-1, 2))
-        return axis_angles(turns).reshape(-1, 2, 3)
+        rotations = eye_rotation(torch.stack([down, -right], -1).reshape(-1, 2))
+        return axis_angles(rotations).reshape(-1, 2, 3)
 
     @classmethod
     def of(cls, output: Float[Tensor, "b 621"]) -> "FaceVerseCode":
@@ -103,14 +95,8 @@ def eye_rotation(eye: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 3"]:
     return _about(1, eye[:, 1]) @ _about(0, eye[:, 0])
 
 
-def to_camera(points: Float[Tensor, "b n 3"], angles: Float[Tensor, "b 3"], trans: Float[Tensor, "b 3"]) -> Tensor:
-    """Points of Deep3D's head [b, n, 3] in front of its camera: z is the depth."""
-    moved = points @ rotation(angles).mT + trans[:, None]
-    return torch.cat([moved[..., :2], CAMERA_DISTANCE - moved[..., 2:]], -1)
-
-
 def axis_angles(rotations: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3"]:
-    """Axes by their angles in radians, of rotations of less than half a turn."""
+    """Axis-angle vectors, radians, of rotations by less than half a turn."""
     skew = rotations - rotations.mT
     sine_axis = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1) / 2
     sine = sine_axis.norm(dim=-1, keepdim=True)

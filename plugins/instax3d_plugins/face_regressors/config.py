@@ -8,18 +8,18 @@ from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
 
 
 class RegressorConfig(PluginConfig):
-    """What both estimators share."""
+    """Options of both estimators."""
 
     head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"flame-2020"}))] = "flame-2020"
-    """The mesh prior whose head is regressed: FLAME 2020, as DECA's numbers mean nothing in another version."""
+    """The mesh prior whose head is regressed: FLAME 2020; DECA's coefficients do not fit other versions."""
     weights: Annotated[str, AssetRef("deca")] = "deca"
     """DECA's ``deca_model.tar``."""
     deep3d: Annotated[str | None, AssetRef("deep3d")] = None
-    """Deep3DFaceReconstruction's files: ``deep3d`` or the folder that holds them. With them the head's rotation before
-    the photo's camera is Deep3D's; else it follows from the placement."""
+    """Deep3DFaceReconstruction's files: ``deep3d`` or the folder that holds them. With them the head's rotation
+    relative to the photo's camera is Deep3D's; else it follows from the placement."""
     faceverse: Annotated[str | None, AssetRef("faceverse")] = None
-    """FaceVerse v4's network: ``faceverse`` or its path. With it the eyes look where FaceVerse says; else where the
-    irises are seen in the views."""
+    """FaceVerse v4's network: ``faceverse`` or its path. With it the gaze is FaceVerse's; else it follows from
+    the irises in the views."""
 
 
 class DecaConfig(RegressorConfig):
@@ -33,13 +33,13 @@ class FusedConfig(RegressorConfig):
     """Options of `fused`."""
 
     frames: int = Field(default=3, ge=1)
-    """How many frames are averaged: the photo and those with a face whose cameras are nearest (paper: 3)."""
+    """How many frames are averaged: the photo and those with a face and the nearest cameras (paper: 3)."""
 
 
 class ShapePoseConfig(PluginConfig):
-    """DECA, and what finds the faces that it is shown."""
+    """DECA, and the detector of the faces."""
 
     weights: Annotated[str, AssetRef("deca")] = "deca"
     """DECA's ``deca_model.tar``."""
     detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, needs=frozenset({"landmarks68"}))] = "dlib"
-    """Finds the landmarks around which faces are cut out."""
+    """Finds the landmarks around which faces are cropped."""

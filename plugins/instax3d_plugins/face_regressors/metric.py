@@ -20,28 +20,28 @@ from instax3d.types import Cameras, EvaluationContext
 from .checkpoints import load_deca
 from .coefficients import DecaCode, axis_angles
 from .config import ShapePoseConfig
-from .crops import Crop, deca_crop
+from .crops import FaceCrop, deca_crop
 from .estimate import crop_to_world
 from .networks import DecaEncoder
 
 PAPER_UNIT = 100
-"""The paper tells both errors in 10^-2."""
+"""The paper reports both errors in 10^-2."""
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """An image and where it was taken from."""
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """An image and its camera."""
 
     image: Float[Tensor, "3 h w"]
     camera: Cameras
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What DECA says of it."""
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """DECA's codes of an image."""
 
     code: DecaCode
-    crop: Crop
+    crop: FaceCrop
     camera: Cameras
 
     @property
@@ -61,7 +61,7 @@ class ShapePose(Metric[ShapePoseConfig]):
 
     Shape: the 100 numbers of ``E_flame``, in standard deviations. Pose: its 6 numbers, the axis-angles of head and jaw
     in radians; for a render from another camera, the reference's head rotation is carried over to that camera first,
-    so that a portrait that turns as it should has no error. Crops are DECA's: 68 landmarks' box, 1.1 and 1.25 times
+    so that a correct portrait has no error. Crops are DECA's: 68 landmarks' box, 1.1 and 1.25 times
     enlarged, 224 pixels, RGB in [0, 1]. The weights are DECA's ``deca_model.tar``.
     """
 
@@ -71,20 +71,25 @@ class ShapePose(Metric[ShapePoseConfig]):
 
     @cached_property
     def _detector(self) -> LandmarkDetector[Any]:
-        detector: LandmarkDetector[Any] = build(LandmarkDetector, self.config.detector)
-        return detector
+        return build(LandmarkDetector, self.config.detector)
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
-        encoder = self._encoder  # what is missing is said before anything is looked for
-        shapes, poses, wanted = [], [], 0
+        encoder = self._encoder  # missing files are reported before the detector runs
+        shapes: list[Tensor] = []
+        poses: list[Tensor] = []
+        expected = 0
         for reference, renders in _comparisons(context):
-            true = self._see(encoder, reference)
+            true = self._estimate(encoder, reference)
             if true is None:
                 continue
-            wanted += len(renders)
-            found = [seen for seen in (self._see(encoder, each) for each in renders) if seen is not None]
-            shapes += [(seen.code.shape - true.code.shape).square().mean() for seen in found]
-            poses += [(seen.code.pose[0] - _expected(true, seen)).square().mean() for seen in found]
+            expected += len(renders)
+            estimates = [
+                estimate for estimate in (self._estimate(encoder, each) for each in renders) if estimate is not None
+            ]
+            shapes += [(estimate.code.shape - true.code.shape).square().mean() for estimate in estimates]
+            poses += [
+                (estimate.code.pose[0] - _expected_pose(true, estimate)).square().mean() for estimate in estimates
+            ]
         if not shapes:
             raise MetricError(
                 "shape_pose needs a view that is the photo, or held-out frames of a capture, in which a face is found, "
@@ -93,34 +98,34 @@ class ShapePose(Metric[ShapePoseConfig]):
         return {
             "shape_mse": PAPER_UNIT * float(torch.stack(shapes).mean()),
             "pose_mse": PAPER_UNIT * float(torch.stack(poses).mean()),
-            "shape_pose_faces": len(shapes) / wanted,
+            "shape_pose_faces": len(shapes) / expected,
         }
 
     @torch.no_grad()
-    def _see(self, encoder: DecaEncoder, shown: _Shown) -> _Seen | None:
-        faces = self._detector.detect(to_uint8(shown.image))
+    def _estimate(self, encoder: DecaEncoder, shot: _Shot) -> _Estimate | None:
+        faces = self._detector.detect(to_uint8(shot.image))
         if not faces:
             return None
-        crop = deca_crop(shown.image, faces[0].require_landmarks68())
-        return _Seen(DecaCode.of(encoder(crop.picture)), crop, shown.camera)
+        crop = deca_crop(shot.image, faces[0].require_landmarks68())
+        return _Estimate(DecaCode.of(encoder(crop.pixels)), crop, shot.camera)
 
 
-def _comparisons(context: EvaluationContext) -> list[tuple[_Shown, list[_Shown]]]:
-    """References, each with the renders that should show the same."""
+def _comparisons(context: EvaluationContext) -> list[tuple[_Shot, list[_Shot]]]:
+    """References, each with the renders that are compared with it."""
     views, photo = context.views, context.views.photo_index
-    found = []
+    comparisons = []
     if photo is not None:
         camera = views.cameras[photo]
-        turn = [_Shown(context.turntable[frame], context.turntable_cameras[frame]) for frame in context.front]
-        found.append((_Shown(views.images[photo], camera), [_Shown(context.rendered[photo], camera), *turn]))
-    truth, rendered, cameras = context.test_images, context.test_rendered, context.test_cameras
-    if truth is not None and rendered is not None and cameras is not None:
+        turn = [_Shot(context.turntable[frame], context.turntable_cameras[frame]) for frame in context.front]
+        comparisons.append((_Shot(views.images[photo], camera), [_Shot(context.rendered[photo], camera), *turn]))
+    test_images, rendered, cameras = context.test_images, context.test_rendered, context.test_cameras
+    if test_images is not None and rendered is not None and cameras is not None:
         frames = range(len(cameras))
-        found += [(_Shown(truth[k], cameras[k]), [_Shown(rendered[k], cameras[k])]) for k in frames]
-    return found
+        comparisons += [(_Shot(test_images[k], cameras[k]), [_Shot(rendered[k], cameras[k])]) for k in frames]
+    return comparisons
 
 
-def _expected(true: _Seen, seen: _Seen) -> Float[Tensor, "6"]:
-    """The reference's pose as the other camera sees it."""
-    turned = crop_to_world(seen.crop, seen.camera).T @ true.rotation
-    return torch.cat([axis_angles(turned[None])[0], true.code.pose[0, 3:]])
+def _expected_pose(true: _Estimate, estimate: _Estimate) -> Float[Tensor, "6"]:
+    """The reference's pose relative to the other camera."""
+    rotation = crop_to_world(estimate.crop, estimate.camera).T @ true.rotation
+    return torch.cat([axis_angles(rotation[None])[0], true.code.pose[0, 3:]])

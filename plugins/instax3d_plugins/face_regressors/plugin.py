@@ -12,7 +12,7 @@ _PAIRS = (
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """The two mesh priors of this family, and the metric that compares what they rest on."""
+    """The two mesh priors of this family, and the metric on DECA's codes."""
     for name, what in (
         ("deca", "A FLAME head regressed by DECA from one frame."),
         ("fused", "A FLAME head regressed by DECA from the photo and its neighbors and averaged, as in the paper."),
@@ -21,7 +21,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
             kind=Kind.MESH_PRIOR,
             name=name,
             api=1,
-            summary=f"{what} Needs files that their owners give out.",
+            summary=f"{what} Needs files from their owners.",
             target=f"instax3d_plugins.face_regressors.prior:{name.capitalize()}Prior",
             config=f"instax3d_plugins.face_regressors.config:{name.capitalize()}Config",
             needs=frozenset({"landmarks68"}),
@@ -59,7 +59,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """The networks' files, all given out by their makers alone."""
+    """The networks' files, which only their authors distribute."""
     yield Asset(
         name="deca",
         summary="DECA's trained model",

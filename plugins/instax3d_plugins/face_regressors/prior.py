@@ -16,14 +16,14 @@ from instax3d.types import HeadMesh, Rig, Views
 
 from .checkpoints import load_deca, load_deep3d, load_faceverse, load_mean_points
 from .config import DecaConfig, FusedConfig, RegressorConfig
-from .estimate import Regressed, averaged, chosen_frames, deca_place, deep3d_rotation, regress, with_gaze
+from .estimate import Regressed, averaged, chosen_frames, deca_pose, deep3d_rotation, regress, with_gaze
 from .networks import CoefficientNet, DecaEncoder
 
 C = TypeVar("C", bound=RegressorConfig)
 
 
 class RegressorPrior(MeshPrior[C]):
-    """What both estimators share. Files are read on first use."""
+    """Base of both estimators. Files are read on first use."""
 
     def head_model(self) -> HeadModel:
         """The FLAME head of the prior named by ``head``."""
@@ -31,8 +31,7 @@ class RegressorPrior(MeshPrior[C]):
 
     @cached_property
     def _head(self) -> HeadModel:
-        model: HeadModel = build(MeshPrior, self.config.head).head_model()
-        return model
+        return build(MeshPrior, self.config.head).head_model()
 
     @cached_property
     def _encoder(self) -> DecaEncoder:
@@ -47,27 +46,27 @@ class RegressorPrior(MeshPrior[C]):
     def _gaze_network(self) -> CoefficientNet:
         return load_faceverse(require("faceverse", self.config.faceverse).path)
 
-    def _parameters(self, views: Views, seen: list[Regressed], first: int) -> HeadParameters:
-        """Of the averaged codes, with FaceVerse's gaze where it is chosen."""
-        parameters = averaged(self._head, [each.code for each in seen])
+    def _parameters(self, views: Views, estimates: list[Regressed], first: int) -> HeadParameters:
+        """Parameters of the averaged codes, with FaceVerse's gaze if configured."""
+        parameters = averaged(self._head, [estimate.code for estimate in estimates])
         if self.config.faceverse is None:
             return parameters
         return with_gaze(self._head, parameters, self._gaze_network, views, first)
 
     def _rotation(self, views: Views, first: int) -> Float[Tensor, "3 3"] | None:
-        """Deep3D's, where it is chosen."""
+        """The head's rotation by Deep3D, if configured."""
         if self.config.deep3d is None:
             return None
         network, mean = self._pose_network
         return deep3d_rotation(network, mean, views, first)
 
     def _placed(self, views: Views, frames: int) -> HeadMesh:
-        """By the landmarks of all views."""
+        """The head placed by the landmarks of all views."""
         chosen = chosen_frames(views, frames)
-        seen = regress(self._encoder, views, chosen)
+        estimates = regress(self._encoder, views, chosen)
         mesh = place_head(
             self._head,
-            self._parameters(views, seen, chosen[0]),
+            self._parameters(views, estimates, chosen[0]),
             views,
             rotation=self._rotation(views, chosen[0]),
             gaze=self.config.faceverse is None,
@@ -76,30 +75,30 @@ class RegressorPrior(MeshPrior[C]):
 
 
 class DecaPrior(RegressorPrior[DecaConfig]):
-    """DECA (Feng et al. 2021) on one frame: the photo, or the view that shows the face most from the front."""
+    """DECA (Feng et al. 2021) on one frame: the photo, or the most frontal view of a face."""
 
     def fit(self, views: Views) -> HeadMesh:
-        """The regressed head; see `DecaConfig.placement` for where it stands.
+        """The regressed head; see `DecaConfig.placement` for its pose.
 
         Raises:
             FitError: no face was found in any view.
-            AssetError, BrokenPluginError: a file is missing, or is not what it should be.
+            AssetError, BrokenPluginError: a file is missing or holds something else.
         """
         if self.config.placement == "landmarks":
             return self._placed(views, 1)
         (first,) = chosen_frames(views, 1)
-        (seen,) = regress(self._encoder, views, [first])
-        parameters = self._parameters(views, [seen], first)
+        (estimate,) = regress(self._encoder, views, [first])
+        parameters = self._parameters(views, [estimate], first)
         root = self._root(parameters)
-        turn, translation = deca_place(seen, views.cameras[first], root)
-        known = self._rotation(views, first)
-        if known is not None:
-            turn, translation = known, translation + (turn - known) @ root
-        mesh = mesh_from_rig(views, Rig(self._head, parameters, turn, translation, 1.0))
+        rotation, translation = deca_pose(estimate, views.cameras[first], root)
+        deep3d = self._rotation(views, first)
+        if deep3d is not None:
+            rotation, translation = deep3d, translation + (rotation - deep3d) @ root
+        mesh = mesh_from_rig(views, Rig(self._head, parameters, rotation, translation, 1.0))
         return replace(mesh, metrics={**mesh.metrics, "frames_regressed": 1.0})
 
     def _root(self, parameters: HeadParameters) -> Float[Tensor, "3"]:
-        """The joint that DECA turns the whole head about."""
+        """The joint about which DECA rotates the whole head."""
         return self._head.posed_joints(parameters)[self._head.joint_names.index("root")]
 
 
@@ -111,6 +110,6 @@ class FusedPrior(RegressorPrior[FusedConfig]):
 
         Raises:
             FitError: no face was found in any view.
-            AssetError, BrokenPluginError: a file is missing, or is not what it should be.
+            AssetError, BrokenPluginError: a file is missing or holds something else.
         """
         return self._placed(views, self.config.frames)

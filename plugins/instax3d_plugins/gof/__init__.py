@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Densification with an adaptive quantile (Gaussian Opacity Fields); see README.md."""

@@ -10,8 +10,8 @@ from .config import GOFConfig
 
 
 class GOF(AdaptiveDensityControl[GOFConfig]):
-    """Grows what exceeds a threshold by its gradient, and as large a share of all by the absolute gradient: the latter
-    needs no threshold of its own. A clone is moved to a random place within its Gaussian.
+    """Grows Gaussians whose gradient exceeds a threshold, and an equal share of all by the absolute gradient, which
+    needs no threshold of its own. A clone is moved to a random position within its Gaussian.
     """
 
     absgrad = True
@@ -24,14 +24,14 @@ class GOF(AdaptiveDensityControl[GOFConfig]):
         signed, absolute = self.gradients["signed"].mean(), self.gradients["absolute"].mean()
         above = signed >= self.config.grow_grad2d
         ranks = torch.maximum(_ranks(signed), _ranks(absolute))
-        pulled = absolute > 0
+        has_gradient = absolute > 0
         share = int(above.sum())
         threshold = torch.topk(absolute, share).values[-1] if share else absolute.new_tensor(torch.inf)
-        return Candidates(mask=above | (absolute >= threshold), priority=torch.where(pulled, ranks, 0.0))
+        return Candidates(mask=above | (absolute >= threshold), priority=torch.where(has_gradient, ranks, 0.0))
 
 
 def _ranks(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """The share of all values that each is not below, in (0, 1]."""
+    """Rank of each value as a share of all, in (0, 1]."""
     ranks = torch.empty_like(values)
     ranks[values.argsort()] = torch.arange(1, len(values) + 1, dtype=values.dtype, device=values.device) / len(values)
     return ranks

@@ -13,6 +13,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.gof.densifier:GOF",
         config="instax3d_plugins.gof.config:GOFConfig",
-        summary="Clones and splits by gradients and by the same share of absolute ones (Gaussian Opacity Fields).",
+        summary="Clones and splits by gradients and by an equal share of absolute ones (Gaussian Opacity Fields).",
         needs=frozenset({"absgrad"}),
     )

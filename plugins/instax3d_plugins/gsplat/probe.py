@@ -1,4 +1,4 @@
-"""Finds out whether gsplat's CUDA kernels can be used here, and if not, what exactly is missing."""
+"""Checks whether gsplat's CUDA kernels can be used here, and if not, what is missing."""
 
 import contextlib
 import importlib
@@ -10,7 +10,7 @@ from instax3d.errors import RenderError
 
 
 def require_kernels() -> None:
-    """Load gsplat's CUDA kernels, building them if need be (some minutes, once).
+    """Load gsplat's CUDA kernels, building them if necessary (some minutes, once).
 
     Raises:
         RenderError: they cannot be used here; the message names the missing piece.
@@ -25,10 +25,10 @@ def require_kernels() -> None:
             f"The gsplat renderer needs an NVIDIA GPU, but torch (built for CUDA {torch.version.cuda}) finds none: "
             "check the driver with nvidia-smi, or choose renderer=cpu"
         )
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        # gsplat prints what it misses instead of raising
-        with contextlib.redirect_stdout(said):
+        # gsplat prints what is missing instead of raising
+        with contextlib.redirect_stdout(output):
             kernels = importlib.import_module("gsplat.cuda._backend")._C
     except Exception as error:
         raise RenderError(

@@ -13,7 +13,7 @@ from .probe import require_kernels
 
 
 class GsplatRenderer(Renderer[GsplatConfig]):
-    """Draws on an NVIDIA GPU by gsplat's ``rasterization``; the expected depth is differentiable too.
+    """Renders on an NVIDIA GPU with gsplat's ``rasterization``; the expected depth is differentiable too.
 
     Raises:
         RenderError: there is no GPU, or its kernels cannot be built; the message names the missing piece.
@@ -35,7 +35,7 @@ class GsplatRenderer(Renderer[GsplatConfig]):
         """
         if gaussians.means.device.type != "cuda":
             raise RenderError(
-                f"The gsplat renderer was given Gaussians on {gaussians.means.device}: move them to cuda, or choose "
+                f"The gsplat renderer got Gaussians on {gaussians.means.device}: move them to cuda, or choose "
                 "renderer=cpu"
             )
         image, alpha, info = rasterization(

@@ -6,7 +6,7 @@ from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
 
 
 class FacenetConfig(PluginConfig):
-    """FaceNet's network, trained on VGGFace2 as the paper's metric is."""
+    """FaceNet's network, trained on VGGFace2 as in the paper."""
 
     weights: Annotated[str, AssetRef("facenet-vggface2")] = "facenet-vggface2"
     """``facenet-vggface2`` or a path to the file."""
@@ -20,4 +20,4 @@ class ArcfaceConfig(PluginConfig):
     weights: Annotated[str, AssetRef("arcface-iresnet50")] = "arcface-iresnet50"
     """``arcface-iresnet50`` or a path to a ``backbone.pth`` of iresnet50 or iresnet100."""
     detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR)] = "dlib"
-    """Finds the faces that are compared, and the points by which they are aligned."""
+    """Finds the faces that are compared, and the points that align them."""

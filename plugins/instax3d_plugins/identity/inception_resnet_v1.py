@@ -1,6 +1,6 @@
 """Inception-ResNet v1 of FaceNet (Szegedy et al. 2016; Schroff et al. 2015), under facenet-pytorch's names.
 
-Weights: ``20180402-114759-vggface2.pt`` or ``-casia-webface.pt``, whose ``logits`` are not used here.
+Weights: ``20180402-114759-vggface2.pt`` or ``-casia-webface.pt``, whose ``logits`` are not used.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE = 160
-"""Width and height of the faces that it was trained on; RGB as (x - 127.5) / 128."""
+"""Width and height of its training faces; RGB as (x - 127.5) / 128."""
 _EPS = 1e-3
 
 
@@ -37,8 +37,8 @@ class _Residual(nn.Module):
         self._count, self._scale, self._last = len(branches), scale, last
 
     def forward(self, x: Tensor) -> Tensor:
-        found = torch.cat([getattr(self, f"branch{index}")(x) for index in range(self._count)], 1)
-        out = x + self._scale * self.conv2d(found)
+        branches = torch.cat([getattr(self, f"branch{index}")(x) for index in range(self._count)], 1)
+        out = x + self._scale * self.conv2d(branches)
         return out if self._last else functional.relu(out)
 
 
@@ -52,8 +52,8 @@ class _Reduction(nn.Module):
         self._count = len(branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = [getattr(self, f"branch{index}")(x) for index in range(self._count)]
-        return torch.cat([*found, functional.max_pool2d(x, 3, 2)], 1)
+        branches = [getattr(self, f"branch{index}")(x) for index in range(self._count)]
+        return torch.cat([*branches, functional.max_pool2d(x, 3, 2)], 1)
 
 
 def _block35() -> _Residual:
@@ -105,7 +105,7 @@ class InceptionResnetV1(nn.Module):
         self.last_bn = nn.BatchNorm1d(512, eps=_EPS)
 
     def features(self, faces: Tensor) -> Tensor:
-        """What the last layer is given, [n, 1792]."""
+        """Input of the last layer, [n, 1792]."""
         x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(faces)))
         x = self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(functional.max_pool2d(x, 3, 2))))
         x = self.repeat_2(self.mixed_6a(self.repeat_1(x)))

@@ -57,10 +57,10 @@ class IResNet(nn.Module):
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> "IResNet":
-        """The network whose weights these are; the depth follows from their names.
+        """The network with these weights; the depth follows from their names.
 
         Raises:
-            ValueError: they are of no iresnet50 or iresnet100.
+            ValueError: they are not of iresnet50 or iresnet100.
         """
         count = len({name.split(".")[1] for name in state if name.startswith("layer3.")})
         depth = next((name for name, depths in _DEPTHS.items() if depths[2] == count), None)

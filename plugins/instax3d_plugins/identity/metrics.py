@@ -1,4 +1,4 @@
-"""Whether a portrait is of the person in the photo, by networks that recognize people (the paper's IPA)."""
+"""Likeness of a portrait to the person in the photo, by face recognition networks (the paper's IPA)."""
 
 import abc
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from .alignment import aligned, cropped
 from .config import ArcfaceConfig, FacenetConfig
 
 
-class _Identity(Metric[C]):
-    """Embeds faces; the cosine to the photo's is the figure, the mean over the frames of a turn that show a face."""
+class _IdentityMetric(Metric[C]):
+    """Mean cosine between the embeddings of the photo's face and of the faces in the turntable."""
 
     name: str
     detector: str
 
     @abc.abstractmethod
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
-        """A unit vector."""
+        """The face's embedding, of unit length."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         if context.photo is None:
@@ -43,13 +43,13 @@ class _Identity(Metric[C]):
         cosines = []
         for frame in context.turntable:
             pixels = to_uint8(frame)
-            found = detector.detect(pixels)
-            if found:
-                cosines.append(float(reference @ self.embed(pixels, found[0])))
+            faces = detector.detect(pixels)
+            if faces:
+                cosines.append(float(reference @ self.embed(pixels, faces[0])))
         return {self.name: sum(cosines) / len(cosines)} if cosines else {}
 
 
-class Facenet(_Identity[FacenetConfig]):
+class Facenet(_IdentityMetric[FacenetConfig]):
     """FaceNet: boxes resized to 160 pixels, (x - 127.5) / 128."""
 
     name = "facenet"
@@ -65,15 +65,16 @@ class Facenet(_Identity[FacenetConfig]):
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise AssetError(f"{path} holds no weights of FaceNet's network: {str(error).splitlines()[-1]}") from error
+            raise AssetError(f"{path} does not hold FaceNet's weights: {str(error).splitlines()[-1]}") from error
         return network.eval()
 
     @torch.no_grad()
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
-        return self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
+        embedding: Tensor = self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
+        return embedding
 
 
-class Arcface(_Identity[ArcfaceConfig]):
+class Arcface(_IdentityMetric[ArcfaceConfig]):
     """ArcFace: faces aligned by five points to 112 pixels, (x / 255 - 0.5) / 0.5."""
 
     name = "arcface"
@@ -88,7 +89,7 @@ class Arcface(_Identity[ArcfaceConfig]):
         try:
             return iresnet.IResNet.of(read_checkpoint(path))
         except (ValueError, RuntimeError) as error:
-            raise AssetError(f"{path} holds no weights of ArcFace's network: {str(error).splitlines()[0]}") from error
+            raise AssetError(f"{path} does not hold ArcFace's weights: {str(error).splitlines()[0]}") from error
 
     @torch.no_grad()
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:

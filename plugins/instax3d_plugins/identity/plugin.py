@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from instax3d.plugin import Asset, AssetFile, Kind, MetricInfo, PluginSpec, hookimpl
 
-_HOW = "mean cosine of embeddings, frames of a turn that show a face against the photo"
+_HOW = "mean cosine of embeddings, turntable frames with a face against the photo"
 
 
 @hookimpl
@@ -44,7 +44,7 @@ def instax3d_assets() -> Iterator[Asset]:
                 "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
             ),
         ),
-        license="MIT for the code; the pictures of VGGFace2 are for research",
+        license="MIT for the code; the images of VGGFace2 are for research",
         license_url="https://github.com/timesler/facenet-pytorch/blob/master/LICENSE.md",
         commercial=None,
         registration=False,

@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Densification by relocation and noise (3DGS-MCMC); see README.md."""

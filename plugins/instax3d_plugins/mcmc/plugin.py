@@ -13,5 +13,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.mcmc.densifier:MCMC",
         config="instax3d_plugins.mcmc.config:MCMCConfig",
-        summary="Moves dead Gaussians to living ones, adds more, shakes faint ones (3DGS-MCMC).",
+        summary="Relocates dead Gaussians to living ones, adds more, adds noise to faint ones (3DGS-MCMC).",
     )

@@ -1,4 +1,4 @@
-"""Putting Gaussians on top of others without changing the picture, and rows of parameters wherever they are wanted."""
+"""Relocating Gaussians to others without changing the image, and reordering rows of parameters."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-MOST = 51
-"""Gaussians at one place at most (the reference's table ends there)."""
+MAX_SHARED = 51
+"""Most Gaussians at one position (the size of the reference's table)."""
 
 
 def shared_between(
@@ -18,10 +18,10 @@ def shared_between(
     Kheradmand et al. 2024, Eq. 9. Their joint opacity at the center and its integral along any line through it are
     those of the one. In float64, as the sum alternates; the paper's inner sum of binomials is one binomial.
     """
-    counts = counts.clamp(1, MOST)
+    counts = counts.clamp(1, MAX_SHARED)
     opacity = opacities.double().clamp(0, 1 - 1e-7)
     each = 1 - (1 - opacity) ** (1 / counts)
-    order = torch.arange(1, MOST + 1, dtype=torch.float64, device=opacities.device)
+    order = torch.arange(1, MAX_SHARED + 1, dtype=torch.float64, device=opacities.device)
     n = counts[:, None].double()
     within = order <= n
     log_binomial = torch.lgamma(n + 1) - torch.lgamma(order + 1) - torch.lgamma((n - order).clamp_min(0) + 1)

@@ -1,6 +1,6 @@
 """Reads SV3D from its official flat file or from a folder in diffusers' style, and writes such folders.
 
-Headers are compared with the networks' shapes before a tensor is read; each part is then read by itself.
+Headers are compared with the networks' shapes before a tensor is read; each part is then read separately.
 """
 
 import json
@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig
 
 from instax3d.errors import ModelFileError
 
@@ -29,7 +28,7 @@ from .layout import (
     Architecture,
     Part,
     Shape,
-    Source,
+    TensorSource,
     Variant,
     clip_source,
     infer,
@@ -37,6 +36,7 @@ from .layout import (
     vae_source,
     variant_of,
 )
+from .networks import AutoencoderKL, CLIPVisionModelWithProjection
 from .unet import SV3DUNet, build_unet
 
 Decoder = Literal["vae", "first_stage"]
@@ -52,13 +52,13 @@ _CLASSES = {
     "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
 }
 _INDEX = "model_index.json"
-_SHOWN = 8
-"""Names that a message lists before it only counts."""
+_MAX_NAMES = 8
+"""Most names that a message lists."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model whose layout was found right; nothing of it is read yet."""
+    """A model whose layout was checked; no tensor of it is read yet."""
 
     path: Path
     architecture: Architecture
@@ -66,7 +66,7 @@ class Checkpoint:
     official: bool
     """One flat file with the official names, rather than a folder."""
     notes: tuple[str, ...] = ()
-    """What the file holds beside, and the user should know; one sentence each."""
+    """What else the file holds and the user should know; one sentence each."""
 
     @property
     def variant(self) -> Variant:
@@ -74,16 +74,16 @@ class Checkpoint:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What is read, each file once."""
+        """The files that are read, each once."""
         return tuple(dict.fromkeys(header.path for header in self.headers.values()))
 
     def part_shapes(self, part: Part) -> list[Shape]:
-        """Of a part's tensors, as its file has them."""
+        """Shapes of a part's tensors in its file."""
         prefix = PREFIXES[part] if self.official else ""
         return [shape for name, shape in self.headers[part].shapes.items() if name.startswith(prefix)]
 
     def part_bytes(self, part: Part) -> int:
-        """Of a part's tensors in its file."""
+        """Bytes of a part's tensors in its file."""
         return self.headers[part].size(PREFIXES[part] if self.official else "")
 
     def load_unet(self, dtype: torch.dtype = torch.float32) -> SV3DUNet:
@@ -102,7 +102,7 @@ class Checkpoint:
         """The decoder that the original program uses: an `AutoencoderKL` that cannot encode, on the CPU.
 
         Raises:
-            ModelFileError: the model has none, as folders have not.
+            ModelFileError: the model has none; folders never have one.
         """
         if "first_stage" not in self.headers:
             raise ModelFileError(
@@ -117,31 +117,31 @@ class Checkpoint:
         """CLIP's vision tower, on the CPU."""
         encoder = _image_encoder(self.architecture)
         self._fill(encoder, "image_encoder", clip_source, dtype)
-        # the one buffer that is stored nowhere
+        # the only buffer that no file holds
         embeddings = encoder.vision_model.embeddings
         embeddings.position_ids = torch.arange(embeddings.num_positions)[None]
         return encoder
 
-    def _fill(self, model: nn.Module, part: Part, source: Callable[[str], Source], dtype: torch.dtype) -> None:
+    def _fill(self, model: nn.Module, part: Part, source: Callable[[str], TensorSource], dtype: torch.dtype) -> None:
         header = self.headers[part]
-        filled = {}
+        state = {}
         with safe_open(header.path, framework="pt") as file:
             for name in model.state_dict():
                 if self.official:
-                    where = source(name)
-                    tensor = where.take(file.get_tensor(PREFIXES[part] + where.name))
+                    official = source(name)
+                    tensor = official.take(file.get_tensor(PREFIXES[part] + official.name))
                 else:
                     tensor = file.get_tensor(name)
-                filled[name] = tensor.to(dtype).contiguous()
-        model.load_state_dict(filled, strict=True, assign=True)
+                state[name] = tensor.to(dtype).contiguous()
+        model.load_state_dict(state, strict=True, assign=True)
         model.requires_grad_(False)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Find out what a file or folder holds, and whether it is whole; no tensor is read.
+    """Read what a file or folder holds, and check that it is complete; no tensor is read.
 
     Raises:
-        ModelFileError: it is no SV3D model, or tensors are missing, of other shapes or unknown; they are named.
+        ModelFileError: it is not an SV3D model, or tensors are missing, of other shapes or unknown; they are named.
     """
     return _open_folder(path) if path.is_dir() else _open_official(path)
 
@@ -149,26 +149,26 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _open_official(path: Path) -> Checkpoint:
     header = read_header(path)
     if not any(name.startswith(PREFIXES["unet"]) for name in header.shapes):
-        some = ", ".join(sorted(header.shapes)[:3]) or "no tensors"
+        examples = ", ".join(sorted(header.shapes)[:3]) or "no tensors"
         raise ModelFileError(
-            f"{path} is no SV3D file: nothing in it begins with {PREFIXES['unet']} (it has {some}, …); "
+            f"{path} is not an SV3D file: no tensor begins with {PREFIXES['unet']} (it has {examples}, …); "
             "give sv3d_u.safetensors or sv3d_p.safetensors"
         )
     try:
         architecture = infer(header.shapes, header.metadata)
     except KeyError as error:
-        raise ModelFileError(f"{path} is no whole SV3D file: {error.args[0]} is missing") from error
+        raise ModelFileError(f"{path} is not a complete SV3D file: {error.args[0]} is missing") from error
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise ModelFileError(f"{path} is no SV3D file: {error}") from error
+        raise ModelFileError(f"{path} is not an SV3D file: {error}") from error
     parts: list[Part] = ["unet", "vae", "image_encoder"]
     problems = [problem for part in parts for problem in _part_problems(header, architecture, part)]
     if problems:
         raise ModelFileError(f"{path} does not hold the tensors of SV3D. " + "; ".join(problems))
     notes = []
     if any(name.startswith(PREFIXES["first_stage"]) for name in header.shapes):
-        unfit = _part_problems(header, architecture, "first_stage")
-        if unfit:
-            notes.append(f"the second decoder in {path.name} cannot be used: " + "; ".join(unfit))
+        decoder_problems = _part_problems(header, architecture, "first_stage")
+        if decoder_problems:
+            notes.append(f"the second decoder in {path.name} cannot be used: " + "; ".join(decoder_problems))
         else:
             parts.append("first_stage")
     unknown = [name for name in header.shapes if not name.startswith((*PREFIXES.values(), *TOLERATED))]
@@ -180,8 +180,8 @@ def _open_official(path: Path) -> Checkpoint:
 def _part_problems(header: Header, architecture: Architecture, part: Part) -> list[str]:
     """What is wrong with a part in an official file."""
     expected = official_shapes(architecture, part)
-    found = {name: shape for name, shape in header.shapes.items() if name.startswith(PREFIXES[part])}
-    return _problems(expected, found)
+    actual = {name: shape for name, shape in header.shapes.items() if name.startswith(PREFIXES[part])}
+    return _problems(expected, actual)
 
 
 def _open_folder(path: Path) -> Checkpoint:
@@ -196,7 +196,7 @@ def _open_folder(path: Path) -> Checkpoint:
     variant = variant_of(vector) if isinstance(vector, int) else None
     if variant is None:
         raise ModelFileError(
-            f"{path} is no SV3D model: projection_class_embeddings_input_dim in unet/config.json is {vector}, "
+            f"{path} is not an SV3D model: projection_class_embeddings_input_dim in unet/config.json is {vector}, "
             "SV3D_u has 256 and SV3D_p 1280"
         )
     architecture = Architecture(
@@ -214,56 +214,54 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFileError(
-            f"{path.parent.parent} is no SV3D folder: cannot read {path.relative_to(path.parent.parent)} ({error}); "
-            "`instax3d sv3d convert` makes one of an official file"
+            f"{path.parent.parent} is not an SV3D folder: cannot read {path.parent.name}/{path.name} ({error}); "
+            "`instax3d sv3d convert` makes one from an official file"
         ) from error
     if not isinstance(config, dict):
-        raise ModelFileError(f"{path} is no configuration: it must be a JSON object")
+        raise ModelFileError(f"{path} is not a configuration: it must be a JSON object")
     return config
 
 
-def _problems(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
+def _problems(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> list[str]:
     """Tensors that are missing, of another shape, or unknown, by name."""
-    shaped = [
-        f"{name} ({list(found[name])}, needed {list(shape)})"
+    misshaped = [
+        f"{name} ({list(actual[name])}, needed {list(shape)})"
         for name, shape in expected.items()
-        if name in found and found[name] != shape
+        if name in actual and actual[name] != shape
     ]
-    missing, unknown = (
-        [name for name in expected if name not in found],
-        [name for name in found if name not in expected],
-    )
-    kinds = ((missing, "missing"), (shaped, "of another shape"), (unknown, "unknown"))
+    missing = [name for name in expected if name not in actual]
+    unknown = [name for name in actual if name not in expected]
+    kinds = ((missing, "missing"), (misshaped, "of another shape"), (unknown, "unknown"))
     return [_counted(names, what) for names, what in kinds if names]
 
 
 def _counted(names: list[str], what: str) -> str:
-    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+    return f"{len(names)} {what}: {', '.join(names[:_MAX_NAMES])}{', …' if len(names) > _MAX_NAMES else ''}"
 
 
 def part_shapes(architecture: Architecture, part: Part, path: Path) -> Mapping[str, Shape]:
     """Shapes of a part's tensors under the names of diffusers and transformers.
 
     Raises:
-        ModelFileError: the sizes make no network.
+        ModelFileError: no network has these sizes.
     """
     try:
         return _shapes(json.dumps(asdict(architecture)), part)
     except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise ModelFileError(f"{path}: its sizes make no {part} ({error})") from error
+        raise ModelFileError(f"{path}: no {part} has its sizes ({error})") from error
 
 
 @cache
 def _shapes(architecture: str, part: Part) -> Mapping[str, Shape]:
-    """Making a network takes a second, even without memory."""
-    make: dict[Part, Callable[[Architecture], nn.Module]] = {
+    """Cached, since building a network takes a second, even on the meta device."""
+    builders: dict[Part, Callable[[Architecture], nn.Module]] = {
         "unet": _unet,
         "vae": _vae,
         "image_encoder": _image_encoder,
         "first_stage": _first_stage,
     }
-    hollow = make[part](Architecture(**json.loads(architecture)))
-    return {name: tuple(value.shape) for name, value in hollow.state_dict().items()}
+    network = builders[part](Architecture(**json.loads(architecture)))
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def official_shapes(architecture: Architecture, part: Part) -> dict[str, Shape]:
@@ -272,45 +270,49 @@ def official_shapes(architecture: Architecture, part: Part) -> dict[str, Shape]:
         "unet": unet_source, "image_encoder": clip_source,
         "vae": _vae_source(architecture), "first_stage": _vae_source(architecture),
     }[part]  # fmt: skip
-    found = {}
+    shapes = {}
     for name, shape in part_shapes(architecture, part, Path(PREFIXES[part])).items():
-        where = source(name)
-        found[PREFIXES[part] + where.name] = where.official_shape(shape)
-    return found
+        official = source(name)
+        shapes[PREFIXES[part] + official.name] = official.official_shape(shape)
+    return shapes
 
 
-def _vae_source(architecture: Architecture) -> Callable[[str], Source]:
+def _vae_source(architecture: Architecture) -> Callable[[str], TensorSource]:
     return vae_source(len(architecture.vae["block_out_channels"]))
 
 
-# Networks without memory: their tensors are put in place when they are read.
+# Networks on the meta device: their tensors are assigned when the file is read.
 
 
 @contextmanager
-def _hollow() -> Iterator[None]:
+def _without_memory() -> Iterator[None]:
     with torch.device("meta"):
         yield
 
 
 def _unet(architecture: Architecture) -> SV3DUNet:
-    with _hollow():
+    with _without_memory():
         return build_unet(dict(architecture.unet))
 
 
 def _vae(architecture: Architecture, **options: Any) -> AutoencoderKL:
-    with _hollow():
-        return AutoencoderKL(**{**architecture.vae, **options}).eval()
+    with _without_memory():
+        vae: AutoencoderKL = AutoencoderKL(**{**architecture.vae, **options})
+    vae.eval()
+    return vae
 
 
 def _first_stage(architecture: Architecture) -> AutoencoderKL:
     vae = _vae(architecture, use_quant_conv=False, use_post_quant_conv=False)
-    vae.encoder = nn.Identity()
+    vae.register_module("encoder", nn.Identity())
     return vae
 
 
 def _image_encoder(architecture: Architecture) -> CLIPVisionModelWithProjection:
-    with _hollow():
-        return CLIPVisionModelWithProjection(CLIPVisionConfig(**architecture.image_encoder)).eval()
+    with _without_memory():
+        encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**architecture.image_encoder))
+    encoder.eval()
+    return encoder
 
 
 def save_folder(
@@ -318,18 +320,18 @@ def save_folder(
     architecture: Architecture,
     parts: Mapping[Part, Callable[[], Mapping[str, Tensor]]],
 ) -> None:
-    """Write a model in diffusers' style, in one step: its parts' configurations and weights.
+    """Write a model in diffusers' style, atomically: its parts' configurations and weights.
 
     Args:
         folder: must not exist, or be empty.
-        parts: for ``unet``, ``vae`` and ``image_encoder`` what gives the tensors under diffusers' names; each is called
-            when its turn comes, so that one part at a time is in memory.
+        parts: of ``unet``, ``vae`` and ``image_encoder`` a function that returns the tensors under diffusers' names;
+            called one after the other, so that one part at a time is in memory.
 
     Raises:
         ModelFileError: the folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelFileError(f"{folder} exists; choose another place for the model, or remove it")
+        raise ModelFileError(f"{folder} exists; choose another folder for the model, or remove it")
     building = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(building, ignore_errors=True)
     settings = {"unet": architecture.unet, "vae": architecture.vae, "image_encoder": architecture.image_encoder}
@@ -359,7 +361,7 @@ def convert(source: Path, folder: Path, dtype: torch.dtype = torch.float16) -> C
     """Write the model of a file or folder as a folder in diffusers' style; one part at a time is in memory.
 
     Raises:
-        ModelFileError: ``source`` is no SV3D model, or ``folder`` cannot be written.
+        ModelFileError: ``source`` is not an SV3D model, or ``folder`` cannot be written.
     """
     checkpoint = open_checkpoint(source)
     save_folder(

@@ -4,31 +4,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPVisionModelWithProjection
+
+from .networks import CLIPVisionModelWithProjection
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def preprocess(images: Float[Tensor, "n 3 h w"], size: int = 224) -> Float[Tensor, "n 3 size size"]:
-    """Images in [-1, 1] as CLIP's vision tower takes them: reduced with a blur against aliasing, then normalized.
+    """Images in [-1, 1] as input of CLIP's vision tower: downsampled with antialiasing, then normalized.
 
     The resampling is that of kornia's antialiased bicubic resize with aligned corners: a Gaussian of deviation
-    (factor - 1) / 2 where the image gets smaller, its kernel twice two deviations wide, edges mirrored.
+    (factor - 1) / 2 where the image gets smaller, its kernel four deviations wide, edges mirrored.
     """
     factors = [side / size for side in images.shape[-2:]]
     if max(factors) > 1:
         images = _blurred(images, factors)
     resized = functional.interpolate(images, size=(size, size), mode="bicubic", align_corners=True)
-    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
     return ((resized + 1) / 2 - mean) / deviation
 
 
 def embed(encoder: CLIPVisionModelWithProjection, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 features"]:
-    """One token for each image in [-1, 1]; float32."""
-    pixels = preprocess(images.float(), encoder.config.image_size).to(encoder.device, encoder.dtype)
-    made: Tensor = encoder(pixel_values=pixels).image_embeds
-    return made.float()[:, None]
+    """One token per image in [-1, 1]; float32."""
+    size = encoder.config.image_size
+    assert isinstance(size, int), "other configurations make no network and are refused when they are read"
+    pixels = preprocess(images.float(), size).to(encoder.device, encoder.dtype)
+    embeddings: Tensor = encoder(pixel_values=pixels).image_embeds
+    return embeddings.float()[:, None]
 
 
 def _blurred(images: Float[Tensor, "n 3 h w"], factors: list[float]) -> Float[Tensor, "n 3 h w"]:

@@ -14,7 +14,7 @@ from .config import CameraModulation
 from .layout import ANGLE_DIM, CONDITION_AUGMENTATION_DIM, Variant
 
 CONDITION_AUGMENTATION = 1e-5
-"""Standard deviation of the noise on the condition image, which both variants are sampled and tuned with."""
+"""Standard deviation of the noise on the condition image, in sampling and training of both variants."""
 
 
 def sinusoid(values: Float[Tensor, "n"], width: int) -> Float[Tensor, "n width"]:
@@ -33,13 +33,13 @@ def vector_condition(
     camera: CameraModulation = "aware",
     augmentation: float = CONDITION_AUGMENTATION,
 ) -> Float[Tensor, "frames features"]:
-    """What the UNet is told of each frame: [noise level 256], for SV3D_p followed by [polar angle 512 | azimuth 512].
+    """The UNet's vector condition of each frame: [noise level 256], for SV3D_p also [polar angle 512 | azimuth 512].
 
     Args:
-        azimuths_deg: one per frame, relative to the input view, whose own is 0 and comes last; degrees.
-        elevations_deg: one per frame, positive above; the polar angle is 90 degrees less it.
-        camera: ``aware`` tells SV3D_p its cameras; ``invariant`` sets their embedding to zero, after the sinusoid (an
-            angle of 0 would be no zero embedding). SV3D_u is told no camera either way.
+        azimuths_deg: one per frame, relative to the input view, which comes last with 0; degrees.
+        elevations_deg: one per frame, positive above; the polar angle is 90 degrees minus it.
+        camera: ``aware`` embeds SV3D_p's cameras; ``invariant`` sets their embedding to zero, after the sinusoid (the
+            sinusoid of 0 is not zero). SV3D_u has no camera condition.
         augmentation: the condition's noise level.
     """
     frames = len(azimuths_deg)

@@ -1,4 +1,4 @@
-"""One photo in, SV3D's turntable around the head out."""
+"""From one photo to SV3D's turntable around the head."""
 
 import logging
 import math
@@ -22,18 +22,18 @@ from .coverage import coverage_on_white
 from .embeddings import vector_condition
 from .framing import Framed, frame
 from .schedule import default_azimuths
-from .turntable import Settings, make_turntable
+from .turntable import SamplingSettings, make_turntable
 
 _LOG = logging.getLogger("instax3d.sv3d")
 
 FIELD_OF_VIEW = 33.8
 """Degrees across a frame, of SV3D's training cameras."""
 _FACE_METERS = 0.14
-"""Longer side of the box around an adult's 68 landmarks, which tells the distance."""
+"""Longer side of the box around an adult's 68 landmarks, from which the distance follows."""
 _FACE_BEFORE_AXIS = 0.09
-"""The landmarks lie so far before the head's axis, about which the cameras turn; meters."""
-_UNSURE_RIM = 0.5
-"""Of the confidence, at half-covered pixels of the outline."""
+"""How far the landmarks lie in front of the head's axis, about which the cameras turn; meters."""
+_OUTLINE_CONFIDENCE = 0.5
+"""Factor of the confidence at half-covered pixels of the outline."""
 
 
 class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
@@ -42,16 +42,16 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         """As many views as the model has frames (21), in its order: azimuths rise, the last view is the photo at 0.
 
-        The world is that of the photo's camera, which stands at azimuth 0: meters, told by the size of the face.
+        The world is that of the photo's camera, which is at azimuth 0; meters, by the size of the face.
 
         Raises:
-            AssetError: the weights are not there, or are none of SV3D.
+            AssetError: the weights are missing, or are not SV3D's.
             IncompatiblePipelineError: they cannot run here.
         """
         if not isinstance(source, Photo):
             raise TypeError("the sv3d view generator works from a photo; use the frames generator for a capture")
         config = self.config
-        checkpoint = open_checkpoint(weights_of(config))
+        checkpoint = open_checkpoint(weights_path(config))
         for note in checkpoint.notes:
             _LOG.info(note)
         framed = frame(
@@ -63,7 +63,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
         azimuths = default_azimuths(checkpoint.architecture.frames)
         elevations = [config.elevation] * len(azimuths)
         vector = vector_condition(checkpoint.variant, azimuths, elevations, camera=config.camera)
-        images = make_turntable(checkpoint, framed.image, vector, settings_of(config), seed=seed)
+        images = make_turntable(checkpoint, framed.image, vector, sampling_settings(config), seed=seed)
         return as_views(images, framed, self.cameras(azimuths, framed), confidence=config.confidence)
 
     def cameras(self, azimuths: list[float], framed: Framed) -> Cameras:
@@ -78,31 +78,31 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
         )
 
 
-def weights_of(config: Sv3dConfig) -> Path:
+def weights_path(config: Sv3dConfig) -> Path:
     """The file or folder with the weights.
 
     Raises:
-        AssetError: it is not there.
+        AssetError: it is missing.
     """
     name = config.weights if config.weights in ("sv3d", "sv3d-u") else "sv3d"
     return require(name, config.weights).path
 
 
-def settings_of(config: Sv3dConfig) -> Settings:
+def sampling_settings(config: Sv3dConfig) -> SamplingSettings:
     """Where and how the networks run.
 
     Raises:
-        IncompatiblePipelineError: CUDA is asked for and not there.
+        IncompatiblePipelineError: CUDA is requested and not available.
     """
-    found = torch.cuda.is_available()
-    if config.device == "cuda" and not found:
+    has_cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not has_cuda:
         raise IncompatiblePipelineError(
-            "view_generator.device=cuda was asked for, but torch finds no CUDA device; write device=cpu"
+            "view_generator.device=cuda was requested, but torch finds no CUDA device; write device=cpu"
         )
-    device = torch.device("cuda" if found and config.device != "cpu" else "cpu")
+    device = torch.device("cuda" if has_cuda and config.device != "cpu" else "cpu")
     automatic = "float16" if device.type == "cuda" else "float32"
     dtype: torch.dtype = getattr(torch, automatic if config.dtype == "auto" else config.dtype)
-    return Settings(
+    return SamplingSettings(
         device,
         dtype,
         steps=config.steps,
@@ -117,22 +117,22 @@ def settings_of(config: Sv3dConfig) -> Settings:
 def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cameras, *, confidence: float) -> Views:
     """The frames as views, the last replaced by the photo.
 
-    Alpha of generated frames is what is not the white ground. Their pixels have the ``confidence`` given, half of it at
-    the outline, where alpha is uncertain; those of the photo have 1, and as much less at its outline.
+    Alpha of generated frames is found against their white background. Their pixels have the given ``confidence``, half
+    of it at the outline, where alpha is uncertain; those of the photo have 1, and half at its outline.
     """
     last = len(images) - 1
     alpha = coverage_on_white(images)
     alpha[last] = framed.alpha
-    shown = torch.where(alpha > 0, images, torch.ones_like(images))
-    shown[last] = framed.image
-    certain = (2 * alpha - 1).abs()
-    sure = _UNSURE_RIM + (1 - _UNSURE_RIM) * certain
+    images = torch.where(alpha > 0, images, torch.ones_like(images))
+    images[last] = framed.image
+    certainty = (2 * alpha - 1).abs()
+    factor = _OUTLINE_CONFIDENCE + (1 - _OUTLINE_CONFIDENCE) * certainty
     level = torch.full((len(images), 1, 1, 1), confidence)
     level[last] = 1.0
-    origin = torch.zeros_like(images)
-    origin[:, 2] = 1.0  # guessed
-    origin[last] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]  # seen
-    return Views(shown, alpha, cameras, confidence=sure * level, photo_index=last, provenance=origin)
+    provenance = torch.zeros_like(images)
+    provenance[:, 2] = 1.0  # guessed
+    provenance[last] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]  # seen
+    return Views(images, alpha, cameras, confidence=factor * level, photo_index=last, provenance=provenance)
 
 
 def _distance(framed: Framed) -> float:

@@ -1,4 +1,4 @@
-"""What safetensors files hold, from their headers alone: no tensor is read. No torch."""
+"""Headers of safetensors files: names, shapes and types of their tensors, which are not read. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,31 +21,31 @@ class Header:
     path: Path
     shapes: Mapping[str, Shape]
     dtypes: Mapping[str, str]
-    """As safetensors writes them: ``F32``, ``F16``, ``BF16``, …"""
+    """safetensors' names: ``F32``, ``F16``, ``BF16``, …"""
     metadata: Mapping[str, str]
 
     def size(self, prefix: str = "") -> int:
-        """Bytes of the tensors whose names begin so."""
-        chosen = (name for name in self.shapes if name.startswith(prefix))
-        return sum(prod(self.shapes[name]) * _BYTES.get(self.dtypes[name], 1) for name in chosen)
+        """Bytes of the tensors whose names begin with ``prefix``."""
+        names = (name for name in self.shapes if name.startswith(prefix))
+        return sum(prod(self.shapes[name]) * _BYTES.get(self.dtypes[name], 1) for name in names)
 
 
 def read_header(path: Path) -> Header:
     """The header of a safetensors file.
 
     Raises:
-        ModelFileError: there is no such file, or it is no whole safetensors file.
+        ModelFileError: there is no such file, or it is not a complete safetensors file.
     """
     if not path.is_file():
         raise ModelFileError(f"there is no file {path}; give the path of a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             dtypes = {name: str(part.get_dtype()) for name, part in slices.items()}
             return Header(path, shapes, dtypes, file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{path} is no whole safetensors file ({error}); it may be of another kind or not fully downloaded. "
-            "Only .safetensors are read, since other checkpoints can run programs when they are opened"
+            f"{path} is not a complete safetensors file ({error}); it may be of another format or partly downloaded. "
+            "Only .safetensors are read, since other checkpoints can run code when they are opened"
         ) from error

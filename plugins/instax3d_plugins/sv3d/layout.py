@@ -1,7 +1,7 @@
 """Names and sizes of SV3D's tensors, in the official flat file and in diffusers' and transformers' classes. No torch.
 
-The official file is the state dictionary of Stability AI's generative-models; `PREFIXES` tells where its parts lie. A
-part is asked, tensor by tensor, under which official name it is found and how it was stored there (`Source`).
+The official file is the state dictionary of Stability AI's generative-models; `PREFIXES` says where its parts lie. For
+each tensor of a part, `TensorSource` holds its official name and how it is stored there.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Variant = Literal["u", "p"]
-"""SV3D_u knows no camera; SV3D_p is told elevation and azimuth of every frame."""
+"""SV3D_u has no camera condition; SV3D_p is conditioned on elevation and azimuth of every frame."""
 Shape = tuple[int, ...]
 Part = Literal["unet", "vae", "image_encoder", "first_stage"]
 
@@ -23,7 +23,7 @@ PREFIXES: Mapping[Part, str] = {
 """Where the parts lie in the official file. ``vae`` encodes the condition and decodes the frames; ``first_stage`` is a
 second decoder (without encoder), with which the original program decodes."""
 TOLERATED = ("model_ema.", "conditioner.embedders.", "denoiser.")
-"""Further tensors that official files may carry and nothing here needs: averages from training, the left-overs of
+"""Further tensors that official files may contain and that are not needed here: averages from training, remains of
 CLIP's text tower, constants of the denoiser."""
 
 CONDITION_AUGMENTATION_DIM = 256
@@ -37,8 +37,8 @@ _LAYERS = 2
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a tensor lies in the official file, and what turns it into this one."""
+class TensorSource:
+    """Where a tensor lies in the official file, and how it is stored there."""
 
     name: str
     """Within its part, without the prefix."""
@@ -46,7 +46,7 @@ class Source:
     """``pointwise``: a 1x1 convolution there, a matrix here; ``q``, ``k``, ``v``: a third of the rows."""
 
     def official_shape(self, shape: Shape) -> Shape:
-        """The shape there of a tensor that has ``shape`` here."""
+        """The official shape of a tensor that has ``shape`` here."""
         if self.form == "transposed":
             return shape[::-1]
         if self.form == "pointwise" and len(shape) == 2:
@@ -71,9 +71,9 @@ class Source:
 def _renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
     """The name after the first rule whose pattern begins it."""
     for pattern, replacement in rules:
-        found, count = re.subn(f"^{pattern}", replacement, name)
+        renamed, count = re.subn(f"^{pattern}", replacement, name)
         if count:
-            return found
+            return renamed
     return name
 
 
@@ -108,25 +108,25 @@ def _residual(name: str) -> str:
     return _renamed(name, _RESIDUAL)
 
 
-def unet_source(name: str) -> Source:
+def unet_source(name: str) -> TensorSource:
     """Of a tensor of `UNetSpatioTemporalConditionModel`."""
     block = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name)
     if block:
         side, level, what, index, rest = block[1], int(block[2]), block[3], int(block[4]), block[5]
         if what == "downsamplers":
-            return Source(f"input_blocks.{(_LAYERS + 1) * (level + 1)}.0.{rest.replace('conv.', 'op.', 1)}")
+            return TensorSource(f"input_blocks.{(_LAYERS + 1) * (level + 1)}.0.{rest.replace('conv.', 'op.', 1)}")
         if what == "upsamplers":
             # behind the attention, where the level has one: all but the coarsest
-            return Source(f"output_blocks.{(_LAYERS + 1) * level + _LAYERS}.{1 if level == 0 else 2}.{rest}")
+            return TensorSource(f"output_blocks.{(_LAYERS + 1) * level + _LAYERS}.{1 if level == 0 else 2}.{rest}")
         number = (_LAYERS + 1) * level + index + (side == "down")
         inside = f"0.{_residual(rest)}" if what == "resnets" else f"1.{_renamed(rest, _ATTENTION)}"
-        return Source(f"{'input' if side == 'down' else 'output'}_blocks.{number}.{inside}")
+        return TensorSource(f"{'input' if side == 'down' else 'output'}_blocks.{number}.{inside}")
     middle = re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name)
     if middle and middle[1] == "resnets":
-        return Source(f"middle_block.{2 * int(middle[2])}.{_residual(middle[3])}")
+        return TensorSource(f"middle_block.{2 * int(middle[2])}.{_residual(middle[3])}")
     if middle:
-        return Source(f"middle_block.1.{_renamed(middle[3], _ATTENTION)}")
-    return Source(_renamed(name, _UNET_ENDS))
+        return TensorSource(f"middle_block.1.{_renamed(middle[3], _ATTENTION)}")
+    return TensorSource(_renamed(name, _UNET_ENDS))
 
 
 _CLIP_ENDS = (
@@ -146,19 +146,19 @@ _CLIP_LAYER = (
 _FORMS: Mapping[str, Literal["q", "k", "v"]] = {"q": "q", "k": "k", "v": "v"}
 
 
-def clip_source(name: str) -> Source:
+def clip_source(name: str) -> TensorSource:
     """Of a tensor of `CLIPVisionModelWithProjection`."""
     if name == "visual_projection.weight":
-        return Source("proj", "transposed")
+        return TensorSource("proj", "transposed")
     name = name.removeprefix("vision_model.")
     layer = re.match(r"encoder\.layers\.(\d+)\.(.*)", name)
     if not layer:
-        return Source(_renamed(name, _CLIP_ENDS))
+        return TensorSource(_renamed(name, _CLIP_ENDS))
     place, rest = f"transformer.resblocks.{layer[1]}.", layer[2]
     projection = re.match(r"self_attn\.([qkv])_proj\.(weight|bias)", rest)
     if projection:
-        return Source(f"{place}attn.in_proj_{projection[2]}", _FORMS[projection[1]])
-    return Source(place + _renamed(rest, _CLIP_LAYER))
+        return TensorSource(f"{place}attn.in_proj_{projection[2]}", _FORMS[projection[1]])
+    return TensorSource(place + _renamed(rest, _CLIP_LAYER))
 
 
 _VAE_ATTENTION = (
@@ -170,25 +170,25 @@ _VAE_ATTENTION = (
 )
 
 
-def vae_source(levels: int) -> Callable[[str], Source]:
-    """Of a tensor of `AutoencoderKL` with so many levels; a decoder counts them the other way round."""
+def vae_source(levels: int) -> Callable[[str], TensorSource]:
+    """Of a tensor of `AutoencoderKL` with ``levels`` levels; the official decoder counts them in reverse."""
 
-    def source(name: str) -> Source:
+    def source(name: str) -> TensorSource:
         block = re.match(r"(encoder|decoder)\.(down|up)_blocks\.(\d+)\.(resnets\.(\d+)|\w+samplers\.0)\.(.*)", name)
         if block:
             coder, side, level, rest = block[1], block[2], int(block[3]), block[6]
             at = f"{coder}.{side}.{levels - 1 - level if side == 'up' else level}."
             if block[5] is None:
-                return Source(f"{at}{side}sample.{rest}")
-            return Source(f"{at}block.{block[5]}.{rest.replace('conv_shortcut', 'nin_shortcut')}")
+                return TensorSource(f"{at}{side}sample.{rest}")
+            return TensorSource(f"{at}block.{block[5]}.{rest.replace('conv_shortcut', 'nin_shortcut')}")
         middle = re.match(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name)
         if middle and middle[2] == "resnets":
-            return Source(f"{middle[1]}.mid.block_{int(middle[3]) + 1}.{middle[4]}")
+            return TensorSource(f"{middle[1]}.mid.block_{int(middle[3]) + 1}.{middle[4]}")
         if middle:
             inside = _renamed(middle[4], _VAE_ATTENTION)
             form: Literal["same", "pointwise"] = "same" if inside.startswith("norm.") else "pointwise"
-            return Source(f"{middle[1]}.mid.attn_1.{inside}", form)
-        return Source(name.replace(".conv_norm_out.", ".norm_out."))
+            return TensorSource(f"{middle[1]}.mid.attn_1.{inside}", form)
+        return TensorSource(name.replace(".conv_norm_out.", ".norm_out."))
 
     return source
 
@@ -205,22 +205,22 @@ class Architecture:
 
 
 def variant_of(vector_dim: int) -> Variant | None:
-    """By the width of the vector condition, all that the official files differ in."""
+    """By the width of the vector condition, the only difference between the official files."""
     return next((variant for variant, width in VECTOR_DIM.items() if width == vector_dim), None)
 
 
 def infer(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None) -> Architecture:
     """The architecture behind the shapes of an official file.
 
-    Numbers of heads and of frames leave no trace in shapes: official sizes have 64 channels to a head in the UNet, 80
-    in CLIP, and 21 frames; a file of other sizes says ``instax3d.unet_head_dim``, ``instax3d.clip_heads`` and
+    Shapes do not tell the numbers of heads and of frames: official sizes have 64 channels to a head in the UNet, 80
+    in CLIP, and 21 frames; a file of other sizes gives ``instax3d.unet_head_dim``, ``instax3d.clip_heads`` and
     ``instax3d.frames`` in its safetensors metadata.
 
     Raises:
-        KeyError: a tensor that tells a size is missing; its official name is the argument.
-        ValueError: the vector condition is neither SV3D_u's nor SV3D_p's, or metadata are no numbers.
+        KeyError: a tensor whose shape is needed is missing; its official name is the argument.
+        ValueError: the vector condition is neither SV3D_u's nor SV3D_p's, or metadata are not numbers.
     """
-    said = metadata or {}
+    metadata = metadata or {}
     unet, vae, clip = PREFIXES["unet"], PREFIXES["vae"], PREFIXES["image_encoder"]
     vector = shapes[unet + "label_emb.0.0.weight"][1]
     variant = variant_of(vector)
@@ -231,81 +231,104 @@ def infer(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None
     width, _, patch, _ = shapes[clip + "conv1.weight"]
     return describe(
         variant,
-        frames=int(said.get("instax3d.frames", OFFICIAL_FRAMES)),
-        latent_channels=shapes[vae + "post_quant_conv.weight"][0],
-        unet_widths=[shapes[f"{unet}input_blocks.{3 * level + 1}.0.out_layers.3.weight"][0] for level in range(4)],
-        unet_head_dim=int(said.get("instax3d.unet_head_dim", 64)),
-        vae_widths=[shapes[f"{vae}encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)],
-        clip_width=width,
-        clip_hidden=shapes[clip + "transformer.resblocks.0.mlp.c_fc.weight"][0],
-        clip_layers=len([name for name in shapes if re.fullmatch(re.escape(clip) + r".*\.ln_1\.weight", name)]),
-        clip_heads=int(said.get("instax3d.clip_heads", max(1, width // 80))),
-        clip_image=round(grid**0.5) * patch,
-        clip_patch=patch,
-        context=shapes[clip + "proj"][1],
+        NetworkSizes(
+            frames=int(metadata.get("instax3d.frames", OFFICIAL_FRAMES)),
+            latent_channels=shapes[vae + "post_quant_conv.weight"][0],
+            unet_widths=tuple(
+                shapes[f"{unet}input_blocks.{3 * level + 1}.0.out_layers.3.weight"][0] for level in range(4)
+            ),
+            unet_head_dim=int(metadata.get("instax3d.unet_head_dim", 64)),
+            vae_widths=tuple(shapes[f"{vae}encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)),
+            clip_width=width,
+            clip_hidden=shapes[clip + "transformer.resblocks.0.mlp.c_fc.weight"][0],
+            clip_layers=len([name for name in shapes if re.fullmatch(re.escape(clip) + r".*\.ln_1\.weight", name)]),
+            clip_heads=int(metadata.get("instax3d.clip_heads", max(1, width // 80))),
+            clip_image=round(grid**0.5) * patch,
+            clip_patch=patch,
+            context=shapes[clip + "proj"][1],
+        ),
     )
 
 
-def describe(
-    variant: Variant,
-    *,
-    frames: int = OFFICIAL_FRAMES,
-    latent_channels: int = 4,
-    unet_widths: Sequence[int] = (320, 640, 1280, 1280),
-    unet_head_dim: int = 64,
-    vae_widths: Sequence[int] = (128, 256, 512, 512),
-    clip_width: int = 1280,
-    clip_hidden: int = 5120,
-    clip_layers: int = 32,
-    clip_heads: int = 16,
-    clip_image: int = 224,
-    clip_patch: int = 14,
-    context: int = 1024,
-) -> Architecture:
-    """The architecture of these sizes; by default the official one.
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Sizes of the three networks; by default the official ones."""
 
-    Args:
-        unet_widths: channels of the UNet's four levels; the last has no attention.
-        unet_head_dim: channels to a head of its attention.
-        vae_widths: channels of the autoencoder's levels.
-        context: numbers in CLIP's embedding.
-    """
+    frames: int = OFFICIAL_FRAMES
+    latent_channels: int = 4
+    unet_widths: tuple[int, ...] = (320, 640, 1280, 1280)
+    """Channels of the UNet's four levels; the last has no attention."""
+    unet_head_dim: int = 64
+    """Channels to a head of its attention."""
+    vae_widths: tuple[int, ...] = (128, 256, 512, 512)
+    """Channels of the autoencoder's levels."""
+    clip_width: int = 1280
+    clip_hidden: int = 5120
+    clip_layers: int = 32
+    clip_heads: int = 16
+    clip_image: int = 224
+    """Side of CLIP's input, pixels."""
+    clip_patch: int = 14
+    context: int = 1024
+    """Numbers in CLIP's embedding."""
+
+
+OFFICIAL_SIZES = NetworkSizes()
+
+
+def describe(variant: Variant, sizes: NetworkSizes = OFFICIAL_SIZES) -> Architecture:
+    """The architecture of these sizes."""
     return Architecture(
         variant,
-        frames,
-        unet={
-            "sample_size": 72,
-            "in_channels": 2 * latent_channels,
-            "out_channels": latent_channels,
-            "block_out_channels": list(unet_widths),
-            "addition_time_embed_dim": CONDITION_AUGMENTATION_DIM,
-            "projection_class_embeddings_input_dim": VECTOR_DIM[variant],
-            "layers_per_block": _LAYERS,
-            "cross_attention_dim": context,
-            "transformer_layers_per_block": 1,
-            "num_attention_heads": [max(1, channels // unet_head_dim) for channels in unet_widths],
-            "num_frames": frames,
-            "down_block_types": [*["CrossAttnDownBlockSpatioTemporal"] * 3, "DownBlockSpatioTemporal"],
-            "up_block_types": ["UpBlockSpatioTemporal", *["CrossAttnUpBlockSpatioTemporal"] * 3],
-        },
-        vae={
-            "in_channels": 3,
-            "out_channels": 3,
-            "latent_channels": latent_channels,
-            "block_out_channels": list(vae_widths),
-            "layers_per_block": _LAYERS,
-            "down_block_types": ["DownEncoderBlock2D"] * len(vae_widths),
-            "up_block_types": ["UpDecoderBlock2D"] * len(vae_widths),
-            "scaling_factor": 0.18215,
-        },
-        image_encoder={
-            "hidden_size": clip_width,
-            "intermediate_size": clip_hidden,
-            "num_hidden_layers": clip_layers,
-            "num_attention_heads": clip_heads,
-            "image_size": clip_image,
-            "patch_size": clip_patch,
-            "projection_dim": context,
-            "hidden_act": "gelu",
-        },
+        sizes.frames,
+        unet=_unet_config(variant, sizes),
+        vae=_vae_config(sizes),
+        image_encoder=_clip_config(sizes),
     )
+
+
+def _unet_config(variant: Variant, sizes: NetworkSizes) -> dict[str, Any]:
+    """Of diffusers' `UNetSpatioTemporalConditionModel`."""
+    return {
+        "sample_size": 72,
+        "in_channels": 2 * sizes.latent_channels,
+        "out_channels": sizes.latent_channels,
+        "block_out_channels": list(sizes.unet_widths),
+        "addition_time_embed_dim": CONDITION_AUGMENTATION_DIM,
+        "projection_class_embeddings_input_dim": VECTOR_DIM[variant],
+        "layers_per_block": _LAYERS,
+        "cross_attention_dim": sizes.context,
+        "transformer_layers_per_block": 1,
+        "num_attention_heads": [max(1, channels // sizes.unet_head_dim) for channels in sizes.unet_widths],
+        "num_frames": sizes.frames,
+        "down_block_types": [*["CrossAttnDownBlockSpatioTemporal"] * 3, "DownBlockSpatioTemporal"],
+        "up_block_types": ["UpBlockSpatioTemporal", *["CrossAttnUpBlockSpatioTemporal"] * 3],
+    }
+
+
+def _vae_config(sizes: NetworkSizes) -> dict[str, Any]:
+    """Of diffusers' `AutoencoderKL`."""
+    return {
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": sizes.latent_channels,
+        "block_out_channels": list(sizes.vae_widths),
+        "layers_per_block": _LAYERS,
+        "down_block_types": ["DownEncoderBlock2D"] * len(sizes.vae_widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(sizes.vae_widths),
+        "scaling_factor": 0.18215,
+    }
+
+
+def _clip_config(sizes: NetworkSizes) -> dict[str, Any]:
+    """Of transformers' `CLIPVisionConfig`."""
+    return {
+        "hidden_size": sizes.clip_width,
+        "intermediate_size": sizes.clip_hidden,
+        "num_hidden_layers": sizes.clip_layers,
+        "num_attention_heads": sizes.clip_heads,
+        "image_size": sizes.clip_image,
+        "patch_size": sizes.clip_patch,
+        "projection_dim": sizes.context,
+        "hidden_act": "gelu",
+    }

@@ -25,9 +25,9 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
 
 @hookimpl
 def instax3d_assets() -> Iterator[Asset]:
-    """The official weights. Their sizes and sums are not known here: they are written down at the first use."""
-    yield _weights("sv3d", "Stable Video 3D, variant p (told its cameras)", "sv3d_p.safetensors")
-    yield _weights("sv3d-u", "Stable Video 3D, variant u (not told its cameras)", "sv3d_u.safetensors")
+    """The official weights. Their sizes and checksums are unknown here: they are recorded at the first use."""
+    yield _weights("sv3d", "Stable Video 3D, variant p (with camera condition)", "sv3d_p.safetensors")
+    yield _weights("sv3d-u", "Stable Video 3D, variant u (without camera condition)", "sv3d_u.safetensors")
 
 
 def _weights(name: str, summary: str, file: str) -> Asset:
@@ -53,7 +53,7 @@ def instax3d_commands() -> Iterator[CommandSpec]:
     )
     yield CommandSpec(
         name="finetune",
-        summary="Tune Stable Video 3D on turntables: sv3d, options.",
+        summary="Fine-tune Stable Video 3D on turntables: sv3d, options.",
         target="instax3d_plugins.sv3d.finetune.commands:finetune",
         extra="sv3d",
     )

@@ -11,9 +11,9 @@ from .schedule import Scalings, edm_sigmas, triangle_scales
 from .unet import SV3DUNet, precision
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
-    """What the frames are generated from; float32."""
+    """The conditions of the frames; float32."""
 
     token: Float[Tensor, "1 1 context"]
     """CLIP's embedding of the photo."""
@@ -44,28 +44,28 @@ def sample(
     Args:
         unit_noise: unit normal.
         guidance: the scale at the frame opposite to the photo (`triangle_scales`).
-        together: run the network on the conditioned and the unconditioned branch at once; one after the other takes
+        together: run the network on the conditioned and the unconditioned branch at once; one after the other needs
             less memory.
-        on_step: told, before each step and at the end, how many steps are done and the latents there.
+        on_step: gets the number of completed steps and the latents, before each step and at the end.
     """
     device = next(unet.parameters()).device
     sigmas = edm_sigmas(steps)
     scale = triangle_scales(len(unit_noise), guidance).to(device)[:, None, None, None]
     branches = _Branches(unet, condition, len(unit_noise), together)
     latents = initial_noise(unit_noise.to(device).float())
-    for index, (sigma, following) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist())):
+    for index, (sigma, next_sigma) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist())):
         on_step(index, latents)
         c = Scalings.at(torch.tensor(sigma))
-        plain, conditioned = branches(float(c.c_in) * latents, float(c.c_noise))
+        unconditioned, conditioned = branches(float(c.c_in) * latents, float(c.c_noise))
         # c_skip x is in both branches, so that guiding F guides the clean estimate
-        guided = float(c.c_skip) * latents + float(c.c_out) * (plain + scale * (conditioned - plain))
-        latents = latents + (following - sigma) * (latents - guided) / sigma
+        guided = float(c.c_skip) * latents + float(c.c_out) * (unconditioned + scale * (conditioned - unconditioned))
+        latents = latents + (next_sigma - sigma) * (latents - guided) / sigma
     on_step(steps, latents)
     return latents
 
 
 class _Branches:
-    """The network without and with the photo."""
+    """The network, unconditioned and conditioned on the photo."""
 
     def __init__(self, unet: SV3DUNet, condition: Condition, frames: int, together: bool) -> None:
         device, dtype = next(unet.parameters()).device, precision(unet)
@@ -83,12 +83,12 @@ class _Branches:
         sample = torch.cat([noisy, self._latent], 2)
         level = torch.full((2,), c_noise, device=sample.device)
         if self._together:
-            plain, conditioned = self._unet(sample, level, self._token, self._vector).float()
+            unconditioned, conditioned = self._unet(sample, level, self._token, self._vector).float()
         else:
-            plain, conditioned = (
+            unconditioned, conditioned = (
                 self._unet(sample[at : at + 1], level[:1], self._token[at : at + 1], self._vector[at : at + 1])[
                     0
                 ].float()
                 for at in range(2)
             )
-        return plain, conditioned
+        return unconditioned, conditioned

@@ -11,14 +11,14 @@ from torch import Tensor
 
 SIGMA_MIN, SIGMA_MAX, _RHO = 0.002, 700.0, 7.0
 GUIDANCE = 2.5
-"""Scale of guidance at the frame opposite to the input view."""
+"""Guidance scale at the frame opposite to the input view."""
 
 
 def edm_sigmas(steps: int) -> Float[Tensor, "levels"]:
-    """``steps`` falling noise levels from 700 to 0.002, then 0; float32. Karras et al., eq. 5.
+    """``steps`` decreasing noise levels from 700 to 0.002, then 0; float32. Karras et al., eq. 5.
 
     Raises:
-        ValueError: there is less than one step.
+        ValueError: ``steps`` is below 1.
     """
     if steps < 1:
         raise ValueError(f"sampling needs at least one step, not {steps}")
@@ -28,7 +28,7 @@ def edm_sigmas(steps: int) -> Float[Tensor, "levels"]:
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scalings:
     """Preconditioning of a network that predicts v, for unit data: D = c_skip x + c_out F(c_in x, c_noise)."""
 

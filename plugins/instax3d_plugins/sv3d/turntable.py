@@ -1,4 +1,4 @@
-"""From a framed photo to the frames of a turntable, with the networks where memory allows them to be."""
+"""Samples the frames of a turntable from a framed photo, within the memory there is."""
 
 import gc
 import logging
@@ -15,15 +15,16 @@ from instax3d.io.progress import count
 from . import clip, vae
 from .checkpoint import Checkpoint, Decoder
 from .embeddings import CONDITION_AUGMENTATION
-from .memory import Job, Way, announcement, choose, free_memory, leaner
+from .free_memory import free_memory
+from .memory import MemoryPlan, Workload, announcement, choose_plan, leaner
 from .sampler import Condition, sample
 
 _LOG = logging.getLogger("instax3d.sv3d")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a turntable is made."""
+class SamplingSettings:
+    """Where and how a turntable is sampled; see `Sv3dConfig`."""
 
     device: torch.device
     dtype: torch.dtype
@@ -39,24 +40,24 @@ def make_turntable(
     checkpoint: Checkpoint,
     image: Float[Tensor, "3 h w"],
     vector: Float[Tensor, "frames features"],
-    settings: Settings,
+    settings: SamplingSettings,
     *,
     seed: int,
 ) -> Float[Tensor, "frames 3 h w"]:
     """All frames in [0, 1], on the CPU; the last is the input view, generated like the others.
 
-    Where memory runs out, a leaner way is tried and said. Random numbers are drawn on the CPU: the same seed gives the
-    same noise on every device.
+    When memory runs out, a leaner plan is logged and tried. Random numbers are drawn on the CPU: the same seed
+    gives the same noise on every device.
 
     Args:
         image: the photo on white, in [0, 1]; its sides are multiples of 64.
         vector: see `embeddings.vector_condition`.
 
     Raises:
-        IncompatiblePipelineError: there is not enough memory in any way.
-        torch.OutOfMemoryError: what was planned to fit did not, in the leanest way.
+        IncompatiblePipelineError: there is not enough memory for any plan.
+        torch.OutOfMemoryError: even the leanest plan ran out of memory.
     """
-    job = Job.of(
+    workload = Workload.of(
         checkpoint,
         size=image.shape[-1],
         steps=settings.steps,
@@ -64,18 +65,18 @@ def make_turntable(
         dtype=settings.dtype,
     )
     free = free_memory(settings.device)
-    way = choose(job, settings.memory, free, settings.device)
-    _LOG.info(announcement(way, job, free, settings.device, settings.dtype))
+    plan = choose_plan(workload, settings.memory, free, settings.device)
+    _LOG.info(announcement(plan, workload, free, settings.device, settings.dtype))
     while True:
         try:
-            return _Run(checkpoint, settings, way).frames(image, vector, seed)
+            return _Attempt(checkpoint, settings, plan).frames(image, vector, seed)
         except torch.OutOfMemoryError:
-            following = leaner(way, settings.device)
-            if following is None:
+            next_plan = leaner(plan, settings.device)
+            if next_plan is None:
                 raise
-            way = following
-        # outside the handler, whose traceback holds on to the tensors
-        _LOG.info(f"memory ran out on {settings.device}; SV3D begins anew with {way.does}")
+            plan = next_plan
+        # outside the handler, whose traceback keeps the tensors alive
+        _LOG.info(f"out of memory on {settings.device}; SV3D restarts with {plan.description}")
         _free(settings.device)
 
 
@@ -86,12 +87,12 @@ def _free(device: torch.device) -> None:
 
 
 @dataclass
-class _Run:
-    """One attempt."""
+class _Attempt:
+    """One attempt to sample a turntable with a memory plan."""
 
     checkpoint: Checkpoint
-    settings: Settings
-    way: Way
+    settings: SamplingSettings
+    plan: MemoryPlan
     _loaded: dict[str, Any] = field(default_factory=dict)
 
     @torch.inference_mode()
@@ -99,9 +100,9 @@ class _Run:
         settings, generator = self.settings, torch.Generator().manual_seed(seed)
         photo = image[None] * 2 - 1
         augmented = photo + CONDITION_AUGMENTATION * torch.randn(photo.shape, generator=generator)
-        with_clip = self._get("image_encoder", self.checkpoint.load_image_encoder)
-        token = clip.embed(with_clip, photo).cpu()[None, 0]
-        del with_clip
+        clip_encoder = self._get("image_encoder", self.checkpoint.load_image_encoder)
+        token = clip.embed(clip_encoder, photo).cpu()[None, 0]
+        del clip_encoder
         self._drop("image_encoder")
         encoder = self._get("vae", self.checkpoint.load_vae)
         latent = vae.encode_mode(encoder, augmented.to(settings.device)).float().cpu()
@@ -115,7 +116,7 @@ class _Run:
             noise,
             steps=settings.steps,
             guidance=settings.guidance,
-            together=self.way.together,
+            together=self.plan.together,
             on_step=lambda done, _: count(done, settings.steps, "denoising steps"),
         ).cpu()
         del unet
@@ -129,22 +130,22 @@ class _Run:
         chunk = self.settings.decode_chunk
         while True:
             try:
-                made = vae.decode(
+                frames = vae.decode(
                     decoder, latents, chunk=chunk, on_chunk=lambda done: count(done, len(latents), "frames decoded")
                 )
-                return (made / 2 + 0.5).clamp(0, 1)
+                return (frames / 2 + 0.5).clamp(0, 1)
             except torch.OutOfMemoryError:
                 if chunk == 1:
                     raise
             chunk = max(1, chunk // 2)
-            _LOG.info(f"memory ran out while frames were decoded; now {chunk} at a time")
+            _LOG.info(f"out of memory while decoding frames; now {chunk} at a time")
             _free(self.settings.device)
 
     def _get(self, part: str, load: Callable[[torch.dtype], Any]) -> Any:
-        """The network, ready for work on the device."""
+        """The network, loaded and on the device as the plan has it."""
         if part not in self._loaded:
             network = load(self.settings.dtype)
-            if part == "unet" and self.way.resident == "none":
+            if part == "unet" and self.plan.resident == "none":
                 network.enable_group_offload(
                     onload_device=self.settings.device,
                     offload_device=torch.device("cpu"),
@@ -158,7 +159,7 @@ class _Run:
         return self._loaded[part]
 
     def _drop(self, part: str) -> None:
-        """Leave the device to the others, where they do not all fit."""
-        if self.way.resident != "all":
+        """Free the network, unless the plan keeps all of them on the device."""
+        if self.plan.resident != "all":
             self._loaded.pop(part)
             _free(self.settings.device)

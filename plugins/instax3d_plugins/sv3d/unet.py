@@ -3,16 +3,17 @@
 from typing import Any
 
 import torch
-from diffusers import UNetSpatioTemporalConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .networks import UNetSpatioTemporalConditionModel
+
 _EPSILON = 1e-5
-"""Of every group normalization in the original; diffusers has 1e-6 in most."""
+"""Epsilon of every group normalization in the original; diffusers has 1e-6 in most."""
 
 
 class SV3DUNet(UNetSpatioTemporalConditionModel):
-    """Holds the weights of SV3D_u and SV3D_p under diffusers' names; `.layout` knows the official ones."""
+    """Holds the weights of SV3D_u and SV3D_p under diffusers' names; `.layout` maps them to the official ones."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
@@ -20,7 +21,7 @@ class SV3DUNet(UNetSpatioTemporalConditionModel):
             if isinstance(module, nn.GroupNorm):
                 module.eps = _EPSILON
 
-    def forward(
+    def forward(  # type: ignore[override]  # conditioned on a vector for every frame rather than on time ids
         self,
         sample: Float[Tensor, "batch frames channels h w"],
         timestep: Float[Tensor, "batch"],
@@ -34,33 +35,37 @@ class SV3DUNet(UNetSpatioTemporalConditionModel):
                 multiples of 8.
             timestep: c_noise of each clip.
             encoder_hidden_states: CLIP's embedding of the condition image.
-            vector: what `embeddings.vector_condition` gives, for every frame.
+            vector: of every frame, by `embeddings.vector_condition`.
         """
         batch, frames = sample.shape[:2]
         # sinusoids are taken in float32 whatever the network's precision
         noise = self.time_embedding(self.time_proj(timestep.float()).to(sample.dtype))
-        told = self.add_embedding(vector.flatten(0, 1).to(sample.dtype))
-        embedding = noise.repeat_interleave(frames, 0) + told
+        camera = self.add_embedding(vector.flatten(0, 1).to(sample.dtype))
+        embedding = noise.repeat_interleave(frames, 0) + camera
         context = encoder_hidden_states.to(sample.dtype).repeat_interleave(frames, 0)
         shared: dict[str, Tensor] = {"temb": embedding, "image_only_indicator": sample.new_zeros(batch, frames)}
-        attending = {**shared, "encoder_hidden_states": context}
+        with_attention = {**shared, "encoder_hidden_states": context}
 
         hidden = self.conv_in(sample.flatten(0, 1))
-        skipped = [hidden]
+        skips = [hidden]
         for block in self.down_blocks:
-            hidden, passed = block(hidden_states=hidden, **(attending if _attends(block) else shared))
-            skipped += passed
-        hidden = self.mid_block(hidden_states=hidden, **attending)
+            hidden, block_outputs = block(hidden_states=hidden, **(with_attention if _attends(block) else shared))
+            skips += block_outputs
+        hidden = self.mid_block(hidden_states=hidden, **with_attention)
         for block in self.up_blocks:
-            count = len(block.resnets)
-            skips = tuple(skipped[-count:])
-            del skipped[-count:]
+            resnets = block.get_submodule("resnets")
+            assert isinstance(resnets, nn.ModuleList)
+            count = len(resnets)
+            block_skips = tuple(skips[-count:])
+            del skips[-count:]
             hidden = block(
-                hidden_states=hidden, res_hidden_states_tuple=skips, **(attending if _attends(block) else shared)
+                hidden_states=hidden,
+                res_hidden_states_tuple=block_skips,
+                **(with_attention if _attends(block) else shared),
             )
-            del skips
-        made: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        return made.unflatten(0, (batch, frames))
+            del block_skips
+        output: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden))).unflatten(0, (batch, frames))
+        return output
 
 
 def _attends(block: nn.Module) -> bool:
@@ -68,11 +73,12 @@ def _attends(block: nn.Module) -> bool:
 
 
 def build_unet(config: dict[str, Any]) -> SV3DUNet:
-    """The network with that configuration, on torch's current device (``with torch.device("meta")``: no memory)."""
+    """The network with that configuration, on torch's current device (none is allocated on ``meta``)."""
     unet = SV3DUNet(**config)
-    return unet.eval()
+    unet.eval()
+    return unet
 
 
 def precision(unet: nn.Module) -> torch.dtype:
-    """Of its weights."""
+    """The dtype of its weights."""
     return next(unet.parameters()).dtype

@@ -3,20 +3,22 @@
 from collections.abc import Callable
 
 import torch
-from diffusers import AutoencoderKL
 from jaxtyping import Float
 from torch import Tensor
 
+from .networks import AutoencoderKL
+
 SCALE = 0.18215
-"""Latents that are denoised are the autoencoder's times this. The condition's latent is not scaled."""
+"""Denoised latents are the autoencoder's times this. The condition's latent is not scaled."""
 FACTOR = 8
-"""Pixels to a latent pixel."""
+"""Pixels per latent pixel, along each axis."""
 
 
 def encode_moments(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n moments h8 w8"]:
     """Mean and logarithm of the variance, along the channels; images in [-1, 1], not scaled."""
-    made: Tensor = vae.quant_conv(vae.encoder(images.to(vae.dtype)))
-    return made
+    assert vae.quant_conv is not None, "only decoders are without"
+    moments: Tensor = vae.quant_conv(vae.encoder(images.to(vae.dtype)))
+    return moments
 
 
 def encode_mode(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n channels h8 w8"]:
@@ -33,14 +35,14 @@ def decode(
 ) -> Float[Tensor, "n 3 h8 w8"]:
     """Images, nominally in [-1, 1] and not clipped, of scaled latents; on the CPU, float32.
 
-    ``chunk`` images are decoded at a time, which changes memory and not the result; ``on_chunk`` is told how many are
-    done.
+    ``chunk`` images are decoded at a time, which changes memory and not the result; ``on_chunk`` gets the number of
+    images decoded so far.
     """
-    made = []
+    decoded: list[Tensor] = []
     for part in latents.split(chunk):
-        inside = part.to(vae.device, vae.dtype) / SCALE
+        hidden = part.to(vae.device, vae.dtype) / SCALE
         if vae.post_quant_conv is not None:
-            inside = vae.post_quant_conv(inside)
-        made.append(vae.decoder(inside).float().cpu())
-        on_chunk(sum(len(images) for images in made))
-    return torch.cat(made)
+            hidden = vae.post_quant_conv(hidden)
+        decoded.append(vae.decoder(hidden).float().cpu())
+        on_chunk(sum(len(images) for images in decoded))
+    return torch.cat(decoded)

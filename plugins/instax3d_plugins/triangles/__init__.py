@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Residual Gaussians on the triangles of the head mesh; see README.md."""

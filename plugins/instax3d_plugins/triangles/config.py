@@ -11,15 +11,15 @@ class TrianglesConfig(InitOptions):
     points_per_face: PositiveInt = 4
     """Gaussians that each triangle starts with (paper: 4, about 40,000 in all)."""
     position_threshold: NonNegativeFloat = 1.0
-    """How far a Gaussian may leave its anchor before the geometry constraint pulls, in local units."""
+    """Distance from its anchor beyond which the geometry constraint pulls a Gaussian back, in local units."""
     position_weight: NonNegativeFloat = 0.01
-    """Weight of that pull."""
+    """Weight of that term."""
     hold_hull: bool = True
-    """Whether the pull acts on Gaussians that started on the hull; otherwise they let go of their triangle: only its
-    motion still moves them."""
+    """Whether that term applies to Gaussians that started on the hull; otherwise only their triangle's motion moves
+    them."""
     scale_threshold: PositiveFloat = 0.6
-    """Size above which the geometry constraint shrinks a Gaussian, in local units (never below its start size)."""
+    """Size above which the geometry constraint shrinks a Gaussian, in local units (never below its initial size)."""
     scale_weight: NonNegativeFloat = 1.0
-    """Weight of that shrinking."""
+    """Weight of that term."""
     means_rate: PositiveFloat = 0.02
-    """Adam's start rate of the position residuals, in local units."""
+    """Adam's initial learning rate of the position residuals, in local units."""

@@ -16,17 +16,17 @@ from . import _kernels as kernels
 
 start_numba_threads()
 
-Placed = tuple[Float[Tensor, "n 3"], Float[Tensor, "n 4"], Float[Tensor, "n 3"]]
+WorldGeometry = tuple[Float[Tensor, "n 3"], Float[Tensor, "n 4"], Float[Tensor, "n 3"]]
 """Means, quaternions (wxyz) and scales in the world."""
 
-_LEAST = 1e-12
-"""A quaternion is divided by its length, but by no less than this (torch.nn.functional.normalize)."""
+_EPS = 1e-12
+"""Least length by which a quaternion is divided (torch.nn.functional.normalize)."""
 
 
 def frames_of(vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "faces 17"]:
     """A row for each triangle of a posed mesh: mu_tri, s_tri R_tri row by row, R_tri as a quaternion, s_tri.
 
-    Differentiable by the vertices.
+    Differentiable in the vertices.
     """
     centers, rotations, sizes = triangle_frames(vertices, faces)
     axes = sizes[:, None, None] * rotations
@@ -39,31 +39,31 @@ def place(
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
     scales: Float[Tensor, "n 3"],
-) -> Placed:
-    """Eq. 6: mu = s_tri R_tri dmu + mu_tri, R = R_tri dR, s = s_tri ds. Differentiable by everything.
+) -> WorldGeometry:
+    """Eq. 6: mu = s_tri R_tri dmu + mu_tri, R = R_tri dR, s = s_tri ds. Differentiable in all arguments.
 
     Args:
-        frames: see `frames_of`. Where they are constants on the CPU, a fused kernel does the work.
+        frames: see `frames_of`. A fused kernel runs where they are constants on the CPU.
         binding: the triangle of each Gaussian.
         means, quats, scales: residuals dmu, dR (wxyz, of any length) and ds (positive), in the units of the triangle.
     """
     if frames.device.type == "cpu" and not frames.requires_grad:
-        placed: Placed = _Place.apply(frames, binding, means, quats, scales)
-        return placed
-    return place_by_torch(frames, binding, means, quats, scales)
+        world: WorldGeometry = _Place.apply(frames, binding, means, quats, scales)
+        return world
+    return place_in_torch(frames, binding, means, quats, scales)
 
 
-def place_by_torch(
+def place_in_torch(
     frames: Float[Tensor, "faces 17"],
     binding: Int[Tensor, "n"],
     means: Float[Tensor, "n 3"],
     quats: Float[Tensor, "n 4"],
     scales: Float[Tensor, "n 3"],
-) -> Placed:
+) -> WorldGeometry:
     """`place` in plain torch."""
-    centers, axes, turns, sizes = frames[binding].split([3, 9, 4, 1], 1)
+    centers, axes, rotations, sizes = frames[binding].split([3, 9, 4, 1], 1)
     world = torch.einsum("nij,nj->ni", axes.unflatten(1, (3, 3)), means) + centers
-    return world, quat_multiply(turns, functional.normalize(quats, dim=-1, eps=_LEAST)), sizes * scales
+    return world, quat_multiply(rotations, functional.normalize(quats, dim=-1, eps=_EPS)), sizes * scales
 
 
 class _Place(torch.autograd.Function):
@@ -73,7 +73,7 @@ class _Place(torch.autograd.Function):
     def forward(ctx: Any, frames: Tensor, binding: Tensor, means: Tensor, quats: Tensor, scales: Tensor) -> Any:
         means, quats, scales = (part.contiguous() for part in (means, quats, scales))
         world = tuple(torch.empty_like(part) for part in (means, quats, scales))
-        kernels.place(*_arrays(frames, binding, means, quats, scales), _least(quats), *_arrays(*world))
+        kernels.place(*_arrays(frames, binding, means, quats, scales), _eps(quats), *_arrays(*world))
         ctx.save_for_backward(frames, binding, quats)
         return world
 
@@ -83,7 +83,7 @@ class _Place(torch.autograd.Function):
         frames, binding, quats = ctx.saved_tensors
         world = tuple(grad.contiguous() for grad in grads)
         local = tuple(torch.empty_like(grad) for grad in world)
-        kernels.differentiate_place(*_arrays(frames, binding, quats), _least(quats), _arrays(*world), _arrays(*local))
+        kernels.differentiate_place(*_arrays(frames, binding, quats), _eps(quats), _arrays(*world), _arrays(*local))
         return None, None, *local
 
 
@@ -98,15 +98,15 @@ def constraint(
     ds over the limit.
 
     Args:
-        means, scales: residuals dmu and the logarithms of ds, by which this is differentiable.
+        means, scales: residuals dmu and the logarithms of ds, in which this is differentiable.
     """
     if means.device.type == "cpu":
-        found: tuple[Tensor, Tensor] = _Constraint.apply(means, scales, anchors, reaches, limits)
-        return found
-    return constraint_by_torch(means, scales, anchors, reaches, limits)
+        terms: tuple[Tensor, Tensor] = _Constraint.apply(means, scales, anchors, reaches, limits)
+        return terms
+    return constraint_in_torch(means, scales, anchors, reaches, limits)
 
 
-def constraint_by_torch(
+def constraint_in_torch(
     means: Float[Tensor, "n 3"],
     scales: Float[Tensor, "n 3"],
     anchors: Float[Tensor, "n 3"],
@@ -120,7 +120,7 @@ def constraint_by_torch(
 
 
 class _Constraint(torch.autograd.Function):
-    """`constraint` by a kernel, which makes the gradients along with the values."""
+    """`constraint` by a kernel, which computes the gradients along with the values."""
 
     @staticmethod
     def forward(ctx: Any, means: Tensor, scales: Tensor, anchors: Tensor, reaches: Tensor, limits: Tensor) -> Any:
@@ -146,6 +146,6 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(tensor.detach().numpy() for tensor in tensors)
 
 
-def _least(like: Tensor) -> Any:
-    """`_LEAST` as a number of the tensor's type."""
-    return like.detach().numpy().dtype.type(_LEAST)
+def _eps(like: Tensor) -> Any:
+    """`_EPS` as a number of the tensor's type."""
+    return like.detach().numpy().dtype.type(_EPS)

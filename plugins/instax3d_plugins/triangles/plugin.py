@@ -13,5 +13,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.triangles.representation:TriangleGaussians",
         config="instax3d_plugins.triangles.config:TrianglesConfig",
-        summary="Residual Gaussians tied to the triangles of the head mesh (Instax3D, Eq. 6).",
+        summary="Residual Gaussians bound to the triangles of the head mesh (Instax3D, Eq. 6).",
     )

@@ -1,4 +1,4 @@
-"""Residual triangle Gaussians: every Gaussian is the frame of its triangle plus a learned residual."""
+"""Residual triangle Gaussians: every Gaussian is its triangle's frame plus a learned residual."""
 
 from collections.abc import Mapping
 
@@ -18,12 +18,12 @@ from .placement import constraint, frames_of, place
 class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
     """The paper's representation (Sec. 3.3). ``splats`` holds residuals in local units, and besides gsplat's keys:
 
-    ``binding`` [n] the triangle, ``anchors`` [n, 3] the residual that the geometry constraint holds on to, ``reaches``
-    [n] how far from it is free of the constraint, ``limits`` [n] the size that is. Being entries of ``splats`` without
-    an optimizer, all four follow clones, splits, removals and relocations.
+    ``binding`` [n] the triangle, ``anchors`` [n, 3] the residual to which the geometry constraint pulls, ``reaches``
+    [n] the distance from it without a pull, ``limits`` [n] the size without shrinking. As entries of ``splats``
+    without an optimizer, all four follow clones, splits, removals and relocations.
 
     Points on the mesh are anchored to the triangle's center. Hair, clothes and shoulders, which a head mesh lacks,
-    start as points on the visual hull of the views, tied to their nearest triangle and anchored where they start.
+    start as points on the visual hull of the views, bound to the nearest triangle and anchored where they start.
     """
 
     fixed = frozenset({"binding", "anchors", "reaches", "limits"})
@@ -38,9 +38,9 @@ class TriangleGaussians(SurfaceRepresentation[TrianglesConfig]):
         """Compile the kernels."""
         frames = frames_of(torch.eye(3), torch.tensor([[0, 1, 2]]))
         means, quats, scales = (torch.ones(1, k, requires_grad=True) for k in (3, 4, 3))
-        held = constraint(means, scales, torch.zeros(1, 3), torch.zeros(1), torch.zeros(1))
-        parts = [*place(frames, torch.zeros(1, dtype=torch.int64), means, quats, scales), *held]
-        torch.stack([part.sum() for part in parts]).sum().backward()
+        terms = constraint(means, scales, torch.zeros(1, 3), torch.zeros(1), torch.zeros(1))
+        outputs = [*place(frames, torch.zeros(1, dtype=torch.int64), means, quats, scales), *terms]
+        torch.stack([output.sum() for output in outputs]).sum().backward()
 
     def init_geometry(self, start: SurfaceStart, mesh: HeadMesh) -> dict[str, Tensor]:
         self.vertices, self.faces = mesh.vertices.clone(), mesh.faces.clone()

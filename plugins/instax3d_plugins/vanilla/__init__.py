@@ -1,1 +1,1 @@
-"""A built-in plugin family of instax3d; see README.md."""
+"""Plain 3D Gaussian Splatting; see README.md."""

@@ -8,14 +8,14 @@ from instax3d.splats.initialization.options import InitOptions
 
 
 class UnboundConfig(InitOptions):
-    """Where `points_per_face` is 0, the points on the hull are spread over all of it: a start without the mesh."""
+    """With `points_per_face` 0, the points cover the whole visual hull: an initialization without the mesh."""
 
     means_rate: PositiveFloat = 1.0e-4
-    """Adam's start rate of the positions, in meters (3DGS: 1.6e-4 of the scene's extent)."""
+    """Adam's initial learning rate of the means, in meters (3DGS: 1.6e-4 of the scene's extent)."""
 
 
 class ADCConfig(DensityOptions):
-    """3DGS's own values, but for the shares of the run (there: steps 500 to 15,000 of 30,000)."""
+    """3DGS's own values, except the shares of the run (there: steps 500 to 15,000 of 30,000)."""
 
     grow_grad2d: PositiveFloat = 2.0e-4
     """Mean gradient above which a Gaussian is cloned or split."""

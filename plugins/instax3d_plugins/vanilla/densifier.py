@@ -11,7 +11,7 @@ from .config import ADCConfig, NoneConfig
 
 
 class ADC(AdaptiveDensityControl[ADCConfig]):
-    """Grows Gaussians that their pixels, summed, pull somewhere (Instax3D, Eq. 7)."""
+    """Grows Gaussians with large summed image-plane gradients (Instax3D, Eq. 7)."""
 
     def gradient_kinds(self) -> tuple[Gradient, ...]:
         return ("signed",)

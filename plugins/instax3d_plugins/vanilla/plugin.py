@@ -14,7 +14,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.vanilla.representation:UnboundGaussians",
         config="instax3d_plugins.vanilla.config:UnboundConfig",
-        summary="Gaussians that start on the head mesh and are tied to nothing (3DGS).",
+        summary="Gaussians that start on the head mesh and are bound to no mesh (3DGS).",
     )
     yield PluginSpec(
         kind=Kind.DENSIFIER,
@@ -31,5 +31,5 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         api=1,
         target="instax3d_plugins.vanilla.densifier:NoDensifier",
         config="instax3d_plugins.vanilla.config:NoneConfig",
-        summary="Keeps the Gaussians it started with.",
+        summary="Keeps the initial Gaussians.",
     )

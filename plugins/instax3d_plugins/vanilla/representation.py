@@ -1,4 +1,4 @@
-"""Plain 3D Gaussian Splatting: Gaussians in the world, tied to nothing."""
+"""Plain 3D Gaussian Splatting: Gaussians in the world, bound to no mesh."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +11,7 @@ from .config import UnboundConfig
 
 
 class UnboundGaussians(SurfaceRepresentation[UnboundConfig]):
-    """Kerbl et al. 2023, from the same start as a representation bound to the mesh: shows what the binding is worth."""
+    """Kerbl et al. 2023, with the initialization of `triangles`: the difference shows the effect of the binding."""
 
     def __init__(self, config: UnboundConfig) -> None:
         super().__init__(config)
@@ -33,7 +33,7 @@ class UnboundGaussians(SurfaceRepresentation[UnboundConfig]):
         """
         if vertices is not None:
             raise IncompatiblePipelineError(
-                "unbound Gaussians follow no mesh; make the portrait again with representation=triangles to move it"
+                "unbound Gaussians follow no mesh; create the portrait with representation=triangles to animate it"
             )
         splats = self.splats
         return Gaussians(

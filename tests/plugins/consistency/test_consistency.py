@@ -239,7 +239,7 @@ def test_other_networks_are_refused(spoilt, name):
     folder, said = spoilt
     other = folder / ("dino" if name == "clip" else "clip")
     shutil.copy(other / "config.json", folder / name)
-    assert "of the type" in said()
+    assert "of type" in said()
 
 
 @pytest.mark.parametrize("name", ["clip", "dino"])
@@ -284,7 +284,7 @@ def test_pickles_that_would_run_code_are_refused(spoilt, name, capsys):
     assert "hostile" in said()
     assert "run!" not in capsys.readouterr().out
     torch.save([torch.ones(3)], folder / name / "pytorch_model.bin")
-    assert "holds no weights by name" in said()
+    assert "not a state dict of tensors" in said()
 
 
 @pytest.mark.fixtures

@@ -7,16 +7,12 @@ import pytest
 import torch
 from instax3d_plugins.face_regressors.checkpoints import load_deca, load_deep3d, load_faceverse, load_mean_points
 from instax3d_plugins.face_regressors.coefficients import (
-    DEEP3D_CENTER,
-    DEEP3D_FOCAL,
     DecaCode,
     Deep3DCode,
     FaceVerseCode,
     axis_angles,
-    crop_pixels,
     eye_rotation,
     rotation,
-    to_camera,
     weak_perspective,
 )
 from instax3d_plugins.face_regressors.crops import deca_crop, deep3d_crop, faceverse_crop, five_points
@@ -36,6 +32,23 @@ from instax3d.types import Face
 
 MEAN = np.array([[-0.31, 0.29, 0.14], [0.31, 0.29, 0.14], [0, -0.04, 0.5], [-0.25, -0.37, 0.2], [0.25, -0.37, 0.2]])
 """Five points of a face like Deep3D's mean, in decimeters."""
+
+
+DEEP3D_FOCAL, DEEP3D_CENTER = 1015.0, 112.0
+"""Pixels of Deep3D's crop."""
+DEEP3D_DISTANCE = 10.0
+"""Of Deep3D's camera, decimeters."""
+
+
+def crop_pixels(points):
+    """Pixels of DECA's crop of 224x224 for points in [-1, 1]."""
+    return points[..., :2] * 112 + 112
+
+
+def to_camera(points, angles, trans):
+    """Points of Deep3D's head [b, n, 3] in front of its camera: z is the depth."""
+    moved = points @ rotation(angles).mT + trans[:, None]
+    return torch.cat([moved[..., :2], DEEP3D_DISTANCE - moved[..., 2:]], -1)
 
 
 def tensor(array):
@@ -142,10 +155,10 @@ def face():
 
 def assert_shows_the_place(crop):
     """The picture's colors say where in the image they come from."""
-    side = crop.picture.shape[-1]
+    side = crop.pixels.shape[-1]
     for pixel in ([side // 2, side // 2], [side // 3, 2 * side // 3]):
         at = crop.to_image(torch.tensor([pixel]) + 0.5)[0]
-        shown = crop.picture[0, :2, pixel[1], pixel[0]] * 320
+        shown = crop.pixels[0, :2, pixel[1], pixel[0]] * 320
         torch.testing.assert_close(shown, at, atol=0.05, rtol=0)
 
 
@@ -188,7 +201,15 @@ def test_a_crop_beyond_the_image_is_black_there(face):
     landmarks, image = face
     crop = deca_crop(image, landmarks - torch.tensor([110.0, 0.0]))
     assert crop.left < 0
-    assert float(crop.picture[0, :, :, 0].max()) == 0
+    assert float(crop.pixels[0, :, :, 0].max()) == 0
+
+
+def test_crops_and_codes_compare_and_hash_by_identity(face):
+    landmarks, image = face
+    crop = deca_crop(image, landmarks)
+    assert crop == crop
+    assert crop != deca_crop(image, landmarks)
+    assert len({crop, DecaCode.of(torch.zeros(1, 236)), DecaCode.of(torch.zeros(1, 236))}) == 3
 
 
 # files
@@ -203,10 +224,10 @@ def test_five_points_are_eyes_nose_and_mouth(face):
 
 
 def test_deep3d_s_mean_face_is_read_from_its_file(tmp_path):
-    marks = np.arange(204, dtype=float).reshape(68, 3)
-    savemat(tmp_path / "similarity_Lm3D_all.mat", {"lm": marks})
-    torch.testing.assert_close(load_mean_points(tmp_path / "similarity_Lm3D_all.mat")[2], tensor(marks[30]).float())
-    savemat(tmp_path / "other.mat", {"lm": marks[:5]})
+    points = np.arange(204, dtype=float).reshape(68, 3)
+    savemat(tmp_path / "similarity_Lm3D_all.mat", {"lm": points})
+    torch.testing.assert_close(load_mean_points(tmp_path / "similarity_Lm3D_all.mat")[2], tensor(points[30]).float())
+    savemat(tmp_path / "other.mat", {"lm": points[:5]})
     with pytest.raises(AssetError, match="similarity_Lm3D_all"):
         load_mean_points(tmp_path / "other.mat")
 
@@ -303,11 +324,29 @@ def sees_the_mean_head(assets, tmp_path_factory):
         yield build(MeshPrior, "fused", **given)
 
 
+@pytest.fixture(scope="module")
+def mean_views(sees_the_mean_head):
+    return views_of_model(sees_the_mean_head.head_model())
+
+
+@pytest.fixture(scope="module")
+def mean_mesh(sees_the_mean_head, mean_views):
+    return sees_the_mean_head.fit(mean_views)
+
+
 @pytest.mark.fixtures
 class TestFused(MeshPriorSuite):
     @pytest.fixture
     def plugin(self, sees_the_mean_head):
         return sees_the_mean_head
+
+    @pytest.fixture
+    def views(self, mean_views):
+        return mean_views
+
+    @pytest.fixture
+    def mesh(self, mean_mesh):
+        return mean_mesh
 
 
 @pytest.mark.fixtures

@@ -59,7 +59,7 @@ def test_failed_build(monkeypatch):
 def test_gaussians_on_the_cpu_are_refused(monkeypatch):
     pretend(monkeypatch, cuda="12.4", gpu=True, backend=object())
     renderer = GsplatRenderer(GsplatConfig())
-    with pytest.raises(RenderError, match="given Gaussians on cpu: move them to cuda"):
+    with pytest.raises(RenderError, match="got Gaussians on cpu: move them to cuda"):
         renderer.render(toy_gaussians(), toy_cameras(), background=torch.ones(3))
 
 

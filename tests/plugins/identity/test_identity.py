@@ -1,6 +1,7 @@
 """The recognition networks give the originals' numbers, and faces are cut out as they expect them."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,14 +21,20 @@ from instax3d.types import FIVE_POINTS, Face
 TOLERANCE = 1e-4
 
 
-def weights(path):
-    return {name: torch.from_numpy(np.asarray(value)) for name, value in regenerate(path).items()}
+@pytest.fixture(scope="module")
+def weights(fixtures_dir):
+    """The seeded weights of a recipe, generated once."""
+    return cache(
+        lambda recipe: {
+            name: torch.from_numpy(np.asarray(value)) for name, value in regenerate(fixtures_dir / recipe).items()
+        }
+    )
 
 
 @pytest.mark.fixtures
-def test_facenet_is_the_originals(fixtures_dir):
+def test_facenet_is_the_originals(fixtures_dir, weights):
     network = InceptionResnetV1()
-    network.load_state_dict(weights(fixtures_dir / "facenet" / "inception_resnet_v1.weights.json"))
+    network.load_state_dict(weights("facenet/inception_resnet_v1.weights.json"))
     expected = np.load(fixtures_dir / "facenet" / "inception_resnet_v1_expected.npz")
     faces = torch.from_numpy(enlarged(expected["image_small"], 160 // expected["image_small"].shape[-1]))
     with torch.no_grad():
@@ -36,8 +43,8 @@ def test_facenet_is_the_originals(fixtures_dir):
 
 
 @pytest.mark.fixtures
-def test_arcface_is_the_originals(fixtures_dir):
-    network = IResNet.of(weights(fixtures_dir / "arcface" / "iresnet50.weights.json"))
+def test_arcface_is_the_originals(fixtures_dir, weights):
+    network = IResNet.of(weights("arcface/iresnet50.weights.json"))
     expected = np.load(fixtures_dir / "arcface" / "arcface_expected.npz")
     faces = torch.from_numpy(enlarged(expected["image_small"], 112 // expected["image_small"].shape[-1]))
     with torch.no_grad():
@@ -54,20 +61,20 @@ def test_arcface_is_the_originals(fixtures_dir):
     ],
 )
 def test_figures_are_the_cosines_of_the_original_s_embeddings(
-    fixtures_dir, tmp_path, monkeypatch, name, folder, recipe, expected, file
+    fixtures_dir, weights, tmp_path, monkeypatch, name, folder, recipe, expected, file
 ):
     """Photo and frames that are already cut out; what is left is that pixels have eight bits."""
     from instax3d_plugins.identity import alignment, inception_resnet_v1, iresnet
 
     size = {"facenet": inception_resnet_v1.SIZE, "arcface": iresnet.SIZE}[name]
-    torch.save(weights(fixtures_dir / folder / f"{recipe}.weights.json"), tmp_path / file)
+    torch.save(weights(f"{folder}/{recipe}.weights.json"), tmp_path / file)
     with np.load(
         next((fixtures_dir / folder).glob(f"{'inception' if name == 'facenet' else name}*_expected.npz"))
     ) as known:
         small, embedded = known["image_small"], torch.from_numpy(known[expected]).double()
     pixels = torch.from_numpy(enlarged(small, size // small.shape[-1]))
     images = ((pixels * (128 if name == "facenet" else 127.5) + 127.5).round().clamp(0, 255)) / 255
-    face = Face((0.0, 0.0, float(size), float(size)), 1.0, points={FIVE_POINTS: torch.from_numpy(alignment._NORM)})
+    face = Face((0.0, 0.0, float(size), float(size)), 1.0, points={FIVE_POINTS: torch.from_numpy(alignment._TEMPLATE)})
     monkeypatch.setattr("instax3d_plugins.identity.metrics.build", lambda kind, name: FakeDetector([face]))
     context = replace(toy_context(), photo=replace(toy_photo(), image=images[0]), render=lambda cameras: images[1:])
     found = build(Metric, name, weights=str(tmp_path / file)).measure(context)[name]
@@ -80,7 +87,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
     torch.save({"something": torch.ones(3)}, tmp_path / "other.pt")
     for name in ("facenet", "arcface"):
         metric = build(Metric, name, weights=str(tmp_path / "other.pt"))
-        with pytest.raises(AssetError, match="holds no weights"):
+        with pytest.raises(AssetError, match="does not hold"):
             metric.measure(toy_context())
 
 

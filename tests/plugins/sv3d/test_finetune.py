@@ -10,11 +10,11 @@ import pytest
 import torch
 from cheap_turntables import CheapConfig, source
 from instax3d_plugins.sv3d.checkpoint import open_checkpoint
-from instax3d_plugins.sv3d.finetune.data import Order
-from instax3d_plugins.sv3d.finetune.latents import Encoded, LatentStore
+from instax3d_plugins.sv3d.finetune.data import ShuffledClips
+from instax3d_plugins.sv3d.finetune.latents import EncodedClip, LatentStore
 from instax3d_plugins.sv3d.finetune.module import Sv3dFinetuning
 from instax3d_plugins.sv3d.finetune.objective import Draw, keeps, loss_of
-from instax3d_plugins.sv3d.finetune.options import FinetuneConfig
+from instax3d_plugins.sv3d.finetune.options import FinetuneConfig, TrainerOptions
 from instax3d_plugins.sv3d.finetune.run import finetune
 from instax3d_plugins.sv3d.schedule import Scalings
 from instax3d_plugins.sv3d.vae import SCALE
@@ -26,10 +26,14 @@ from instax3d.datasets.making import write_clip
 from instax3d.datasets.reading import open_dataset
 from instax3d.errors import DatasetError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
-)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings(
+        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+        "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
+    ),
+]
+CPU = TrainerOptions(accelerator="cpu")
 TINY = FinetuneConfig(
     steps=2,
     rate=1e-3,
@@ -71,21 +75,21 @@ def latents(tmp_path_factory, weights, data) -> Path:
 
 
 @pytest.fixture
-def encoded() -> Encoded:
+def encoded() -> EncodedClip:
     generator = torch.Generator().manual_seed(0)
     moments = torch.randn(21, 8, 8, 8, generator=generator)
-    return Encoded(moments, torch.randn(1, 16, generator=generator), 5.0)
+    return EncodedClip(moments, torch.randn(1, 16, generator=generator), 5.0)
 
 
-class Told(nn.Module):
-    """Answers with a given F, and remembers what it was asked."""
+class RecordingNetwork(nn.Module):
+    """Returns a given F, and records its inputs."""
 
     def __init__(self, answer: torch.Tensor) -> None:
         super().__init__()
         self.answer = answer
 
-    def forward(self, *asked: torch.Tensor) -> torch.Tensor:
-        self.asked = asked
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        self.inputs = inputs
         return self.answer[None]
 
 
@@ -93,29 +97,29 @@ class Told(nn.Module):
 def test_the_loss_is_edms(encoded, sigma):
     generator = torch.Generator().manual_seed(1)
     latents, noise, answer = (torch.randn(21, 4, 8, 8, generator=generator) for _ in range(3))
-    network, vector = Told(answer), torch.randn(21, 1280)
+    network, vector = RecordingNetwork(answer), torch.randn(21, 1280)
     loss = loss_of(network, encoded, Draw(latents, noise, sigma, True, True), vector, torch.device("cpu"))
     c = Scalings.at(torch.tensor(sigma, dtype=torch.float64))
     noisy = (latents + sigma * noise).double()
     denoised = c.c_skip * noisy + c.c_out * answer.double()
     weighted = ((1 + sigma**2) / sigma**2 * (denoised - latents.double()) ** 2).mean()
     assert float(loss) == pytest.approx(float(weighted), rel=1e-4)
-    sample, level, token, told = network.asked
+    sample, level, token, camera = network.inputs
     torch.testing.assert_close(sample[0, :, :4], (c.c_in * noisy).float())
     assert torch.equal(sample[0, :, 4:], encoded.moments[20, :4].expand(21, -1, -1, -1))
     assert float(level) == pytest.approx(0.25 * math.log(sigma))
     assert torch.equal(token[0], encoded.token)
-    assert torch.equal(told[0], vector)
+    assert torch.equal(camera[0], vector)
 
 
 def test_dropped_conditions_are_zero_and_the_camera_never_is(encoded):
-    network, vector = Told(torch.zeros(21, 4, 8, 8)), torch.randn(21, 1280)
+    network, vector = RecordingNetwork(torch.zeros(21, 4, 8, 8)), torch.randn(21, 1280)
     draw = Draw(torch.zeros(21, 4, 8, 8), torch.zeros(21, 4, 8, 8), 1.0, False, False)
     loss_of(network, encoded, draw, vector, torch.device("cpu"))
-    sample, _, token, told = network.asked
+    sample, _, token, camera = network.inputs
     assert not sample.any()
     assert not token.any()
-    assert torch.equal(told[0], vector)
+    assert torch.equal(camera[0], vector)
     shares = [keeps((k + 0.5) / 1000, 0.1) for k in range(1000)]
     assert [shares.count(kept) for kept in ((False, True), (False, False), (True, False), (True, True))] == [
         100, 100, 100, 700,
@@ -134,11 +138,11 @@ def test_noise_levels_are_log_normal_and_latents_follow_the_moments(encoded):
     assert float(((mean - SCALE * encoded.moments[:, :4]) / spread).abs().mean()) < 0.1
 
 
-def test_clips_come_in_rounds_that_ranks_share_and_a_resumption_continues(weights, data, latents):
+def test_clips_come_in_epochs_that_ranks_share_and_a_resumed_run_continues(weights, data, latents):
     clips, store = open_dataset(data), LatentStore(latents, open_checkpoint(weights), 64)
 
     def numbers(count: int, first: int = 0, rank: int = 0, ranks: int = 1) -> list[tuple[int, float]]:
-        order = iter(Order(clips, store, seed=1, first_step=first, rank=rank, ranks=ranks))
+        order = iter(ShuffledClips(clips, store, seed=1, first_step=first, rank=rank, ranks=ranks))
         items = [next(order) for _ in range(count)]
         return [(item.number, float(item.clip.token.sum())) for item in items]
 
@@ -166,11 +170,13 @@ def test_latents_are_kept_apart_by_size_and_network(weights, data, latents, tmp_
 
 
 def tuned(weights: Path, data: Path, latents: Path, output: Path, config: FinetuneConfig = TINY, **more) -> dict:
-    model = finetune(weights, data, output, config, accelerator="cpu", latents=latents, dtype=torch.float32, **more)
+    model = finetune(weights, data, output, config, latents=latents, trainer_options=CPU, dtype=torch.float32, **more)
     return open_checkpoint(model).load_unet().state_dict() if model.exists() else {}
 
 
-def test_a_broken_off_run_ends_with_the_same_weights_and_loads_as_a_generators_model(weights, data, latents, tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights_and_loads_as_a_generators_model(
+    weights, data, latents, tmp_path
+):
     whole = tuned(weights, data, latents, tmp_path / "whole")
     before = open_checkpoint(weights).load_unet().state_dict()
     assert whole.keys() == before.keys()

@@ -15,9 +15,19 @@ from instax3d_plugins.sv3d.checkpoint import convert, official_shapes, open_chec
 from instax3d_plugins.sv3d.coverage import coverage_on_white
 from instax3d_plugins.sv3d.embeddings import vector_condition
 from instax3d_plugins.sv3d.framing import frame
-from instax3d_plugins.sv3d.layout import PREFIXES, Source, clip_source, describe, infer, unet_source, vae_source
-from instax3d_plugins.sv3d.schedule import default_azimuths
-from instax3d_plugins.sv3d.turntable import Settings, make_turntable
+from instax3d_plugins.sv3d.layout import (
+    PREFIXES,
+    NetworkSizes,
+    TensorSource,
+    clip_source,
+    describe,
+    infer,
+    unet_source,
+    vae_source,
+)
+from instax3d_plugins.sv3d.sampler import Condition
+from instax3d_plugins.sv3d.schedule import Scalings, default_azimuths
+from instax3d_plugins.sv3d.turntable import SamplingSettings, make_turntable
 from PIL import Image
 from safetensors.numpy import save_file
 from skimage.data import astronaut
@@ -34,7 +44,7 @@ from instax3d.testing import ViewGeneratorSuite
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FRAMES = 3
-CPU = Settings(torch.device("cpu"), torch.float32, steps=1)
+CPU = SamplingSettings(torch.device("cpu"), torch.float32, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +64,32 @@ def photo(picture):
     return read_photo(picture, build(LandmarkDetector, "dlib"))
 
 
+@pytest.fixture(scope="module")
+def alpha(photo):
+    return person_alpha(photo, build(MeshPrior, "mannequin").head_model())
+
+
+@pytest.fixture(scope="module")
+def framed(photo, alpha):
+    return frame(photo, alpha, size=64, ratio=0.917)
+
+
+@pytest.fixture(scope="module")
+def matted_once(photo, alpha):
+    """The generator does not repeat the matting of `photo`, most of the time of its tests; other photos are matted."""
+
+    def alpha_of(other, model):
+        return alpha if torch.equal(other.image, photo.image) else person_alpha(other, model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instax3d_plugins.sv3d.generator.person_alpha", alpha_of)
+        yield
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_left_overs_are_tolerated_and_the_variant_is_found(tmp_path, model):
+def test_extra_tensors_are_tolerated_and_the_variant_is_found(tmp_path, model):
     assert open_checkpoint(model).variant == "p"
     assert open_checkpoint(write_tiny(tmp_path / "any_name.safetensors", "u")).variant == "u"
 
@@ -79,7 +111,7 @@ def test_left_overs_are_tolerated_and_the_variant_is_found(tmp_path, model):
             lambda t: t.update({"model.diffusion_model.label_emb.0.0.weight": np.zeros((4, 768), np.float32)}),
             "768 numbers, SV3D_u's has 256 and SV3D_p's 1280",
         ),
-        (lambda t: [t.pop(n) for n in list(t) if n.startswith("model.diff")], "is no SV3D file: nothing in it begins"),
+        (lambda t: [t.pop(n) for n in list(t) if n.startswith("model.diff")], "is not an SV3D file: no tensor begins"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, change, said):
@@ -91,7 +123,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, change, said):
         open_checkpoint(path)
 
 
-def test_what_is_not_needed_is_told_and_left_alone(tmp_path):
+def test_tensors_that_are_not_needed_are_reported_and_ignored(tmp_path):
     tensors = tiny_tensors("p")
     tensors |= {name: np.zeros(2, np.float32) for name in ("first_stage_model.encoder.conv_in.bias", "elsewhere")}
     path = tmp_path / "more.safetensors"
@@ -103,13 +135,13 @@ def test_what_is_not_needed_is_told_and_left_alone(tmp_path):
         found.load_first_stage()
 
 
-def test_what_is_no_safetensors_file_is_refused(tmp_path, model):
+def test_files_other_than_safetensors_are_refused(tmp_path, model):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model.read_bytes()[:-1000])
     pickled = tmp_path / "sv3d_p.ckpt"
     torch.save({"state_dict": {"model.diffusion_model.out.2.bias": torch.zeros(4)}}, pickled)
     for path in (cut, pickled):
-        with pytest.raises(ModelFileError, match="no whole safetensors file"):
+        with pytest.raises(ModelFileError, match="not a complete safetensors file"):
             open_checkpoint(path)
     with pytest.raises(ModelFileError, match="there is no file"):
         open_checkpoint(tmp_path / "absent.safetensors")
@@ -150,24 +182,26 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path, model, monkeypatch):
 )
 def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
     """Any architecture's official shapes tell it again, and each of its tensors can be taken out of theirs."""
-    wanted = describe(
+    expected = describe(
         variant,
-        unet_widths=widths,
-        unet_head_dim=32,
-        vae_widths=widths[:levels],
-        clip_width=32,
-        clip_hidden=64,
-        clip_layers=layers,
-        clip_heads=2,
-        clip_image=56,
-        context=16,
+        NetworkSizes(
+            unet_widths=tuple(widths),
+            unet_head_dim=32,
+            vae_widths=tuple(widths[:levels]),
+            clip_width=32,
+            clip_hidden=64,
+            clip_layers=layers,
+            clip_heads=2,
+            clip_image=56,
+            context=16,
+        ),
     )
     official = {}
     for part in ("unet", "vae", "image_encoder"):
-        official |= official_shapes(wanted, part)
-    assert infer(official, METADATA) == wanted
+        official |= official_shapes(expected, part)
+    assert infer(official, METADATA) == expected
     for part, source in (("unet", unet_source), ("vae", vae_source(levels)), ("image_encoder", clip_source)):
-        shapes = part_shapes(wanted, part, Path())
+        shapes = part_shapes(expected, part, Path())
         taken = [source(name) for name in shapes]
         assert len(set(taken)) == len(taken), "no two tensors come from one place"
         for name, where in zip(shapes, taken):
@@ -177,15 +211,23 @@ def test_names_and_shapes_there_and_back(widths, levels, layers, variant):
 
 def test_the_thirds_of_a_joint_projection_are_queries_keys_and_values():
     joint = np.arange(12).reshape(6, 2)
-    parts = [Source("in_proj", form).take(joint) for form in ("q", "k", "v")]
+    parts = [TensorSource("in_proj", form).take(joint) for form in ("q", "k", "v")]
     assert np.array_equal(np.concatenate(parts), joint)
-    assert np.array_equal(Source("proj", "transposed").take(joint), joint.T)
+    assert np.array_equal(TensorSource("proj", "transposed").take(joint), joint.T)
+
+
+def test_conditions_and_scalings_compare_and_hash_by_identity():
+    condition, other = (Condition(torch.ones(1, 1, 4), torch.ones(1, 4, 8, 8), torch.ones(3, 4)) for _ in range(2))
+    assert condition == condition
+    assert condition != other
+    assert Scalings.at(torch.ones(2)) != Scalings.at(torch.ones(2))
+    assert len({condition, other}) == 2
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-FULL_SIZE = memory.Job(
+FULL_SIZE = memory.Workload(
     weights={"unet": 1_525_278_442, "vae": 83_653_863, "image_encoder": 632_076_800},
     width=320,
     vae_width=128,
@@ -197,36 +239,48 @@ FULL_SIZE = memory.Job(
 )
 
 
-def test_the_fastest_way_that_fits_is_chosen():
-    job, cuda = FULL_SIZE, torch.device("cuda")
-    needed = [memory.bytes_needed(way, job) for way in memory.WAYS]
+def test_the_fastest_plan_that_fits_is_chosen():
+    workload, cuda = FULL_SIZE, torch.device("cuda")
+    needed = [memory.bytes_needed(plan, workload) for plan in memory.MEMORY_PLANS]
     assert needed == sorted(needed, reverse=True)
-    for way, size in zip(memory.WAYS, needed):
-        assert memory.choose(job, "auto", round(size / 0.9) + 2, cuda) is way
-        assert memory.choose(job, way.name, 0, cuda) is way, "who asks for a way gets it"
+    for plan, size in zip(memory.MEMORY_PLANS, needed):
+        assert memory.choose_plan(workload, "auto", round(size / 0.9) + 2, cuda) is plan
+        assert memory.choose_plan(workload, plan.name, 0, cuda) is plan, "a requested plan is used"
     with pytest.raises(IncompatiblePipelineError, match="GB are free"):
-        memory.choose(job, "auto", 10**6, cuda)
+        memory.choose_plan(workload, "auto", 10**6, cuda)
     with pytest.raises(IncompatiblePipelineError, match="memory=lean"):
-        memory.choose(job, "streamed", 10**12, torch.device("cpu"))
-    assert memory.leaner(memory.WAYS[0], torch.device("cpu")).name == "lean"
-    assert memory.leaner(memory.WAYS[-1], cuda) is None
+        memory.choose_plan(workload, "streamed", 10**12, torch.device("cpu"))
+    assert memory.leaner(memory.MEMORY_PLANS[0], torch.device("cpu")).name == "lean"
+    assert memory.leaner(memory.MEMORY_PLANS[-1], cuda) is None
 
 
 def vector() -> torch.Tensor:
     return vector_condition("p", default_azimuths(FRAMES), [0.0] * FRAMES)
 
 
-def test_what_is_to_be_done_is_taken_from_the_model(model):
-    job = memory.Job.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
-    assert (job.frames, job.side, job.decode_chunk, job.itemsize, job.width) == (FRAMES, 72, FRAMES, 2, 32)
+def test_the_workload_is_read_from_the_model(model):
+    workload = memory.Workload.of(open_checkpoint(model), size=576, steps=50, decode_chunk=7, dtype=torch.float16)
+    assert (workload.frames, workload.side, workload.decode_chunk, workload.itemsize, workload.width) == (
+        FRAMES,
+        72,
+        FRAMES,
+        2,
+        32,
+    )
     tensors = tiny_tensors("p", FRAMES)
-    assert job.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
+    assert workload.weights["unet"] == sum(v.size for name, v in tensors.items() if name.startswith(PREFIXES["unet"]))
 
 
-def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatch, caplog):
+@pytest.fixture(scope="module")
+def sampled_once(one_thread, model):
+    """A model, an image, and the turntable of seed 3."""
     checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    wanted = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    assert wanted.shape == (FRAMES, 3, 64, 64)
+    return checkpoint, image, make_turntable(checkpoint, image, vector(), CPU, seed=3)
+
+
+def test_out_of_memory_backs_off_and_ends_with_the_same_frames(sampled_once, monkeypatch, caplog):
+    checkpoint, image, expected = sampled_once
+    assert expected.shape == (FRAMES, 3, 64, 64)
     sample, decode = turntable.sample, turntable.vae.decode
 
     def small_sampler(*args, together, **rest):
@@ -243,25 +297,24 @@ def test_out_of_memory_backs_off_and_ends_with_the_same_frames(model, monkeypatc
     monkeypatch.setattr(turntable.vae, "decode", small_decoder)
     with caplog.at_level(logging.INFO, "instax3d.sv3d"):
         made = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    torch.testing.assert_close(made, wanted, atol=1e-4, rtol=0)
-    assert "begins anew with one network on the device at a time, guidance in two runs" in caplog.text
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+    assert "restarts with one network on the device at a time, guidance in two runs" in caplog.text
     assert "now 1 at a time" in caplog.text
-    assert "very roughly" in caplog.messages[0], "what it will take is said first"
+    assert "very roughly" in caplog.messages[0], "the duration is announced first"
 
 
-def test_layers_can_be_brought_one_by_one(model, monkeypatch):
-    """On CUDA the leanest way; the mechanism is the same with the CPU as both places."""
-    checkpoint, image = open_checkpoint(model), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
-    wanted = make_turntable(checkpoint, image, vector(), CPU, seed=3)
-    monkeypatch.setattr(turntable, "choose", lambda *_: memory.WAYS[-1])
-    torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), wanted, atol=1e-4, rtol=0)
+def test_layers_can_be_moved_to_the_device_one_by_one(sampled_once, monkeypatch):
+    """On CUDA the leanest plan; the mechanism is the same with the CPU as both places."""
+    checkpoint, image, expected = sampled_once
+    monkeypatch.setattr(turntable, "choose_plan", lambda *_: memory.MEMORY_PLANS[-1])
+    torch.testing.assert_close(make_turntable(checkpoint, image, vector(), CPU, seed=3), expected, atol=1e-4, rtol=0)
 
 
 def test_half_precision_gives_nearly_the_same_frames(model):
     checkpoint, image = open_checkpoint(model), torch.full((3, 64, 64), 0.8)
     exact = make_turntable(checkpoint, image, vector(), CPU, seed=0)
     half = make_turntable(
-        checkpoint, image, vector(), Settings(CPU.device, torch.bfloat16, steps=1, memory="lean"), seed=0
+        checkpoint, image, vector(), SamplingSettings(CPU.device, torch.bfloat16, steps=1, memory="lean"), seed=0
     )
     assert 0 < float((exact - half).abs().mean()) < 0.05
 
@@ -283,8 +336,7 @@ def test_the_estimates_are_those_of_the_full_size_network():
 # --- photo and frames ------------------------------------------------------------------------------------------------
 
 
-def test_the_person_is_framed_on_white(photo):
-    alpha = person_alpha(photo, build(MeshPrior, "mannequin").head_model())
+def test_the_person_is_framed_on_white(photo, alpha):
     inner = photo.face.landmarks[17:].round().long()
     assert bool((alpha[0, inner[:, 1], inner[:, 0]] > 0.9).all()), "the face is in"
     assert float(alpha[0, :20, :20].max()) < 0.1, "the flag is out"
@@ -318,7 +370,7 @@ def plugin_of(model):
 
 
 @pytest.fixture(scope="module")
-def made(one_thread, plugin_of, photo):
+def made(one_thread, matted_once, plugin_of, photo):
     return plugin_of.generate(photo, seed=7)
 
 
@@ -335,15 +387,14 @@ class TestSv3d(ViewGeneratorSuite):
     def views(self, made):
         return made
 
-    def test_the_last_view_is_the_photo_in_front(self, views, photo):
+    def test_the_last_view_is_the_photo_in_front(self, views, framed):
         assert views.photo_index == FRAMES - 1
-        framed = frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917)
         assert torch.equal(views.images[-1], framed.image)
         assert torch.equal(views.alpha[-1], framed.alpha)
         assert float(views.confidence[-1].max()) == 1.0
         assert float(views.confidence[:-1].max()) == pytest.approx(0.6)
 
-    def test_cameras_rise_to_the_subjects_left(self, views, plugin, photo):
+    def test_cameras_rise_to_the_subjects_left(self, views, plugin, framed):
         x, y, z = views.cameras.centers.unbind(1)
         azimuths = torch.atan2(x, z).rad2deg() % 360
         torch.testing.assert_close(azimuths, torch.tensor([120.0, 240, 0]), atol=1e-3, rtol=0)
@@ -351,22 +402,19 @@ class TestSv3d(ViewGeneratorSuite):
         torch.testing.assert_close(y, radius * torch.tensor(5.0).deg2rad().sin())
         assert 0.4 < float(radius[0]) < 1.5, "meters"
         mirrored = plugin.config.model_copy(update={"azimuth_sign": -1})
-        other = type(plugin)(mirrored).cameras(
-            [120.0],
-            frame(photo, person_alpha(photo, build(MeshPrior, "mannequin").head_model()), size=64, ratio=0.917),
-        )
+        other = type(plugin)(mirrored).cameras([120.0], framed)
         assert float(other.centers[0, 0]) == pytest.approx(-float(x[0]), abs=1e-4)
 
 
-def test_the_camera_is_told_or_not(model):
+def test_only_aware_conditions_of_variant_p_depend_on_the_camera(model):
     azimuths, elevations = [90.0, 0.0], [10.0, 10.0]
-    told = vector_condition("p", azimuths, elevations)
-    assert not torch.equal(told[0], told[1])
-    hidden = vector_condition("p", azimuths, elevations, camera="invariant")
-    assert torch.equal(hidden[0], hidden[1])
-    assert torch.equal(hidden[:, 256:], torch.zeros(2, 1024))
+    aware = vector_condition("p", azimuths, elevations)
+    assert not torch.equal(aware[0], aware[1])
+    invariant = vector_condition("p", azimuths, elevations, camera="invariant")
+    assert torch.equal(invariant[0], invariant[1])
+    assert torch.equal(invariant[:, 256:], torch.zeros(2, 1024))
     for camera in ("aware", "invariant"):
-        assert torch.equal(vector_condition("u", azimuths, elevations, camera=camera), told[:, :256])
+        assert torch.equal(vector_condition("u", azimuths, elevations, camera=camera), aware[:, :256])
 
 
 # --- commands, progress, a portrait ----------------------------------------------------------------------------------
@@ -385,7 +433,7 @@ def test_commands(tmp_path, model, capsys):
     assert not (tmp_path / "other").exists()
 
 
-class _Heard(Silent):
+class _RecordedProgress(Silent):
     def __init__(self) -> None:
         self.counts: list[tuple[int, int, str]] = []
 
@@ -394,11 +442,11 @@ class _Heard(Silent):
 
 
 def test_steps_and_frames_are_counted(model):
-    heard = _Heard()
-    with Stages(heard).stage("views"):
+    progress = _RecordedProgress()
+    with Stages(progress).stage("views"):
         make_turntable(open_checkpoint(model), torch.rand(3, 64, 64), vector(), CPU, seed=0)
-    assert heard.counts[:2] == [(0, 1, "denoising steps"), (1, 1, "denoising steps")]
-    assert heard.counts[-1] == (FRAMES, FRAMES, "frames decoded")
+    assert progress.counts[:2] == [(0, 1, "denoising steps"), (1, 1, "denoising steps")]
+    assert progress.counts[-1] == (FRAMES, FRAMES, "frames decoded")
     count(1, 2, "outside of any stage, to nobody")
 
 
@@ -412,7 +460,7 @@ def test_an_interrupt_ends_the_sampling(model):
         make_turntable(open_checkpoint(model), torch.rand(3, 64, 64), vector(), CPU, seed=0)
 
 
-def test_absent_weights_are_asked_for(picture, tmp_path, capsys, monkeypatch):
+def test_missing_weights_are_refused_with_the_way_to_get_them(picture, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("INSTAX3D_ASSETS", str(tmp_path / "assets"))
     assert main(["create", str(picture), "-o", str(tmp_path / "out"), "view_generator=sv3d"]) == 2
     said = capsys.readouterr().err
@@ -421,7 +469,7 @@ def test_absent_weights_are_asked_for(picture, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_portrait_from_generated_views(picture, model, tmp_path):
+def test_a_portrait_from_generated_views(picture, model, matted_once, tmp_path):
     options = [
         "view_generator=sv3d",
         f"view_generator.weights={model}",

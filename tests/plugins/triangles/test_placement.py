@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instax3d_plugins.triangles.placement import constraint, constraint_by_torch, frames_of, place, place_by_torch
+from instax3d_plugins.triangles.placement import constraint, constraint_in_torch, frames_of, place, place_in_torch
 
 from instax3d.testing import toy_mesh
 
@@ -41,7 +41,7 @@ def gradients(outputs, leaves, seed: int = 9):
 @given(st.integers(0, 10_000), st.sampled_from([0, 1, 5, 1023, 1025, 3000]))
 def test_placement_is_that_of_torch(seed, count):
     frames, binding, residuals = scene(seed, count)
-    fused, plain = (form(frames, binding, *residuals) for form in (place, place_by_torch))
+    fused, plain = (form(frames, binding, *residuals) for form in (place, place_in_torch))
     for ours, theirs in zip((*fused, *gradients(fused, residuals)), (*plain, *gradients(plain, residuals))):
         torch.testing.assert_close(
             ours, theirs, rtol=1e-4, atol=1e-6 * float(theirs.detach().abs().amax()) if count else 0
@@ -71,7 +71,7 @@ def test_a_quaternion_of_no_length_stays_finite():
 @given(st.integers(0, 10_000), st.sampled_from([1, 5, 1023, 1025, 3000]))
 def test_the_constraint_is_that_of_torch(seed, count):
     means, scales, *rest = held(seed, count)
-    fused, plain = (form(means, scales, *rest) for form in (constraint, constraint_by_torch))
+    fused, plain = (form(means, scales, *rest) for form in (constraint, constraint_in_torch))
     for ours, theirs in zip((*fused, *gradients(fused, [means, scales])), (*plain, *gradients(plain, [means, scales]))):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from instax3d_plugins.triangles.config import TrianglesConfig
-from instax3d_plugins.triangles.placement import frames_of, place, place_by_torch
+from instax3d_plugins.triangles.placement import frames_of, place, place_in_torch
 from instax3d_plugins.triangles.representation import TriangleGaussians
 
 from instax3d.geometry.rotations import quat_to_matrix
@@ -20,7 +20,7 @@ class TestConformance(RepresentationSuite):
 
 
 @pytest.mark.fixtures
-@pytest.mark.parametrize("form", [place, place_by_torch])
+@pytest.mark.parametrize("form", [place, place_in_torch])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_binding_is_that_of_the_reference(fixtures_dir: Path, form, dtype, tolerance):
     data = np.load(fixtures_dir / "binding" / "binding.npz")
@@ -34,7 +34,7 @@ def test_binding_is_that_of_the_reference(fixtures_dir: Path, form, dtype, toler
     faces = torch.from_numpy(data["faces"]).long()
     binding = torch.from_numpy(data["face_index"]).long()
     vertices = wanted("vertices")
-    if form is place_by_torch:  # kernels take frames as constants
+    if form is place_in_torch:  # kernels take frames as constants
         vertices.requires_grad_()
     residuals = [wanted(name).requires_grad_() for name in ("delta_mu", "delta_q_wxyz", "delta_s")]
     total = torch.zeros((), dtype=dtype)

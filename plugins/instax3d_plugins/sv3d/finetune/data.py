@@ -1,8 +1,7 @@
-"""The clips in the order in which they are trained on."""
+"""The clips in their training order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import lightning
 import torch
@@ -11,21 +10,21 @@ from torch.utils.data import DataLoader, IterableDataset
 from instax3d.datasets.reading import Clip
 from instax3d.errors import DatasetError
 
-from .latents import Encoded, LatentStore
+from .latents import EncodedClip, LatentStore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
-    """A clip, and the number of the step that it serves (of all devices: what is random follows from it)."""
+    """A clip, and its number among the items of all devices, which seeds what is random in its step."""
 
     number: int
-    clip: Encoded
+    clip: EncodedClip
 
 
-class Order(IterableDataset[Item]):
-    """Endless. Every round visits each clip once in an order of its own; ranks share the rounds.
+class ShuffledClips(IterableDataset[Item]):
+    """Endless epochs, each in a random order of its own; ranks share each epoch.
 
-    Item k depends on the seed and k alone, so a run that is taken up again goes on with the same clips.
+    Item k depends on the seed and k alone, so a resumed run continues with the same clips.
     """
 
     def __init__(
@@ -37,10 +36,10 @@ class Order(IterableDataset[Item]):
     def __iter__(self) -> Iterator[Item]:
         number = self._first * self._ranks + self._rank
         while True:
-            turn, place = divmod(number, len(self._clips))
-            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + turn)
-            chosen = int(torch.randperm(len(self._clips), generator=generator)[place])
-            yield Item(number, self._store.load(self._clips[chosen]))
+            epoch, position = divmod(number, len(self._clips))
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            clip = int(torch.randperm(len(self._clips), generator=generator)[position])
+            yield Item(number, self._store.load(self._clips[clip]))
             number += self._ranks
 
 
@@ -71,7 +70,7 @@ class TurntableLatents(lightning.LightningDataModule):
         super().__init__()
         if len(clips) <= held_out:
             raise DatasetError(
-                f"there are {len(clips)} clips and {held_out} are to be held out; make more, or lower held_out"
+                f"there are {len(clips)} clips and {held_out} are held out; make more, or lower held_out"
             )
         self._all, self._store, self._seed, self._first = clips, store, seed, first_step
         self._on_clip = on_clip
@@ -84,7 +83,7 @@ class TurntableLatents(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Item]:
         trainer = self.trainer
         assert trainer is not None
-        order = Order(
+        dataset = ShuffledClips(
             self.clips,
             self._store,
             seed=self._seed,
@@ -92,11 +91,11 @@ class TurntableLatents(lightning.LightningDataModule):
             rank=trainer.global_rank,
             ranks=trainer.world_size,
         )
-        return DataLoader(order, batch_size=None)
+        return DataLoader(dataset, batch_size=None)
 
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> DataLoader[Item] | list[DataLoader[Item]]:
         return DataLoader(_HeldOut(self.held_out, self._store), batch_size=None) if self.held_out else []
 
     def transfer_batch_to_device(self, batch: Item, device: torch.device, dataloader_idx: int) -> Item:
-        """Stays on the CPU, where random numbers are drawn, the same for every device."""
+        """The item stays on the CPU, where random numbers are drawn, the same for every device."""
         return batch

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from diffusers import AutoencoderKL
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPVisionModelWithProjection
 
 from instax3d.datasets import INPUT_VIEW
 from instax3d.datasets.reading import Clip
@@ -21,13 +19,14 @@ from instax3d.io.files import atomic
 
 from .. import clip as clip_tower
 from .. import vae
+from ..networks import AutoencoderKL, CLIPVisionModelWithProjection, moved
 
 _CHUNK = 7
 """Frames encoded at a time."""
 
 
-@dataclass(frozen=True)
-class Encoded:
+@dataclass(frozen=True, eq=False)
+class EncodedClip:
     """One clip as SV3D sees it."""
 
     moments: Float[Tensor, "frames moments h w"]
@@ -38,20 +37,20 @@ class Encoded:
 
     @property
     def condition(self) -> Float[Tensor, "channels h w"]:
-        """The input view's most likely latent, not scaled. The noise that sampling adds to the photo first (deviation
-        1e-5) is below the precision it is kept in."""
+        """The input view's most likely latent, not scaled. The noise that sampling first adds to the photo (deviation
+        1e-5) is below the precision of the cache."""
         return self.moments[INPUT_VIEW].chunk(2)[0]
 
     def latents(self, generator: torch.Generator) -> Float[Tensor, "frames channels h w"]:
-        """A draw of all frames' latents, scaled for denoising."""
+        """A sample of all frames' latents, scaled for denoising."""
         mean, log_variance = self.moments.chunk(2, 1)
-        spread = (0.5 * log_variance.clamp(-30, 20)).exp()
-        return vae.SCALE * (mean + spread * torch.randn(mean.shape, generator=generator))
+        deviation = (0.5 * log_variance.clamp(-30, 20)).exp()
+        return vae.SCALE * (mean + deviation * torch.randn(mean.shape, generator=generator))
 
 
 @runtime_checkable
 class Encoders(Protocol):
-    """What latents are made with; a `Checkpoint` has them."""
+    """Loads the networks that encode clips, as a `Checkpoint` does."""
 
     def load_vae(self) -> AutoencoderKL: ...
 
@@ -59,22 +58,22 @@ class Encoders(Protocol):
 
 
 class LatentStore:
-    """Encoded clips in a folder, named by what they were made of: other clips, sizes or networks never mix."""
+    """Encoded clips in a folder, named by clip, size and networks, so that none of these are confused."""
 
     def __init__(self, folder: Path, checkpoint: Encoders, size: int) -> None:
         self._folder = folder
         self._checkpoint = checkpoint
         self._size = size
-        self._model = _identity(checkpoint)
+        self._model = _fingerprint(checkpoint)
 
     def path(self, clip: Clip) -> Path:
-        """Where a clip's are, or will be."""
-        told = f"{self._model} {clip.sha256} {self._size}"
-        return self._folder / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.safetensors"
+        """Where the latents of a clip are, or will be."""
+        key = f"{self._model} {clip.sha256} {self._size}"
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
     @torch.inference_mode()
     def fill(self, clips: Sequence[Clip], on_clip: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Encode what is not there yet, on the GPU if there is one; both encoders are freed afterwards.
+        """Encode the clips that are missing, on the GPU if there is one; both encoders are freed afterwards.
 
         Raises:
             DatasetError, CaptureError: a clip cannot be read.
@@ -84,7 +83,8 @@ class LatentStore:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        encoder, tower = self._checkpoint.load_vae().to(device), self._checkpoint.load_image_encoder().to(device)
+        encoder = moved(self._checkpoint.load_vae(), device)
+        tower = moved(self._checkpoint.load_image_encoder(), device)
         for done, clip in enumerate(missing, 1):
             turntable = clip.load(self._size)
             images = turntable.views.images * 2 - 1
@@ -101,22 +101,22 @@ class LatentStore:
                 )
             on_clip(done, len(missing))
 
-    def load(self, clip: Clip) -> Encoded:
+    def load(self, clip: Clip) -> EncodedClip:
         """Read one; float32.
 
         Raises:
-            DatasetError: it is not there or cannot be read.
+            DatasetError: the file is missing or cannot be read.
         """
         path = self.path(clip)
         try:
-            kept = load_file(path)
-            return Encoded(kept["moments"].float(), kept["token"].float(), float(kept["elevation_deg"]))
+            tensors = load_file(path)
+            return EncodedClip(tensors["moments"].float(), tensors["token"].float(), float(tensors["elevation_deg"]))
         except (OSError, KeyError, SafetensorError) as error:
             raise DatasetError(f"cannot read the latents {path} ({error}); remove that file and start again") from error
 
 
-def _identity(checkpoint: Encoders) -> str:
-    """Of the networks that encode: by their weights."""
+def _fingerprint(checkpoint: Encoders) -> str:
+    """A hash of the encoders' weights."""
     digest = hashlib.sha256()
     for model in (checkpoint.load_vae(), checkpoint.load_image_encoder()):
         for name, tensor in sorted(model.state_dict().items()):

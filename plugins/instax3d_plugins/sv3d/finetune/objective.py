@@ -8,13 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..schedule import Scalings
-from ..unet import SV3DUNet
-from .latents import Encoded
+from .latents import EncodedClip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
-    """All that is random in one step."""
+    """The random numbers of one step."""
 
     latents: Float[Tensor, "frames channels h w"]
     """z, scaled."""
@@ -26,9 +25,9 @@ class Draw:
 
     @classmethod
     def of(
-        cls, clip: Encoded, generator: torch.Generator, *, log_mean: float, log_std: float, dropout: float
+        cls, clip: EncodedClip, generator: torch.Generator, *, log_mean: float, log_std: float, dropout: float
     ) -> "Draw":
-        """Draw on the CPU. One noise level for the clip; conditions are dropped as `keeps` says."""
+        """Drawn on the CPU. One noise level for the clip; conditions are dropped as `keeps` says."""
         latents = clip.latents(generator)
         noise = torch.randn(latents.shape, generator=generator)
         sigma = float((log_mean + log_std * torch.randn((), generator=generator)).exp())
@@ -37,13 +36,13 @@ class Draw:
 
 
 def keeps(uniform: float, dropout: float) -> tuple[bool, bool]:
-    """Whether CLIP's token and the latent are kept: three equal shares lose the token, both, and the latent."""
+    """Whether CLIP's token and the latent are kept: the token, both, or the latent are dropped equally often."""
     return uniform >= 2 * dropout, not dropout <= uniform < 3 * dropout
 
 
 def loss_of(
-    unet: torch.nn.Module | SV3DUNet,
-    clip: Encoded,
+    unet: torch.nn.Module,
+    clip: EncodedClip,
     draw: Draw,
     vector: Float[Tensor, "frames features"],
     device: torch.device,
@@ -56,9 +55,9 @@ def loss_of(
     level = torch.tensor(draw.sigma)
     c = Scalings.at(level)
     noisy = float(c.c_in) * (draw.latents + draw.sigma * draw.noise)
-    told = draw.keep_latent * clip.condition.expand_as(noisy)
-    sample = torch.cat([noisy, told], 1)[None].to(device)
+    condition = draw.keep_latent * clip.condition.expand_as(noisy)
+    sample = torch.cat([noisy, condition], 1)[None].to(device)
     token = (draw.keep_token * clip.token)[None].to(device)
-    made = unet(sample, c.c_noise[None].to(device), token, vector[None].to(device))
+    output = unet(sample, c.c_noise[None].to(device), token, vector[None].to(device))
     target = (draw.noise - draw.sigma * draw.latents) / (1 + draw.sigma**2) ** 0.5
-    return functional.mse_loss(made[0].float(), target.to(device))
+    return functional.mse_loss(output[0].float(), target.to(device))
