@@ -26,7 +26,7 @@ import torch
 from instax3d.fitting import fit_head
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh_raster import rasterize
-from instax3d.geometry.surface import Surface
+from instax3d.geometry.proximity import ProximityQuery
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
@@ -144,7 +144,7 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
     views = build(ViewGenerator, "frames").generate(capture, seed=0)
     views = with_faces(views, build(LandmarkDetector, "dlib"))
     mesh = fit_head(model, views, shape_components=components)
-    truth = Surface.of(capture.surface)
+    truth = ProximityQuery.of(capture.surface)
     distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_meter * 1000)
     hidden = [*NOT_SKIN, "nostrils"]
     skin = ~torch.stack([model.regions[name] for name in hidden if name in model.regions]).any(0)

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import INNER
 from instax3d.headmodel import HeadModel
 from instax3d.types import Views
 
-from .landmarks import INNER
 from .outline import SignedDistance, Silhouette
 from .terms import on_head
 

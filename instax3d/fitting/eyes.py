@@ -10,9 +10,7 @@ from numpy import ndarray
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from instax3d.inputs.faces import EYES
-
-from .landmarks import BROWS
+from instax3d.geometry.landmarks68 import BROWS, EYES
 
 LEAST_OPENING, WIDE_OPENING = 0.17, 0.22
 """Height over width of an eye whose iris can just be seen, and of one in which it shows well."""

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import EYES
 from instax3d.headmodel import HeadModel
-from instax3d.inputs.faces import EYES
 from instax3d.types import Cameras
 
 from .eyes import cut_patch, eye_likeness, openness

@@ -7,11 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from instax3d.geometry.landmarks68 import JAW
 from instax3d.headmodel import HeadModel
 
-JAW, BROWS = slice(0, 17), slice(17, 27)
-INNER = slice(17, 68)
-"""Brows, nose, eyes and mouth: landmarks that are tied to a place on the skin."""
 SIGMA = 0.015
 """How far a detector's landmark lies from the model's for the same person, in face sizes, at a group weight of 1."""
 GROUP_WEIGHTS = torch.cat(

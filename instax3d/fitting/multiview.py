@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import FitError
+from instax3d.geometry.landmarks68 import INNER
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras, HeadMesh, Rig, Views
 
@@ -15,7 +16,7 @@ from .agreement import FitQuality
 from .engine import solve
 from .gaze import GazeTerm, gaze_term
 from .initial import Placement, place_in_space, place_in_view, triangulate, widest_angle
-from .landmarks import GROUP_WEIGHTS, INNER, face_size
+from .landmarks import GROUP_WEIGHTS, face_size
 from .outline import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import FitError
+from instax3d.geometry.landmarks68 import INNER, JAW
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras
 
@@ -15,7 +16,7 @@ from .engine import solve
 from .eyes import refine_eye_landmarks
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
-from .landmarks import INNER, JAW, face_size
+from .landmarks import face_size
 from .outline import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import AROUND_CHIN, NOSE, OUTER_LIPS
 from instax3d.geometry.mesh import vertex_normals
 from instax3d.headmodel import HeadModel
 from instax3d.types import Cameras
@@ -26,7 +28,7 @@ OUTLINE_REACH = 0.15
 """A bare head is not pulled to an outline farther away, in face sizes: it is that of something else, or unknown."""
 OUTLINE_VIEWS = 8.0
 """More outlines than this share their weight."""
-PROFILE = [*range(6, 11), *range(27, 36), *range(48, 60)]
+PROFILE = np.r_[AROUND_CHIN, NOSE, OUTER_LIPS].tolist()
 """Landmarks of chin, nose and lips."""
 PROFILE_REACH = 0.015
 """Meters around them in which nothing covers the outline."""

@@ -63,29 +63,13 @@ def orbit(
     azimuth = torch.tensor(azimuths_deg, dtype=torch.float64).deg2rad()
     elevation = torch.tensor(elevations_deg, dtype=torch.float64).deg2rad()
     zero = torch.zeros_like(azimuth)
-    # Built from the angles rather than by `look_at`, so that the poles are no exception.
+    # Built from the angles rather than from an up direction, so that the poles are no exception.
     outward = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     right = torch.stack([azimuth.cos(), zero, -azimuth.sin()], dim=-1)
     rotation = torch.stack([right, torch.linalg.cross(right, outward), -outward], dim=1)
     eyes = torch.tensor(center, dtype=torch.float64) + radius * outward
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     return Cameras(_world_to_camera(rotation, eyes).float(), K.repeat(len(azimuth), 1, 1), width, height)
-
-
-def look_at(
-    eyes: Float[Tensor, "views 3"], target: Float[Tensor, "3"], up: Float[Tensor, "3"]
-) -> Float[Tensor, "views 4 4"]:
-    """World-to-camera matrices (OpenCV axes) of cameras at ``eyes`` that look at ``target``, ``up`` upwards.
-
-    Raises:
-        ValueError: an eye is at the target, or looks along ``up``.
-    """
-    forward = torch.nn.functional.normalize(target - eyes, dim=-1)
-    right = torch.linalg.cross(forward, up.expand_as(forward))
-    if (right.norm(dim=-1) < 1e-6 * up.norm()).any():
-        raise ValueError("a camera cannot look at its own place or straight along the up direction")
-    right = torch.nn.functional.normalize(right, dim=-1)
-    return _world_to_camera(torch.stack([right, torch.linalg.cross(forward, right), forward], dim=1), eyes)
 
 
 def opengl_to_opencv(camera_to_world: Float[Tensor, "views 4 4"]) -> Float[Tensor, "views 4 4"]:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from instax3d.errors import CaptureError
 from instax3d.geometry.cameras import read_transforms
-from instax3d.geometry.surface import read_surface
 from instax3d.io.images import open_image, over_white, to_float
 from instax3d.types import Cameras, Capture
+
+from .true_surface import read_true_surface
 
 _TRAIN, _ALL, _TEST = "transforms_train.json", "transforms.json", "transforms_test.json"
 _WHITE = 250
@@ -26,7 +27,7 @@ def read_capture(path: Path) -> Capture:
     Args:
         path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
             neighbor `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
-            of points beside it (`instax3d.geometry.surface.FILES`) the true surface.
+            of points beside it (`instax3d.inputs.true_surface.SURFACE_FILES`) the true surface.
 
     Raises:
         CaptureError: what is missing or wrong, with the file and the frame.
@@ -46,7 +47,7 @@ def read_capture(path: Path) -> Capture:
             f"{sum(opaque)} of {len(opaque)} frames have no transparency: white that reaches their border is taken as "
             "background, and any other background becomes part of the portrait.",
         )
-    surface = read_surface(transforms.parent)
+    surface = read_true_surface(transforms.parent)
     return Capture(transforms.parent, cameras, files, test_cameras, test_files, notes, surface)
 
 

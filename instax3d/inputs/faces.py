@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import EYES as EYES
+from instax3d.geometry.landmarks68 import MOUTH_CORNERS, NOSE_TIP
 from instax3d.interfaces import LandmarkDetector
 from instax3d.types import FIVE_POINTS, Face
 
@@ -20,11 +22,6 @@ _UPRIGHT = 5.0
 """Landmarks are sharpest where the face stands upright within so many degrees."""
 _CLEAR = 0.5
 """A detection of this share of the person's best score is trusted to tell the tilt."""
-EYES = {"right": slice(36, 42), "left": slice(42, 48)}
-"""Landmarks around the subject's eyes."""
-NOSE_TIP = 30
-MOUTH_CORNERS = (48, 54)
-"""Of the subject's right and left."""
 
 
 @dataclass(frozen=True)

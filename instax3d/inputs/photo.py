@@ -10,6 +10,7 @@ from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
 from instax3d.errors import PhotoError
+from instax3d.geometry.landmarks68 import NOSE_TIP, OUTER_EYE_CORNERS
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.images import over_white, to_float, to_uint8
 from instax3d.io.photo_file import read_photo_file
@@ -40,7 +41,6 @@ _BLENDED = 4
 _NOSE_TO_YAW = 1.6
 """Outer eye corners' distance over the nose tip's distance before their line, in a frontal view; measured on the views
 of a head scan with known azimuths, where it is right to 2 degrees up to 35."""
-_RIGHT_EYE, _LEFT_EYE, _NOSE_TIP = 36, 45, 30
 
 
 def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
@@ -88,9 +88,9 @@ def face_yaw(landmarks: Float[Tensor, "68 2"]) -> float:
     The nose tip stands before the line of the outer eye corners by a known share of their distance, so its offset along
     that line is the tangent of the yaw (weak perspective).
     """
-    right, left = landmarks[_RIGHT_EYE], landmarks[_LEFT_EYE]
+    right, left = landmarks[list(OUTER_EYE_CORNERS)]
     across = left - right
-    offset = (landmarks[_NOSE_TIP] - (right + left) / 2) @ across / (across @ across).clamp(min=1e-9)
+    offset = (landmarks[NOSE_TIP] - (right + left) / 2) @ across / (across @ across).clamp(min=1e-9)
     return -math.degrees(math.atan(_NOSE_TO_YAW * float(offset)))
 
 

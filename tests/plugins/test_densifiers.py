@@ -20,9 +20,11 @@ from instax3d.geometry.rotations import quat_to_matrix
 from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
+from instax3d.splats.photometric import photometric_loss
 from instax3d.stages.training import PortraitModule, train
-from instax3d.testing import BlobGaussians, DensifierSuite, toy_mesh, toy_views
+from instax3d.testing import BlobGaussians, DenseRenderer, DensifierSuite, toy_mesh, toy_views
 from instax3d.testing.suites import densify_step
+from instax3d.types import DensifyStep
 
 DENSIFIERS = ["absgs", "adc", "gof", "mcmc", "none"]
 EAGER = {"refine_every": 10, "refine_start": 0.0, "refine_stop": 1.0}
@@ -101,6 +103,27 @@ class TestNone(DensifierSuite):
 
     def test_it_keeps_still(self, history):
         assert set(history[2]) == {self.initial}
+
+
+@pytest.mark.parametrize("name", DENSIFIERS)
+def test_a_densifier_can_be_tried_against_the_dense_renderer(name):
+    scene, renderer, views = blobs(), DenseRenderer(), toy_views(2)
+    optimizers = adams(scene)
+    densifier = made(name, grow_grad2d=1e-9, max_gaussians=10**6, **EAGER | {"refine_every": 2})
+    born = 0
+    for index in range(6):
+        gaussians = scene.gaussians()
+        render = renderer.render(gaussians, views.cameras, background=torch.ones(3), absgrad=densifier.absgrad)
+        step = DensifyStep(index, scene.splats, optimizers, render, gaussians, scene_scale=0.6, total_steps=6)
+        densifier.before_backward(step)
+        photometric_loss(render.image, views.images).backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+        with torch.no_grad():
+            born += densifier.after_step(step).born
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+    assert (born > 0) == (name != "none")
 
 
 @pytest.mark.parametrize("name", ["absgs", "adc", "gof"])

@@ -30,11 +30,6 @@ _SHIFTS = (-0.05, 0.0, 0.05)
 pixels and wavers with the box: the mean of nine takes the residual over known cameras from 1.7 to 1.3 pixels."""
 
 
-def same_person(first: Float[Tensor, "128"], second: Float[Tensor, "128"]) -> bool:
-    """Whether two descriptors are of one person."""
-    return bool(torch.dist(first, second) < SAME_PERSON_DISTANCE)
-
-
 @dataclass(frozen=True)
 class _Patch:
     """A part of the image at the scale at which dlib works best."""

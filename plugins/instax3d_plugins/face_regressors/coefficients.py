@@ -8,8 +8,6 @@ from torch import Tensor
 
 DEEP3D_FOCAL, DEEP3D_CENTER, DEEP3D_SIDE = 1015.0, 112.0, 224
 FACEVERSE_FOCAL, FACEVERSE_CENTER, FACEVERSE_SIDE = 1000.0, 127.5, 256
-CAMERA_DISTANCE = 10.0
-"""Of Deep3D and FaceVerse, in decimeters."""
 DECA_SIDE = 224
 
 
@@ -38,11 +36,6 @@ def weak_perspective(points: Float[Tensor, "b n 3"], cam: Float[Tensor, "b 3"]) 
     """FLAME points in DECA's crop: x right, y down, in [-1, 1] where shown, z growing away from the camera."""
     scale, shift = cam[:, None, :1], torch.nn.functional.pad(cam[:, None, 1:], (0, 1))
     return scale * (points + shift) * torch.tensor([1.0, -1.0, -1.0])
-
-
-def crop_pixels(points: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch 2"]:
-    """Pixels of DECA's crop of 224x224 for points in [-1, 1]."""
-    return points[..., :2] * (DECA_SIDE / 2) + DECA_SIDE / 2
 
 
 @dataclass(frozen=True)
@@ -101,12 +94,6 @@ def rotation(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
 def eye_rotation(eye: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 3"]:
     """An eye's rotation Ry Rx in the head, for columns, in FaceVerse's axes (y down, z to the back of the head)."""
     return _about(1, eye[:, 1]) @ _about(0, eye[:, 0])
-
-
-def to_camera(points: Float[Tensor, "b n 3"], angles: Float[Tensor, "b 3"], trans: Float[Tensor, "b 3"]) -> Tensor:
-    """Points of Deep3D's head [b, n, 3] in front of its camera: z is the depth."""
-    moved = points @ rotation(angles).mT + trans[:, None]
-    return torch.cat([moved[..., :2], CAMERA_DISTANCE - moved[..., 2:]], -1)
 
 
 def axis_angles(rotations: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3"]:

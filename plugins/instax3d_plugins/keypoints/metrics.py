@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import MetricError
+from instax3d.geometry.landmarks68 import INNER, OUTER_EYE_CORNERS
 from instax3d.inputs.faces import five_of, five_points
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
@@ -18,10 +19,6 @@ from .config import LandmarksConfig, PckConfig
 
 ALPHAS = {"pck": 0.1, "pck_05": 0.05, "pck_02": 0.02}
 """Shares of the face's size within which a keypoint counts as right, by figure."""
-INNER = slice(17, 68)
-"""Brows, nose, eyes and mouth, which are tied to places of the skin; the jaw's outline slides with the view."""
-OUTER_CORNERS = (36, 45)
-"""Of the eyes."""
 
 
 class Pck(Metric[PckConfig]):
@@ -113,6 +110,6 @@ def _landmarks(context: EvaluationContext, name: str) -> Float[Tensor, "68 3"]:
 
 def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:
     """Pixels of the distance of the outer eye corners, square to the sight at their depth."""
-    corners = head[list(OUTER_CORNERS)]
+    corners = head[list(OUTER_EYE_CORNERS)]
     depth = camera.project(corners)[0, :, 2].mean()
     return (corners[0] - corners[1]).norm() * camera.Ks[0, 0, 0] / depth

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.io.images import over_white
 from instax3d.types import Photo
 
@@ -66,7 +67,7 @@ def _box(photo: Photo, alpha: Float[Tensor, "1 h w"]) -> tuple[float, float, flo
     face = float(marks[:, 1].max() - marks[:, 1].min())
     middle = float(marks[:, 0].max() + marks[:, 0].min()) / 2
     height, width = alpha.shape[1:]
-    bottom = min(float(marks[8, 1]) + _BUST * face, float(height))
+    bottom = min(float(marks[CHIN, 1]) + _BUST * face, float(height))
     low, high = max(0, int(middle - _BESIDE * face)), min(width, int(np.ceil(middle + _BESIDE * face)))
     shown = alpha[0, : int(np.ceil(bottom)), low:high] > 0.5
     rows, columns = shown.any(1).nonzero()[:, 0], shown.any(0).nonzero()[:, 0]

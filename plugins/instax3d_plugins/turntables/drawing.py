@@ -25,8 +25,6 @@ _IRIS, _PUPIL = 0.49, 0.17
 _STRANDS = 1024
 """Side of the tile of strands: once around the head, and down over `_STRAND_TILE` meters."""
 _STRAND_TILE = 0.5
-_FACE_BRIGHTNESS = (0.16, 0.34)
-"""Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from captures import SIZE, frame_image, write_capture
 from PIL import Image
 
 from instax3d.errors import CaptureError
+from instax3d.geometry.cameras import orbit
 from instax3d.inputs.capture import load_frames, read_capture
 
 

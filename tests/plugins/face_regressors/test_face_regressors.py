@@ -7,16 +7,15 @@ import pytest
 import torch
 from instax3d_plugins.face_regressors.checkpoints import load_deca, load_deep3d, load_faceverse, load_mean_points
 from instax3d_plugins.face_regressors.coefficients import (
+    DECA_SIDE,
     DEEP3D_CENTER,
     DEEP3D_FOCAL,
     DecaCode,
     Deep3DCode,
     FaceVerseCode,
     axis_angles,
-    crop_pixels,
     eye_rotation,
     rotation,
-    to_camera,
     weak_perspective,
 )
 from instax3d_plugins.face_regressors.crops import deca_crop, deep3d_crop, faceverse_crop, five_points
@@ -82,6 +81,11 @@ def test_networks_give_the_original_s_numbers(fixtures_dir, checkpoints, name):
             assert relative_error(values, expected[prefix + part]) < 1e-6, part
 
 
+def crop_pixels(points: torch.Tensor) -> torch.Tensor:
+    """Pixels of DECA's crop for points in [-1, 1]."""
+    return points[..., :2] * (DECA_SIDE / 2) + DECA_SIDE / 2
+
+
 @pytest.mark.fixtures
 def test_deca_s_camera(fixtures_dir):
     with np.load(fixtures_dir / "deca" / "deca_expected.npz") as expected:
@@ -98,7 +102,8 @@ def test_deep3d_s_camera(fixtures_dir):
     with np.load(fixtures_dir / "deep3d" / "deep3d_expected.npz") as expected:
         points, angles, trans = (tensor(expected[name]) for name in ("points", "angles", "trans"))
         assert relative_error(rotation(angles).mT, expected["rotation"]) < 1e-6
-        seen = to_camera(points, angles, trans)
+        moved = points @ rotation(angles).mT + trans[:, None]
+        seen = torch.cat([moved[..., :2], 10 - moved[..., 2:]], -1)
         assert relative_error(seen, expected["points_camera"]) < 1e-6
         pixels = DEEP3D_FOCAL * seen[..., :2] / seen[..., 2:] + DEEP3D_CENTER
         assert relative_error(pixels, expected["points_image"]) < 1e-5

@@ -34,7 +34,7 @@ def names(metric):
 
 
 class TestPck(MetricSuite):
-    figures = names("pck")
+    metric_names = names("pck")
 
     @pytest.fixture
     def plugin(self):
@@ -42,7 +42,7 @@ class TestPck(MetricSuite):
 
 
 class TestLandmarks(MetricSuite):
-    figures = names("landmarks")
+    metric_names = names("landmarks")
 
     @pytest.fixture
     def plugin(self):
