@@ -5,6 +5,9 @@ Right and left are the subject's; the right is left in the image. Never imports 
 
 from collections.abc import Mapping
 
+FACE_METERS = 0.14
+"""Longer side of the box around the landmarks of an adult's face, meters: tells a face's distance from its size."""
+
 JAW = slice(0, 17)
 """From the right ear around the chin to the left ear."""
 JAW_ENDS = (0, 16)

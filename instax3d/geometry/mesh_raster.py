@@ -14,8 +14,6 @@ from numpy import ndarray
 
 from .numba_threads import start_numba_threads
 
-start_numba_threads()
-
 _NEAR = 1e-4
 """Smallest depth that is drawn, in world units."""
 _BAND = 16
@@ -40,6 +38,7 @@ class MeshRaster:
 
     def interpolate(self, attributes: Float[ndarray, "n c"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "seen c"]:
         """Per-vertex ``attributes`` at the seen pixels, in the order of ``image[raster.mask]``. float32."""
+        start_numba_threads()
         mask = self.mask
         seen: ndarray = _interpolate(
             np.ascontiguousarray(attributes, np.float32),
@@ -54,6 +53,7 @@ def project(
     vertices: Float[ndarray, "n 3"], viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"]
 ) -> Float[ndarray, "n 3"]:
     """Pixel x, pixel y and depth of world points; points behind the camera get pixels far out."""
+    start_numba_threads()
     seen: ndarray = _project(
         np.ascontiguousarray(vertices, np.float64), viewmat.astype(np.float64), K.astype(np.float64)
     )

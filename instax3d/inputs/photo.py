@@ -10,7 +10,7 @@ from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
 from instax3d.errors import PhotoError
-from instax3d.geometry.landmarks68 import NOSE_TIP, OUTER_EYE_CORNERS
+from instax3d.geometry.landmarks68 import FACE_METERS, NOSE_TIP, OUTER_EYE_CORNERS
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.images import over_white, to_float, to_uint8
 from instax3d.io.photo_file import read_photo_file
@@ -30,8 +30,6 @@ PROFILE_DEG = 45.0
 _SMALLEST_SIDE = 64
 _FAINT = 0.3
 """Faces of less than this share of the best support are no people."""
-_FACE_METERS = 0.14
-"""Longer side of the box around the landmarks of an adult's face."""
 _NEAREST, _FARTHEST = 0.22, 8.0
 """Meters from which faces are photographed; a crop that keeps its file's focal length looks nearer than it is."""
 _FLAT = 16
@@ -156,7 +154,7 @@ def _check_quality(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes:
 def _plausible(focal: float, face: Face) -> bool:
     """Whether a face of usual size is then at a distance from which faces are photographed."""
     size = float((face.require_landmarks68().max(0).values - face.require_landmarks68().min(0).values).max())
-    return _NEAREST < focal * _FACE_METERS / size < _FARTHEST
+    return _NEAREST < focal * FACE_METERS / size < _FARTHEST
 
 
 def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:

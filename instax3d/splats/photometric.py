@@ -17,8 +17,6 @@ from instax3d.geometry.numba_threads import start_numba_threads
 
 from . import _photometric_cpu as kernels
 
-start_numba_threads()
-
 _NO_WEIGHTS = np.empty((0, 0, 0), np.float32)
 
 
@@ -27,6 +25,7 @@ class _CpuLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
+        start_numba_threads()
         height, width = image.shape[2:]
         planes = image.shape[0] * 3
         images, targets = (t.contiguous().numpy().reshape(planes, height, width) for t in (image, target))
@@ -99,6 +98,7 @@ class _CpuCoverageLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        start_numba_threads()
         values, targets = (t.contiguous().numpy().reshape(-1) for t in (alpha, target))
         weights = _NO_WEIGHTS.reshape(-1) if weight is None else weight.contiguous().numpy().reshape(-1)
         gradient, sums = torch.empty(alpha.shape), np.empty(kernels.chunks(len(values)))

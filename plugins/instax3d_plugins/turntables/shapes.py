@@ -13,6 +13,7 @@ from skimage.measure import marching_cubes
 from instax3d.geometry.ambient_occlusion import smoothed
 from instax3d.geometry.landmarks68 import BROWS, CHIN, JAW_ENDS, NOSTRILS
 from instax3d.geometry.mesh import vertex_normals
+from instax3d.geometry.smoothstep import smoothstep
 
 from .person import HairStyle
 from .skin import near, waves
@@ -58,9 +59,9 @@ class Skull:
             above = (self.vertices[:, 1] - brows[:, 1].max()) / (self.vertices[:, 1].max() - brows[:, 1].max())
             forehead = (self.vertices[:, 2] > self.landmarks[list(JAW_ENDS), 2].mean()) & self.skin
             grown = np.maximum(
-                grown, forehead * _smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe)
+                grown, forehead * smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe)
             )
-        return _smoothstep(grown, 0.25, 0.75)
+        return smoothstep(grown, 0.25, 0.75)
 
 
 def hair_shell(
@@ -155,16 +156,11 @@ def beard_area(points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"])
     jaw = near(points, landmarks[2:15], 0.018)
     lip = near(points, 0.5 * (landmarks[[49, 50, 51, 52, 53]] + landmarks[NOSTRILS]), 0.009)
     chin = near(points, landmarks[[57, 58, 56, CHIN]] * 0.6 + landmarks[[CHIN, 7, 9, CHIN]] * 0.4, 0.014)
-    in_front = _smoothstep(points[:, 2], landmarks[[1, 15], 2].mean() - 0.01, landmarks[[1, 15], 2].mean() + 0.02)
+    in_front = smoothstep(points[:, 2], landmarks[[1, 15], 2].mean() - 0.01, landmarks[[1, 15], 2].mean() + 0.02)
     return np.asarray(np.maximum.reduce([jaw * in_front, lip, chin]))
 
 
 def _by_height(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
     """Thickness relative to the crown's: less towards the nape and the ears."""
     low, high = points[:, 1].min(), points[:, 1].max()
-    return np.asarray(0.55 + 0.45 * _smoothstep((points[:, 1] - low) / (high - low), 0.45, 0.95))
-
-
-def _smoothstep(x: Float[ndarray, "..."], low: float, high: float) -> Float[ndarray, "..."]:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
+    return np.asarray(0.55 + 0.45 * smoothstep((points[:, 1] - low) / (high - low), 0.45, 0.95))
