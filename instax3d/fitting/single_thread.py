@@ -11,7 +11,7 @@ from instax3d.geometry.numba_threads import start_numba_threads
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread meanwhile.
+    """Compute with one thread of numba and of torch meanwhile.
 
     The steps of a fit take less than a millisecond each, which is less than it takes to wake other threads and wait
     for them; on a busy machine that waiting makes a fit ten times as long.

@@ -144,6 +144,7 @@ def ssim(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w
 
 def _cpu_ssim(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> float:
     """By the loss's kernel, a tenth of torch's time."""
+    start_numba_threads()
     sums = np.empty((kernels.tasks(*image.shape), 2))
     pixels, targets = (t.contiguous().numpy() for t in (image, target))
     kernels.measure(pixels, targets, _NO_WEIGHTS, np.empty((3, 0, 0, 0), np.float32), sums)

@@ -18,8 +18,8 @@ from instax3d.fitting import fit_head, fit_photo
 from instax3d.fitting.eyes import refine_eye_landmarks
 from instax3d.fitting.gaze import find_irises
 from instax3d.fitting.initial import place_in_view, similarity, triangulate, widest_angle
-from instax3d.fitting.layout import Block, Layout
-from instax3d.fitting.outline import SignedDistance
+from instax3d.fitting.parameter_blocks import ParameterBlock, ParameterBlocks
+from instax3d.fitting.silhouette import SignedDistance
 from instax3d.fitting.solver import minimize, soft_l1
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
@@ -148,18 +148,20 @@ def test_the_widest_angle_between_views():
 def test_bounded_linear_problems_are_solved(seed):
     generator = torch.Generator().manual_seed(seed)
     matrix, wanted = torch.randn(20, 6, generator=generator), 2 * torch.randn(20, generator=generator)
-    layout = Layout({"x": Block(torch.zeros(2)), "y": Block(torch.zeros(4), bounds=(-0.2, 0.1))})
-    found = minimize(lambda x: matrix @ x - wanted, layout, layout.start(), steps=50)
-    low, high = (bound.double().numpy() for bound in layout.bounds())
+    blocks = ParameterBlocks(
+        {"x": ParameterBlock(torch.zeros(2)), "y": ParameterBlock(torch.zeros(4), bounds=(-0.2, 0.1))}
+    )
+    found = minimize(lambda x: matrix @ x - wanted, blocks, blocks.start(), steps=50)
+    low, high = (bound.double().numpy() for bound in blocks.bounds())
     exact = lsq_linear(matrix.double().numpy(), wanted.double().numpy(), (low, high), method="bvls")
     cost = float(((matrix @ found - wanted) ** 2).sum())
     assert cost <= 2 * exact.cost * 1.01 + 1e-4
-    assert bool((found >= layout.bounds()[0]).all() & (found <= layout.bounds()[1]).all())
+    assert bool((found >= blocks.bounds()[0]).all() & (found <= blocks.bounds()[1]).all())
 
 
 def test_a_curved_valley_is_walked_down():
-    layout = Layout({"x": Block(torch.tensor([-1.2, 1.0]))})
-    rosenbrock = minimize(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), layout, layout.start(), steps=60)
+    blocks = ParameterBlocks({"x": ParameterBlock(torch.tensor([-1.2, 1.0]))})
+    rosenbrock = minimize(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), blocks, blocks.start(), steps=60)
     torch.testing.assert_close(rosenbrock, torch.ones(2), atol=1e-2, rtol=0)
 
 
@@ -171,9 +173,11 @@ def test_soft_l1_is_quadratic_near_and_linear_far():
 
 
 def test_layout_prior_counts_standard_deviations():
-    layout = Layout({"a": Block(torch.tensor([1.0, 4.0]), 2.0), "b": Block(torch.tensor([7.0]))})
-    assert layout.prior(layout.start()).tolist() == [0.5, 2.0, 0.0]
-    assert layout.split(layout.start())["b"].tolist() == [7.0]
+    blocks = ParameterBlocks(
+        {"a": ParameterBlock(torch.tensor([1.0, 4.0]), 2.0), "b": ParameterBlock(torch.tensor([7.0]))}
+    )
+    assert blocks.prior(blocks.start()).tolist() == [0.5, 2.0, 0.0]
+    assert blocks.split(blocks.start())["b"].tolist() == [7.0]
 
 
 def test_distances_to_a_masks_edge():
