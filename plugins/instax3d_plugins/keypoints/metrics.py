@@ -9,7 +9,7 @@ from torch import Tensor
 
 from instax3d.errors import MetricError
 from instax3d.geometry.landmarks68 import INNER, OUTER_EYE_CORNERS
-from instax3d.inputs.faces import five_of, five_points
+from instax3d.inputs.faces import five_of_landmarks68, five_points
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.registry import build
@@ -40,7 +40,7 @@ class Pck(Metric[PckConfig]):
         for index in frames:
             camera = context.turntable_cameras[index]
             shown = camera.project(head)[0, :, :2]
-            wanted, size = five_of(shown), (shown.amax(0) - shown.amin(0)).max()
+            wanted, size = five_of_landmarks68(shown), (shown.amax(0) - shown.amin(0)).max()
             faces = detector.detect(to_uint8(context.turntable[index]))
             found += bool(faces)
             distances = [(five_points(face) - wanted).norm(dim=1) / size for face in faces]
