@@ -43,9 +43,7 @@ def read_true_surface(folder: Path) -> TrueSurface | None:
     except Exception as error:
         # For a file that is not a mesh, the readers raise whatever their parsing meets.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CaptureError(
-            f"{path} cannot be read as the surface of a head ({reason}); export it again, or remove it"
-        ) from error
+        raise CaptureError(f"{path} is not the surface of a head ({reason}); export it again, or remove it") from error
     return TrueSurface(
         torch.from_numpy(np.ascontiguousarray(vertices, np.float32)),
         None if faces is None else torch.from_numpy(np.ascontiguousarray(faces, np.int64)),

@@ -115,7 +115,7 @@ def build_scene(model: HeadModel, person: Person, *, detail: int) -> Scene:
     sky = exposure(joined, triangles, normals, directions=_SKY_DIRECTIONS)
     shone = [
         smoothed(
-            lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
+            lit(joined, triangles, light.direction, side=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
         )
         for light in person.lights
     ]

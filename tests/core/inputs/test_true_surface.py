@@ -69,7 +69,7 @@ def test_a_file_that_is_not_a_surface_is_refused_in_one_sentence(tmp_path, monke
         (tmp_path / name).write_bytes(values)
     else:
         np.savez(tmp_path / name, **values)
-    with pytest.raises(CaptureError, match=rf"{name} cannot be read as the surface of a head .*remove it") as caught:
+    with pytest.raises(CaptureError, match=rf"{name} is not the surface of a head .*remove it") as caught:
         read_true_surface(tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "pwned").exists()
