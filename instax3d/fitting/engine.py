@@ -18,6 +18,7 @@ from .terms import Correspondences, LandmarkTerm, OutlineTerm
 from .variables import FitVariables
 
 ROUNDS = 5
+"""Of correspondences; later ones change little."""
 STEPS = 8
 """In each round; the correspondences change in the next one anyway."""
 

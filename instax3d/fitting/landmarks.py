@@ -21,6 +21,7 @@ GROUP_WEIGHTS = torch.cat(
         torch.full((20,), 1.0),  # mouth
     ]
 )
+"""Relative precision of each landmark; see `SIGMA`."""
 ALONG_JAW = 0.15
 """How much an error along the jaw line counts: detectors space these landmarks differently."""
 _BAND = 0.03

@@ -9,6 +9,7 @@ from torch import Tensor
 from .parameter_blocks import ParameterBlocks
 
 Residuals = Callable[[Float[Tensor, "variables"]], Float[Tensor, "residuals"]]
+"""Maps variables to residuals."""
 
 _DAMPING = 1e-3
 """Of the first step."""

@@ -15,9 +15,9 @@ from .initial import Placement
 from .parameter_blocks import ParameterBlock, ParameterBlocks
 
 Vector = Float[Tensor, "variables"]
+"""All variables of a fit, in the order of its `ParameterBlocks`."""
 
-SHAPE_SIGMA = 0.65
-SHAPE_BOUND = 1.95
+SHAPE_SIGMA, SHAPE_BOUND = 0.65, 1.95
 """Both in standard deviations of the model. The prior is narrower than the model, as the landmarks of one view leave
 much open; it costs a captured head less than 0.1 mm. The bound keeps weights within two whatever the photo."""
 EXPRESSION_SIGMA = 0.3

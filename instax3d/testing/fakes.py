@@ -24,6 +24,7 @@ class SphereViews(ViewGenerator[PluginConfig]):
         super().__init__(config or PluginConfig())
 
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """`toy_views`."""
         return toy_views()
 
 
@@ -34,6 +35,7 @@ class BlobGaussians(Representation[PluginConfig]):
         super().__init__(config or PluginConfig())
 
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        """Gaussians of 2 cm and opacity 0.5 on the mesh's vertices."""
         count = len(mesh.vertices)
         values = {
             "means": mesh.vertices.clone(),
@@ -46,11 +48,13 @@ class BlobGaussians(Representation[PluginConfig]):
             self.splats[name] = nn.Parameter(value)
 
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
+        """The Gaussians, which do not follow ``vertices``."""
         splats = self.splats
         scales, opacities = splats["scales"].exp(), splats["opacities"].sigmoid()
         return Gaussians(splats["means"], splats["quats"], scales, opacities, splats["sh0"])
 
     def learning_rates(self) -> Mapping[str, float]:
+        """Adam's initial learning rates."""
         return {"means": 1e-3, "quats": 1e-2, "scales": 1e-2, "opacities": 5e-2, "sh0": 5e-2}
 
 
@@ -60,9 +64,11 @@ class IdleDensifier(Densifier[PluginConfig]):
     def __init__(self, config: PluginConfig | None = None) -> None:
         super().__init__(config or PluginConfig())
 
-    def before_backward(self, step: DensifyStep) -> None: ...
+    def before_backward(self, step: DensifyStep) -> None:
+        """Nothing."""
 
     def after_step(self, step: DensifyStep) -> DensifyReport:
+        """Nothing was born, nothing died."""
         return DensifyReport()
 
 
@@ -74,6 +80,7 @@ class FakeDetector(LandmarkDetector[PluginConfig]):
         self.faces = faces or []
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+        """The faces, whatever the image."""
         return list(self.faces)
 
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
@@ -94,6 +101,7 @@ class DenseRenderer(Renderer[PluginConfig]):
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, background: Float[Tensor, "3"], absgrad: bool = False
     ) -> Render:
+        """One image per camera; see `Renderer.render`."""
         projections = [_project(gaussians, viewmat, K) for viewmat, K in zip(cameras.viewmats, cameras.Ks)]
         # Drawn from the stacked centers, so that backward reaches what densifiers look at.
         means2d = torch.stack([projection.means2d for projection in projections])

@@ -65,10 +65,12 @@ class ViewGeneratorSuite(_Suite):
 
     @pytest.fixture
     def source(self) -> Photo | Capture:
+        """The generator's input."""
         return toy_photo()
 
     @pytest.fixture
     def views(self, plugin: ViewGenerator[Any], source: Photo | Capture) -> Views:
+        """What the generator made."""
         return plugin.generate(source, seed=7)
 
     def test_each_image_has_a_camera_an_alpha_and_a_confidence(self, views: Views) -> None:
@@ -134,10 +136,12 @@ class MeshPriorSuite(_Suite):
 
     @pytest.fixture
     def views(self, plugin: MeshPrior[Any]) -> Views:
+        """The prior's input."""
         return views_of_model(plugin.head_model())
 
     @pytest.fixture
     def mesh(self, plugin: MeshPrior[Any], views: Views) -> HeadMesh:
+        """The fitted head."""
         return plugin.fit(views)
 
     def test_the_mesh_is_valid(self, mesh: HeadMesh) -> None:
@@ -178,6 +182,7 @@ class RepresentationSuite(_Suite):
 
     @pytest.fixture
     def initialized(self, plugin: Representation[Any]) -> Representation[Any]:
+        """The representation with its Gaussians."""
         plugin.initialize(toy_mesh(), toy_views(), seed=3)
         return plugin
 
@@ -269,6 +274,7 @@ class DensifierSuite(_Suite):
     def history(
         self, plugin: Densifier[Any]
     ) -> tuple[Representation[Any], dict[str, torch.optim.Optimizer], list[int]]:
+        """The representation, its optimizers and the number of Gaussians after each step."""
         torch.manual_seed(0)
         representation = BlobGaussians()
         representation.initialize(toy_mesh(), toy_views(), seed=0)
@@ -329,6 +335,7 @@ class RendererSuite(_Suite):
 
     @pytest.fixture
     def background(self) -> torch.Tensor:
+        """Behind the Gaussians."""
         return torch.tensor([0.2, 0.5, 0.9])
 
     def test_one_image_per_camera(self, plugin: Renderer[Any], background: torch.Tensor) -> None:
@@ -404,6 +411,7 @@ class LandmarkDetectorSuite(_Suite):
 
     @pytest.fixture
     def photo(self) -> torch.Tensor:
+        """A photo of one person, uint8 [h, w, 3]."""
         from skimage.data import astronaut
 
         return torch.from_numpy(astronaut())
@@ -458,6 +466,7 @@ class MetricSuite(_Suite):
 
     @pytest.fixture
     def context(self) -> EvaluationContext:
+        """The portrait that is measured."""
         return toy_context()
 
     def test_only_declared_metrics_are_measured_and_are_finite(

@@ -19,6 +19,7 @@ from .options import DensityOptions
 
 C = TypeVar("C", bound=DensityOptions)
 Gradient = Literal["signed", "absolute"]
+"""Kinds of image-plane gradients."""
 
 _RESET_OPACITY = 0.01
 """What opacities are lowered to (3DGS)."""
@@ -66,10 +67,12 @@ class AdaptiveDensityControl(Densifier[C]):
         """What should grow, by `gradients`; ``small`` Gaussians will be cloned, others split."""
 
     def before_backward(self, step: DensifyStep) -> None:
+        """Retain the gradients of the projected means where they are used."""
         if "signed" in self.gradients:
             step.render.info["means2d"].retain_grad()
 
     def after_step(self, step: DensifyStep) -> DensifyReport:
+        """Add the step's gradients; refine and reset opacities where they are due."""
         config = self.config
         if step.step > config.refine_stop * step.total_steps:
             return DensifyReport()
@@ -132,9 +135,11 @@ class AdaptiveDensityControl(Densifier[C]):
         return selected
 
     def state_dict(self) -> dict[str, Any]:
+        """The accumulated gradients by kind."""
         return {kind: gradients.state_dict() for kind, gradients in self.gradients.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         for kind, gradients in self.gradients.items():
             gradients.load_state_dict(state.get(kind, {}))
 

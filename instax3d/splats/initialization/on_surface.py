@@ -70,6 +70,11 @@ class SurfaceRepresentation(Representation[C]):
     """A representation that is initialized on the surface and has gsplat's parameters, in units of its own."""
 
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        """Fill ``splats`` with Gaussians on the mesh and the visual hull.
+
+        Raises:
+            ValueError: the options give no points at all.
+        """
         config = self.config
         generator = torch.Generator().manual_seed(seed)
         start = init_on_surface(
@@ -104,6 +109,7 @@ class SurfaceRepresentation(Representation[C]):
         return torch.cat([splats["sh0"], splats["shN"]], 1) if splats["shN"].shape[1] else splats["sh0"]
 
     def learning_rates(self) -> Mapping[str, float]:
+        """Adam's initial learning rates of the trained entries of ``splats``."""
         config = self.config
         rates = {
             "means": self.means_rate(),

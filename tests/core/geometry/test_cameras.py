@@ -208,7 +208,7 @@ def scaled(factor: float) -> list[list[float]]:
         (7, "is not a JSON object"),
         ({"transform_matrix": torch.eye(4).tolist()}, '"file_path"'),
         (frame(""), '"file_path"'),
-        (frame("."), "names no file"),
+        (frame("."), "not the name of a file"),
         (frame("b.png", transform_matrix=[[1, 0], [0, 1]]), r"\(b.png\) needs .*four rows of four"),
         (frame("b.png", transform_matrix="x"), "four rows of four"),
         ({"file_path": "b.png"}, "four rows of four"),

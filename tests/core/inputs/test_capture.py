@@ -64,7 +64,7 @@ def test_missing_broken_and_wrongly_sized_frames_are_named(tmp_path: Path):
     frame.write_bytes(b"no image")
     assert "1.png cannot be read" in refusal(file)
     frame.unlink()
-    assert "1.png, which is not there" in refusal(file)
+    assert "1.png, which does not exist" in refusal(file)
 
 
 def test_a_broken_test_split_is_found_before_any_work(tmp_path: Path):
