@@ -38,13 +38,13 @@ def solve(
     vector = variables.blocks.start() if start is None else start
     for number in range(ROUNDS):
         vertices, cameras = variables.vertices(vector), variables.cameras(vector)
-        found = [landmarks.find_correspondences(vertices, cameras, float(variables.scale(vector)))]
+        correspondences = [landmarks.find_correspondences(vertices, cameras, float(variables.scale(vector)))]
         # outlines wait for a head in place: before that they would be compared with the wrong edges
         if outline and (number > 0 or start is not None):
-            found.append(outline.find_correspondences(vertices, cameras))
+            correspondences.append(outline.find_correspondences(vertices, cameras))
         if gaze:
-            found.append(gaze.find_correspondences(vertices, cameras))
-        vector = minimize(_residuals(variables, vector, found), variables.blocks, vector, steps=STEPS)
+            correspondences.append(gaze.find_correspondences(vertices, cameras))
+        vector = minimize(_residuals(variables, vector, correspondences), variables.blocks, vector, steps=STEPS)
     return vector
 
 

@@ -213,9 +213,9 @@ def _areas(outline: Float[ndarray, "6 2"], half: Int[ndarray, "2"]) -> _Areas:
     discs = np.concatenate([(distance < radius * _WIDTH) & (between > 0) for radius in _RADII])
     radius, place = np.divmod(np.arange(len(discs)), len(distance))
     whole = np.repeat(np.pi * (np.array(_RADII) * _WIDTH) ** 2, len(distance))
-    seen = discs.sum((1, 2))
+    visible = discs.sum((1, 2))
     # little of a disc under the lids, and some white beside it
-    usable = (seen > 0.4 * whole) & (seen < between.sum() - 10)
+    usable = (visible > 0.4 * whole) & (visible < between.sum() - 10)
     discs, radius, place = discs[usable], radius[usable], place[usable]
     beside = x - half[0] - right[place] * _WIDTH
     white = (between > 0) & ~discs

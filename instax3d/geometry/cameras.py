@@ -299,7 +299,7 @@ def _size(fields: _Fields, file: Path) -> tuple[int, int]:
                 return image.size
         except FileNotFoundError:
             raise fields.error(
-                f"has no image at {file}, and the file does not give its size; add the image, or w and h"
+                f"has no image at {file}, and the file does not give its size; add w and h, or the image"
             ) from None
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise fields.error(f"has an image that cannot be read ({error})") from error
