@@ -41,6 +41,7 @@ from .suites import (
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
+    densify_step,
     views_of_model,
 )
 from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
@@ -59,6 +60,7 @@ __all__ = [
     "RepresentationSuite",
     "SphereViews",
     "ViewGeneratorSuite",
+    "densify_step",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",

@@ -172,7 +172,7 @@ def test_soft_l1_is_quadratic_near_and_linear_far():
     assert torch.func.jacfwd(lambda x: soft_l1(x, 1.0))(torch.zeros(1, 2)).isfinite().all()
 
 
-def test_layout_prior_counts_standard_deviations():
+def test_the_prior_of_blocks_counts_standard_deviations():
     blocks = ParameterBlocks(
         {"a": ParameterBlock(torch.tensor([1.0, 4.0]), 2.0), "b": ParameterBlock(torch.tensor([7.0]))}
     )
@@ -263,7 +263,7 @@ def test_photo_ignores_wrong_landmarks(seed):
     assert found.landmark_error < 0.015
 
 
-def test_the_outline_tells_the_size_of_the_skull(model):
+def test_the_outline_shows_the_size_of_the_skull(model):
     camera = camera_at(0.0)
     big = person(model, 0)
     big = replace(big, shape=torch.zeros_like(big.shape))
@@ -471,7 +471,7 @@ def test_behind_glasses_that_show_nothing_eyes_look_ahead(model, lens):
 
 
 @pytest.mark.parametrize("size", [0.2, 0.29, 0.36])
-def test_the_rims_of_dark_lenses_are_no_eyes(model, size):
+def test_the_rims_of_dark_lenses_are_not_taken_for_eyes(model, size):
     landmarks, image = looking(model, 0.0, 0.0)
     apart = float((landmarks[42:48].mean(0) - landmarks[36:42].mean(0)).norm())
     picture = image.permute(1, 2, 0).numpy().copy()
@@ -491,7 +491,7 @@ def test_irises_show_through_tinted_glasses(model):
         assert tinted[side].confidence > 0.7
 
 
-def test_eyes_that_look_different_ways_are_doubted(model):
+def test_irises_that_look_different_ways_count_less(model):
     landmarks, image = looking(model, 0.0, 18.0)
     other = looking(model, 0.0, -18.0)[1]
     middle = int(landmarks[27, 0])
@@ -501,7 +501,7 @@ def test_eyes_that_look_different_ways_are_doubted(model):
     assert min(iris.confidence for iris in squinting.values()) < 0.7
 
 
-def test_a_jaw_beside_the_person_is_not_believed(model):
+def test_a_jaw_beside_the_person_is_moved_to_its_outline(model):
     vertices = model(model.neutral())
     camera = camera_at(25.0, focal=1.8 * SIZE)
     landmarks = seen_landmarks(model, vertices, camera)[0]
@@ -519,7 +519,7 @@ def test_a_jaw_beside_the_person_is_not_believed(model):
     assert found.yaw == pytest.approx(right.yaw, abs=3)
 
 
-def test_a_capture_tells_the_gaze(model):
+def test_a_capture_shows_the_gaze(model):
     truth = model(with_gaze(model, 4.0, -12.0))
     cameras = orbit([-25, 0, 25, 180])
     views = views_of(model, truth, cameras, with_faces={0, 1, 2})
@@ -570,7 +570,7 @@ def test_a_view_with_a_wrong_face_is_left_out(model):
     assert float((mesh.vertices - truth)[mesh.regions["face"]].norm(dim=1).mean()) < 0.004
 
 
-def test_a_mistrusted_view_counts_less(model):
+def test_a_view_of_low_confidence_counts_less(model):
     truth = model(model.neutral())
     views = views_of(model, truth, orbit([-30, 0, 30]), with_faces={0, 1, 2})
     shifted = replace(views.faces[0], landmarks=views.faces[0].landmarks + 6)
@@ -598,7 +598,7 @@ def test_hair_is_not_a_bald_head(model, thickness):
     assert float((mesh.vertices - truth)[mesh.regions["scalp"]].norm(dim=1).mean()) < 0.005
 
 
-def test_one_view_with_a_face_is_enough_and_said(model):
+def test_one_view_with_a_face_is_enough_and_reported(model):
     truth = model(model.neutral())
     views = views_of(model, truth, orbit([0, 90, 180]), with_faces={0})
     mesh = fit_head(model, views)
@@ -607,7 +607,7 @@ def test_one_view_with_a_face_is_enough_and_said(model):
     assert float((mesh.landmarks - model.landmarks(truth))[17:].norm(dim=1).mean()) < 0.02
 
 
-def test_no_face_is_an_error_in_words(model):
+def test_views_without_a_face_are_refused(model):
     views = views_of(model, model(model.neutral()), orbit([0, 90]), with_faces=set())
     with pytest.raises(FitError, match="No face was found in any of the views"):
         fit_head(model, views)

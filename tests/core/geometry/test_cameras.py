@@ -132,7 +132,7 @@ def test_files_there_and_back(tmp_path_factory: pytest.TempPathFactory, rows: An
     assert files == tuple(folder / name for name in names)
 
 
-def test_shared_intrinsics_stand_at_the_top_and_others_in_each_frame(tmp_path: Path):
+def test_shared_intrinsics_are_at_the_top_level_and_others_in_each_frame(tmp_path: Path):
     cameras = orbit([0.0, 9.0], [0.0, 0.0], radius=1.0, focal=50.0, size=32)
     write_transforms(tmp_path / "t.json", cameras, ["a.png", "b.png"], [{"confidence": 1.0}, {"confidence": 0.5}])
     written = json.loads((tmp_path / "t.json").read_text())
@@ -171,7 +171,7 @@ def test_a_blender_file_with_angle_and_no_suffix_or_size(tmp_path: Path):
     assert cameras.names == ("train/r_0.png",)
 
 
-def test_frames_override_the_top_and_unknown_keys_are_left_alone(tmp_path: Path):
+def test_frames_override_the_top_level_and_unknown_keys_are_ignored(tmp_path: Path):
     path = transforms(
         tmp_path,
         frame("a.jpg", fl_x=10, fl_y=20, cx=1.5, cy=2.5, colmap_im_id=3),
@@ -266,7 +266,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, problem: str):
     assert problem in refusal(path)
 
 
-def test_a_file_that_is_no_text_a_missing_one_and_a_folder_are_refused(tmp_path: Path):
+def test_a_file_that_is_not_text_a_missing_one_and_a_folder_are_refused(tmp_path: Path):
     (tmp_path / "t.json").write_bytes(b"\xff\xfe\x00")
     assert "not valid JSON" in refusal(tmp_path / "t.json")
     assert "there is no file" in refusal(tmp_path / "none.json")

@@ -95,7 +95,7 @@ def test_without_transparency_white_at_the_border_is_background_and_a_note_says_
     assert (images[:, :, 0, 0] == 1).all()
 
 
-def test_white_inside_and_colored_backgrounds_are_covered(tmp_path: Path):
+def test_white_inside_and_colored_backgrounds_are_opaque(tmp_path: Path):
     write_capture(tmp_path, views=2)
     pixels = np.array(frame_image(0, "RGB"))
     pixels[6:9, 8:11] = 255
@@ -107,7 +107,7 @@ def test_white_inside_and_colored_backgrounds_are_covered(tmp_path: Path):
     assert (alpha[1] == 1).all()
 
 
-def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_bent(tmp_path: Path):
+def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_stretched(tmp_path: Path):
     write_capture(tmp_path)
     capture = read_capture(tmp_path)
     images, alpha = load_frames(capture.cameras.scaled(0.5), capture.files)
@@ -122,7 +122,7 @@ def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_bent(tmp_pa
         load_frames(square, capture.files)
 
 
-def test_a_frame_that_breaks_off_is_named(tmp_path: Path):
+def test_a_truncated_frame_is_named(tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 255, (SIZE[1], SIZE[0], 4), np.uint8)
     write_capture(tmp_path)
     frame = tmp_path / "transforms" / "1.png"
