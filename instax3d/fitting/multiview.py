@@ -22,7 +22,7 @@ from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
 from .variables import FitVariables, LogNormal, Priors
 
-METER_WORLD = LogNormal(1.0, 0.02)
+GENERATED_UNITS = LogNormal(1.0, 0.02)
 """Units per meter of generated views: meters, but a generator may get the head's size a little wrong."""
 UNKNOWN_UNITS = 1.0
 """Standard deviation of the logarithm of a capture's units per meter, about the estimate by the landmarks."""
@@ -30,9 +30,9 @@ WRONG_FACE = 0.15
 """Views whose landmarks lie farther than this from where the other views put them are left out, in face sizes."""
 WRONG_LANDMARK = 0.06
 """A landmark farther than this from where the other views put it is moved there, in face sizes."""
-LEAST_VOTES = 3
+MIN_VOTES = 3
 """Views among which a wrong one can be recognized."""
-LEAST_ANGLE = 8.0
+MIN_ANGLE_DEG = 8.0
 """Degrees between two views from which points can be triangulated."""
 LANDMARK_WEIGHT = 0.5
 """In views: outlines from all sides show the shape better than a detector, which makes the same errors in all views."""
@@ -218,7 +218,7 @@ def _initial_placement(
     indices = list(detected)
     cameras = views.cameras[indices]
     pixels = torch.stack([detected[view][INNER] for view in indices])
-    if widest_angle(cameras, pixels.mean(1)) < LEAST_ANGLE:
+    if widest_angle(cameras, pixels.mean(1)) < MIN_ANGLE_DEG:
         best = max(indices, key=lambda view: (float(views.view_confidence[view]), face_size(detected[view])))
         return place_in_view(points, views.cameras[best], detected[best][INNER]), {best: detected[best]}
     placement = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
@@ -233,7 +233,7 @@ def _without_outliers(
     cameras: Cameras, detected: Mapping[int, Float[Tensor, "68 2"]], size: float
 ) -> dict[int, Float[Tensor, "68 2"]]:
     """The landmarks; those that the other views contradict are moved to where these put them."""
-    if len(detected) < LEAST_VOTES:
+    if len(detected) < MIN_VOTES:
         return dict(detected)
     pixels = torch.stack(list(detected.values()))
     projected = cameras.project(triangulate(cameras, pixels[:, INNER]))[..., :2]
@@ -253,7 +253,7 @@ def _landmark_confidence(views: Views) -> Float[Tensor, "views"]:
 def _units_prior(views: Views, placement: Placement, count: int) -> LogNormal | None:
     """Prior of the units per meter; None keeps those of the placement. ``count``: views with landmarks."""
     if views.photo_index is not None:
-        return METER_WORLD
+        return GENERATED_UNITS
     return LogNormal(placement.scale, UNKNOWN_UNITS) if count > 1 else None
 
 
