@@ -136,7 +136,7 @@ def test_held_out_frames_are_compared_where_both_show_a_face(monkeypatch, contex
     ((shown,), _) = turned(context)
     toy = toy_context()
     context = replace(
-        context, views=replace(context.views, photo_index=None), test_images=toy.truth, test_rendered=toy.test_rendered
+        context, views=replace(context.views, photo_index=None), test_images=toy.test_images, test_rendered=toy.test_rendered
     )
     finds = [face(marks=shown), face(marks=shown), [], [], face(marks=shown), face(marks=shown + 1)]
     # the turn; frame 0 seen in truth but not in the portrait; 1 not in truth; 2 in both; 3 not in truth
@@ -244,7 +244,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
             replace(
                 scanned,
                 mesh=replace(scanned.mesh, landmarks=scanned.mesh.landmarks + torch.tensor([pushed, 0.0, 0.0])),
-                render=lambda cameras: scanned.turn.roll(shift, -1),
+                render=lambda cameras: scanned.turntable.roll(shift, -1),
                 test_rendered=scanned.test_rendered.roll(shift, -1),
             ),
             chosen,
