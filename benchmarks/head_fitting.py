@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from instax3d.datasets import FIELD_OF_VIEW_DEG
 from instax3d.fitting import fit_head
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh_raster import rasterize
-from instax3d.geometry.surface import Surface
+from instax3d.geometry.proximity import ProximityQuery
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
@@ -37,7 +38,6 @@ from instax3d.types import Cameras, Face, HeadMesh, Views
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 576
 """Pixels of a view's side."""
-FIELD_DEG = 33.8
 RADIUS = 0.75
 """Meters from the head; it then fills the frame as a portrait does."""
 COUNTS = (1, 3, 21)
@@ -91,7 +91,7 @@ def known_capture(
     turn = torch.deg2rad(torch.tensor([6.0, 10.0, 4.0]) * torch.randn(3, generator=generator).clamp(-2, 2))
     rotation = rotation_matrices(turn)
     vertices = model(parameters) @ rotation.T + 0.01 * torch.randn(3, generator=generator)
-    focal = size / 2 / math.tan(math.radians(FIELD_DEG / 2))
+    focal = size / 2 / math.tan(math.radians(FIELD_OF_VIEW_DEG / 2))
     middle = vertices[model.regions["face"]].mean(0)
     cameras = orbit(azimuths(), [5.0] * 21, radius=RADIUS, size=size, focal=focal, center=(0.0, float(middle[1]), 0.0))
     alpha = torch.stack([_alpha(vertices, model, cameras[view]) for view in range(21)])
@@ -144,7 +144,7 @@ def scan_errors(folder: Path, model: HeadModel, components: int) -> dict[str, fl
     views = build(ViewGenerator, "frames").generate(capture, seed=0)
     views = with_faces(views, build(LandmarkDetector, "dlib"))
     mesh = fit_head(model, views, shape_components=components)
-    truth = Surface.of(capture.surface)
+    truth = ProximityQuery.of(capture.surface)
     distance = torch.from_numpy(truth.closest(mesh.vertices.numpy())[1] / mesh.units_per_meter * 1000)
     hidden = [*NOT_SKIN, "nostrils"]
     skin = ~torch.stack([model.regions[name] for name in hidden if name in model.regions]).any(0)

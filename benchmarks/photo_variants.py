@@ -30,7 +30,8 @@ from template_views import likeness
 
 from instax3d import registry
 from instax3d.errors import Instax3DError
-from instax3d.fitting.landmarks import INNER, face_size
+from instax3d.fitting.landmarks import face_size
+from instax3d.geometry.landmarks68 import CHIN, INNER, JAW_ENDS, LEFT_EYE, RIGHT_EYE
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector, MeshPrior
@@ -167,7 +168,7 @@ def _noisy(pixels: Pixels) -> Pixels:
 def with_glasses(known: Known, tint: float) -> Version:
     """Dark frames drawn over the eyes, with lenses that let 1 - ``tint`` of the light through."""
     marks = known.photo.face.landmarks.numpy().astype(np.float64)
-    eyes = [marks[36:42].mean(0), marks[42:48].mean(0)]
+    eyes = [marks[RIGHT_EYE].mean(0), marks[LEFT_EYE].mean(0)]
     apart = eyes[1] - eyes[0]
     distance, angle = float(np.hypot(*apart)), float(np.degrees(np.arctan2(apart[1], apart[0])))
     # drawn at four times the size against steps
@@ -184,7 +185,7 @@ def with_glasses(known: Known, tint: float) -> Version:
         cv2.ellipse(lens, at(eye), radii, angle, 0, 360, 1.0, -1)
         cv2.ellipse(frame, at(eye), radii, angle, 0, 360, 1.0, thick)
     cv2.line(frame, at(eyes[0] + 0.37 * apart), at(eyes[1] - 0.37 * apart), 1.0, thick)
-    for eye, sign, temple in ((eyes[0], -1, marks[0]), (eyes[1], 1, marks[16])):
+    for eye, sign, temple in ((eyes[0], -1, marks[JAW_ENDS[0]]), (eyes[1], 1, marks[JAW_ENDS[1]])):
         cv2.line(frame, at(eye + sign * 0.37 * apart), at(temple), 1.0, thick)
     size = known.alpha.shape[::-1]
     lens, frame = (cv2.resize(part, size, interpolation=cv2.INTER_AREA)[..., None] for part in (lens, frame))
@@ -250,7 +251,7 @@ def compare(known: Known, version: Version, photo: Photo, person: PhotoAnalysis)
     inside = cv2.warpAffine(
         np.ones(version.pixels.shape[:2], np.uint8), version.to_version, shape[::-1], flags=cv2.WARP_INVERSE_MAP
     )
-    above = (inside > 0) & (np.arange(shape[0])[:, None] < float(known.photo.face.require_landmarks68()[8, 1]))
+    above = (inside > 0) & (np.arange(shape[0])[:, None] < float(known.photo.face.require_landmarks68()[CHIN, 1]))
     ours, theirs = (alpha > 0.5) & above, (known.alpha > 0.5) & above
     return {
         "landmarks": float(error),

@@ -33,6 +33,7 @@ from scipy.optimize import minimize_scalar
 
 from instax3d import registry
 from instax3d.geometry.cameras import read_transforms
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import load_frames
@@ -87,7 +88,7 @@ class Truth:
         photo = replace(read_photo(files[0], detector), focal=float(self.cameras.Ks[0, 0, 0]))
         result = reconstruct(photo, model)
         self.person, self.scene, self.painter = result.person, result.scene, result.painter(seed)
-        self.chin = round(float(photo.face.require_landmarks68()[8, 1]))
+        self.chin = round(float(photo.face.require_landmarks68()[CHIN, 1]))
 
     @property
     def azimuths(self) -> Float[ndarray, "views"]:
@@ -170,7 +171,7 @@ def own_outline(person: PhotoAnalysis, scene: HeadScene) -> float:
     """IoU of shape and cut-out above the chin in the photo's own view, inside the photo and where no hand hides it."""
     head_crop = person.head_crop
     shape = person.head.camera.rasterize(scene.vertices, scene.faces).mask
-    above = head_crop.valid & (np.arange(head_crop.crop.size)[:, None] < head_crop.landmarks[8, 1])
+    above = head_crop.valid & (np.arange(head_crop.crop.size)[:, None] < head_crop.landmarks[CHIN, 1])
     return iou(shape & above, (person.alpha > 0.5) & above)
 
 

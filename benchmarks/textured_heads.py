@@ -19,6 +19,7 @@ from numpy import ndarray
 from torch.nn import functional
 
 from instax3d.geometry.cameras import orbit
+from instax3d.geometry.landmarks68 import CHIN, JAW_ENDS
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.inputs.capture import load_frames, read_capture
@@ -121,7 +122,7 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
     hair = np.array([[0.33, 0.22, 0.14], [0.16, 0.13, 0.12], [0.55, 0.42, 0.25]], np.float32)[seed % 3]
     light = np.array([-0.35, 0.55, 0.75], np.float32) / np.linalg.norm([-0.35, 0.55, 0.75])
     brows = brow_points(head.landmarks)
-    chin, ears = head.landmarks[8], head.landmarks[[0, 16]].mean(0)
+    chin, ears = head.landmarks[CHIN], head.landmarks[list(JAW_ENDS)].mean(0)
     seeds = rng.integers(0, 2**31, 8)
 
     def colors(points: ndarray, normals: ndarray, eyes: ndarray) -> ndarray:

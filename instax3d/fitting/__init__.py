@@ -1,6 +1,6 @@
-"""Fits any parametric head to what was seen of a real one."""
+"""Fits any parametric head to landmarks, outlines and irises: `fit_photo` to one photo, `fit_head` to many views."""
 
+from .monocular import PhotoFit, fit_photo
 from .multiview import fit_head, mesh_from_rig, place_head
-from .photo import PhotoFit, fit_photo
 
 __all__ = ["PhotoFit", "fit_head", "fit_photo", "mesh_from_rig", "place_head"]

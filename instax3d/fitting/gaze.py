@@ -1,4 +1,4 @@
-"""Where eyes look: irises are sought in the picture, and the model's eyeballs turned to them."""
+"""Gaze: finds irises in images, and turns the model's eyeballs to them."""
 
 import math
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import EYES
 from instax3d.headmodel import HeadModel
-from instax3d.inputs.faces import EYES
 from instax3d.types import Cameras
 
 from .eyes import cut_patch, eye_likeness, openness
@@ -21,38 +21,38 @@ from .solver import soft_l1
 from .terms import Correspondences
 
 IRIS_SIGMA = 0.006
-"""Of an iris' center beside the middle of its eye's corners, in face sizes; about a millimeter."""
+"""Standard deviation of an iris center relative to the middle of its eye's corners, in face sizes: about 1 mm."""
 IRIS_THRESHOLD = 2.0
 """Standard deviations beyond which an iris counts linearly."""
-HIDDEN = torch.tensor([1.2, 1.0])
-"""An iris that is turned to the side goes under the lids, so the middle of what is seen of it lags behind its own: by a
-sixth, measured on drawn eyes of known gaze."""
-UNLIKE, ALIKE = 0.1, 0.25
-"""Likeness to eyes (`eye_likeness`) that tells nothing, as plain, dark and mirroring glasses have it, and that of eyes
-seen clearly, if only through tinted ones. In between, irises count less, and the belief that eyes look ahead more."""
-TOGETHER, APART = 0.1, 0.2
-"""Eye widths between an iris and where both eyes together have it: up to the first it is not in doubt; beyond, the
-second is a standard deviation."""
+OCCLUSION = torch.tensor([1.2, 1.0])
+"""Factors of an iris's offset in x and y: turned to the side it goes under the lids, so the middle of its visible part
+lags behind its own by a sixth, measured on drawn eyes of known gaze."""
+NO_LIKENESS, CLEAR_LIKENESS = 0.1, 0.25
+"""Likeness to eyes (`eye_likeness`) of plain, dark and mirroring glasses, and of eyes that are clearly visible, if only
+through tinted ones. In between, irises count less, and the prior that eyes look ahead more."""
+AGREEMENT, AGREEMENT_SIGMA = 0.1, 0.2
+"""Eye widths between an iris and where both eyes together put it: up to the first it keeps its confidence; beyond, that
+falls off with the second as standard deviation."""
 
 _WIDTH = 60
 """Pixels between an eye's corners in the patch that is searched."""
 _MARGIN = 12
-"""Pixels of surroundings."""
+"""Pixels around the eye in the patch."""
 _RADII = (0.17, 0.195, 0.22)
-"""Of an iris, in eye widths: 11.7 mm across in a fissure of 30 mm, more where the eye is foreshortened."""
+"""Of an iris, in eye widths: 11.7 mm of diameter in a fissure of 30 mm, more where the eye is foreshortened."""
 _RING = 1.45
 """Outer radius of the ring that is compared with the iris, in its radii."""
-_LEAST_CONTRAST, _LEAST_SHARE = 0.01, 0.08
-"""By which an iris must be darker than its surroundings, in [0, 1] and of the brightest between the lids."""
+_MIN_CONTRAST, _MIN_RELATIVE_CONTRAST = 0.01, 0.08
+"""By which an iris must be darker than its surroundings: absolute, and relative to the brightest between the lids."""
 _NEAR = 0.1
-"""Eye widths up and down from the landmarks in which an eye must be seen for its iris to be believed."""
+"""Eye widths up and down from the landmarks within which an eye must look like one for its iris to be used."""
 _OFF_CENTER = 0.35
-"""Standard deviation of an iris' place about the eye's middle, in eye widths, against lashes in the corners."""
+"""Standard deviation of an iris about the eye's middle, in eye widths: a prior against lashes in the corners."""
 
 
 @dataclass(frozen=True)
 class Iris:
-    """An iris in a picture."""
+    """An iris in an image."""
 
     center: Float[Tensor, "2"]
     """Pixels."""
@@ -61,30 +61,31 @@ class Iris:
 
 
 def find_irises(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -> dict[str, Iris]:
-    """The irises by eye (``right`` and ``left`` of the subject); closed and hidden eyes have none.
+    """The irises in an sRGB image, by eye (the subject's ``right`` and ``left``); closed and hidden eyes have none.
 
     An iris is the disc between the lids that is darkest against the ring around it, in the red light in which blue and
-    brown irises alike are darker than skin and white. It is trusted as far as both eyes look like eyes, look the same
-    way and are open.
+    brown irises alike are darker than skin and white. Its confidence is high where both eyes look like eyes, look the
+    same way and are open.
     """
     lids = {side: landmarks[range_].double().numpy() for side, range_ in EYES.items()}
     opened = {side: openness(points) for side, points in lids.items()}
     if not any(opened.values()):
         return {}
-    alike = eye_likeness(image, landmarks, _NEAR)
-    best = int(alike.shared.argmax())
-    seen = float(np.clip((alike.shared[best] - UNLIKE) / (ALIKE - UNLIKE), 0, 1))
-    red, found = image[0].numpy(), {}
-    for (side, points), expected in zip(lids.items(), alike.irises[best], strict=True):
-        if opened[side] * seen == 0 or (center := _find_iris(red, points)) is None:
+    likeness = eye_likeness(image, landmarks, _NEAR)
+    best = int(likeness.score.argmax())
+    clarity = float(np.clip((likeness.score[best] - NO_LIKENESS) / (CLEAR_LIKENESS - NO_LIKENESS), 0, 1))
+    red, irises = image[0].numpy(), {}
+    for (side, points), expected in zip(lids.items(), likeness.irises[best], strict=True):
+        if opened[side] * clarity == 0 or (center := _find_iris(red, points)) is None:
             continue
         apart = float(np.linalg.norm(center - expected) / np.linalg.norm(points[3] - points[0]))
-        confidence = opened[side] * seen * math.exp(-((max(apart - TOGETHER, 0) / APART) ** 2) / 2)
-        found[side] = Iris(torch.tensor(center, dtype=torch.float32), confidence)
-    return found
+        confidence = opened[side] * clarity * math.exp(-((max(apart - AGREEMENT, 0) / AGREEMENT_SIGMA) ** 2) / 2)
+        irises[side] = Iris(torch.tensor(center, dtype=torch.float32), confidence)
+    return irises
 
 
 def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float[ndarray, "2"] | None:
+    """The iris between the lids, pixels; None where nothing there is dark enough."""
     across = lids[3] - lids[0]
     width = float(np.linalg.norm(across))
     # to a patch in which the corners lie level, and back
@@ -110,17 +111,21 @@ def _find_iris(red: Float[ndarray, "h w"], lids: Float[ndarray, "6 2"]) -> Float
         best = np.maximum(best, darker * np.sqrt(inner_share) * expected)
     best[between == 0] = 0
     peak = float(best.max())
-    if peak < max(_LEAST_CONTRAST, _LEAST_SHARE * float(patch[between > 0].max())):
+    if peak < max(_MIN_CONTRAST, _MIN_RELATIVE_CONTRAST * float(patch[between > 0].max())):
         return None
     weight = np.clip(best - 0.9 * peak, 0, None)
-    found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
-    return np.asarray(np.linalg.solve(rotation, found - shift))
+    in_patch = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    center: Float[ndarray, "2"] = np.linalg.solve(rotation, in_patch - shift)
+    return center
 
 
 def _mean_over(
     patch: Float[ndarray, "h w"], between: Float[ndarray, "h w"], low: float, high: float
 ) -> tuple[Float[ndarray, "h w"], Float[ndarray, "h w"]]:
-    """Mean of what lies between the lids in a ring about each pixel, and the ring's share that does."""
+    """Mean of a ring about each pixel over what lies between the lids, and the share of the ring that does.
+
+    ``low`` and ``high``: radii of the ring, pixels.
+    """
     reach = math.ceil(high)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     ring = ((np.hypot(x, y) >= low) & (np.hypot(x, y) < high)).astype(np.float32)
@@ -131,7 +136,14 @@ def _mean_over(
 
 
 class GazeTerm:
-    """The irises seen in some views. They are compared beside their eye's corners, where the lids need not fit."""
+    """The irises in some views, compared relative to their eye's corners, as the lids need not fit.
+
+    Args:
+        irises: by view and eye.
+        landmarks: by view, pixels.
+        confidence: of all views.
+        weight: together the irises count as so many views.
+    """
 
     def __init__(
         self,
@@ -144,31 +156,31 @@ class GazeTerm:
     ) -> None:
         neutral = model(model.neutral())
         self._model, self._landmarks = model, landmarks
-        self._tips = {"right": _foremost(model, neutral, -1), "left": _foremost(model, neutral, 1)}
-        self._seen = [(view, side, iris) for view, eyes in irises.items() for side, iris in eyes.items()]
+        self._pupils = {"right": _foremost(model, neutral, -1), "left": _foremost(model, neutral, 1)}
+        self._irises = [(view, side, iris) for view, eyes in irises.items() for side, iris in eyes.items()]
         share = math.sqrt(weight / max(len(irises), 1))
         self._weight = torch.tensor(
             [
                 iris.confidence * float(confidence[view]) * share / (IRIS_SIGMA * face_size(landmarks[view]))
-                for view, _, iris in self._seen
+                for view, _, iris in self._irises
             ]
         )
 
     def find_correspondences(self, vertices: Float[Tensor, "vertices 3"], cameras: Cameras) -> Correspondences:
-        """Find the pupils of the current head, and where they should be beside its eyes' corners."""
+        """Find the pupils of the current head (world), and where they should be relative to its eyes' corners."""
         points = cameras.project(self._model.landmarks(vertices))[..., :2]
-        view = torch.tensor([view for view, _, _ in self._seen])
-        moved = [
-            _middle(points[view], side) + HIDDEN * (iris.center - _middle(self._landmarks[view], side))
-            for view, side, iris in self._seen
+        view = torch.tensor([view for view, _, _ in self._irises])
+        centers = [
+            _middle(points[view], side) + OCCLUSION * (iris.center - _middle(self._landmarks[view], side))
+            for view, side, iris in self._irises
         ]
-        targets, weight = torch.stack(moved), self._weight[:, None]
-        corners = torch.tensor([self._tips[side] for _, side, _ in self._seen])[:, None].expand(-1, 3)
+        targets, weight = torch.stack(centers), self._weight[:, None]
+        triangles = torch.tensor([self._pupils[side] for _, side, _ in self._irises])[:, None].expand(-1, 3)
 
         def compare(pixels: Tensor) -> Tensor:
             return soft_l1((pixels - targets) * weight, IRIS_THRESHOLD).flatten()
 
-        return Correspondences(corners, torch.tensor([1.0, 0.0, 0.0]).expand(len(corners), 3), view, compare)
+        return Correspondences(triangles, torch.tensor([1.0, 0.0, 0.0]).expand(len(triangles), 3), view, compare)
 
 
 def gaze_term(
@@ -179,7 +191,14 @@ def gaze_term(
     *,
     weight: float,
 ) -> GazeTerm | None:
-    """The irises of some views, which together count as ``weight`` views; None where none is seen or no eye turns."""
+    """The term of all irises in some views; None where there are none, or the model's eyes do not turn.
+
+    Args:
+        images: by view, sRGB in [0, 1].
+        landmarks: by view, pixels.
+        confidence: of all views.
+        weight: together the irises count as so many views.
+    """
     if not any("eye" in name for name in model.joint_names):
         return None
     irises = {view: find_irises(image, landmarks[view]) for view, image in images.items()}
@@ -188,12 +207,12 @@ def gaze_term(
 
 
 def _foremost(model: HeadModel, neutral: Float[Tensor, "vertices 3"], side: int) -> int:
-    """The vertex of an eyeball that is its pupil: farthest to the front at rest."""
-    of_eye = model.regions["eyeballs"] & (side * neutral[:, 0] > 0)
-    return int(torch.where(of_eye, neutral[:, 2], -math.inf).argmax())
+    """The vertex of an eyeball that is its pupil: farthest to the front at rest. ``side``: 1 left, -1 right."""
+    on_side = model.regions["eyeballs"] & (side * neutral[:, 0] > 0)
+    return int(torch.where(on_side, neutral[:, 2], -math.inf).argmax())
 
 
 def _middle(points: Float[Tensor, "68 2"], side: str) -> Float[Tensor, "2"]:
-    """Between the corners of an eye."""
+    """Midpoint between the corners of an eye."""
     lids = points[EYES[side]]
     return (lids[0] + lids[3]) / 2

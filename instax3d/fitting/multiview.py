@@ -1,4 +1,4 @@
-"""Fits a head to many views in their known cameras."""
+"""Fits a head to many views with known cameras."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,51 +8,51 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import FitError
+from instax3d.geometry.landmarks68 import INNER
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras, HeadMesh, Rig, Views
 
-from .agreement import FitQuality
 from .engine import solve
+from .fit_quality import FitQuality
 from .gaze import GazeTerm, gaze_term
 from .initial import Placement, place_in_space, place_in_view, triangulate, widest_angle
-from .landmarks import GROUP_WEIGHTS, INNER, face_size
-from .outline import SignedDistance, comparison_cameras
+from .landmarks import GROUP_WEIGHTS, face_size
+from .silhouette import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .unknowns import FitVariables, LogNormal, Priors
+from .variables import FitVariables, LogNormal, Priors
 
-METER_WORLD = LogNormal(1.0, 0.02)
-"""Units per meter of generated views: meters, but a generator may miss the head's size a little."""
+GENERATED_UNITS = LogNormal(1.0, 0.02)
+"""Units per meter of generated views: meters, but a generator may get the head's size a little wrong."""
 UNKNOWN_UNITS = 1.0
-"""Standard deviation of the logarithm of a capture's units, about what the landmarks tell."""
+"""Standard deviation of the logarithm of a capture's units per meter, about the estimate by the landmarks."""
 WRONG_FACE = 0.15
 """Views whose landmarks lie farther than this from where the other views put them are left out, in face sizes."""
 WRONG_LANDMARK = 0.06
 """A landmark farther than this from where the other views put it is moved there, in face sizes."""
-LEAST_VOTES = 3
-"""Views from which it can be told which one is wrong."""
-LEAST_ANGLE = 8.0
-"""Degrees between two views from which places in space can be told."""
-LANDMARK_WORTH = 0.5
-"""In views: outlines from all sides tell the shape better than a detector, whose errors are alike in all views."""
-PHOTO_WORTH = 3.0
-"""What the photo's landmarks count beside those of a view that was generated from it."""
+MIN_VOTES = 3
+"""Views among which a wrong one can be recognized."""
+MIN_ANGLE_DEG = 8.0
+"""Degrees between two views from which points can be triangulated."""
+LANDMARK_WEIGHT = 0.5
+"""In views: outlines from all sides show the shape better than a detector, which makes the same errors in all views."""
+PHOTO_WEIGHT = 3.0
+"""Of the photo's landmarks, relative to those of a view that was generated from it."""
 WORSE, LARGER = 1.2, 1.11
-"""A head can be blown up to fill smooth hair, but then its landmarks fit this much worse or it is this much larger than
-the head that leaves room for hair."""
+"""A head can be enlarged until it fills smooth hair, but then its landmarks fit this much worse, or it is this much
+larger, than the head that leaves room for hair."""
 SMALL_ERROR = 0.005
-"""In face sizes; smaller landmark errors are all alike."""
+"""In face sizes; smaller landmark errors count as equal."""
 
 
 @one_thread()
 def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> HeadMesh:
     """Fit a head model to the landmarks and outlines of views.
 
-    The landmarks of each view in which a face was found count by the view's confidence. The head must nowhere stick
-    out of ``views.alpha``; the profile must meet its edge, and so must the whole head if it turns out to be bald.
-    Shape and expression are held by priors. Where ``views.photo_index`` is given, the world is taken to be in meters; a
-    capture has its own units, which the result tells. From a single view with a face they cannot be told and are taken
-    to be meters as well.
+    The landmarks of each view with a detected face are weighted by the view's confidence. The head must not stick out
+    of ``views.alpha``; its profile must meet the edge of it, and so must the whole head if it turns out to be bald.
+    Shape and expression have priors. With ``views.photo_index`` the world is taken to be in meters; a capture has its
+    own units, which the result gives. With a single view with a face they cannot be known and are taken to be meters.
 
     Args:
         model: any head model.
@@ -67,17 +67,19 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     Raises:
         FitError: no face was found in any view.
     """
-    scene = _Scene.of(model, model.neutral(), views)
+    observed = _Observations.of(model, model.neutral(), views)
     components = min(shape_components, model.shape_components)
-    gaze = scene.gaze()
-    beliefs = Priors(components, scale=_units(views, scene.place, len(scene.seen)), gaze=gaze is not None)
-    unknowns = FitVariables(model, views.cameras, scene.place, beliefs)
+    gaze = observed.gaze()
+    priors = Priors(
+        components, scale=_units_prior(views, observed.placement, len(observed.landmarks)), gaze=gaze is not None
+    )
+    variables = FitVariables(model, views.cameras, observed.placement, priors)
 
-    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), weight=LANDMARK_WORTH)
-    with_hair = solve(unknowns, landmarks, scene.outline(bald=False), gaze)
-    touching = solve(unknowns, landmarks, scene.outline(bald=True), gaze, with_hair)
-    bald = _is_bald(scene.agreement, unknowns, with_hair, touching)
-    return scene.measured(_rig(model, unknowns, touching if bald else with_hair), {"bald": float(bald)})
+    landmarks = LandmarkTerm(model, observed.landmarks, _landmark_confidence(views), weight=LANDMARK_WEIGHT)
+    with_hair = solve(variables, landmarks, observed.outline(bald=False), gaze)
+    bald = solve(variables, landmarks, observed.outline(bald=True), gaze, with_hair)
+    is_bald = _is_bald(observed.quality, variables, with_hair, bald)
+    return observed.mesh(_rig(model, variables, bald if is_bald else with_hair), {"bald": float(is_bald)})
 
 
 @one_thread()
@@ -89,14 +91,14 @@ def place_head(
     rotation: Float[Tensor, "3 3"] | None = None,
     gaze: bool = True,
 ) -> HeadMesh:
-    """Place a head whose shape and expression are known in the world of the cameras, by the landmarks of the views.
+    """Place a head of known shape and expression in the world of the cameras, by the landmarks of the views.
 
     Args:
         model: any head model.
         parameters: of this model.
-        views: with ``faces`` filled in; what is said at `fit_head` of their units and confidence holds here as well.
-        rotation: from the head's axes to the world's, where it is known; else the landmarks tell it.
-        gaze: turn the eyes by the irises that are seen, instead of leaving them as ``parameters`` have them.
+        views: with ``faces`` filled in; units and confidence as in `fit_head`.
+        rotation: from the head's axes to the world's; None estimates it from the landmarks.
+        gaze: turn the eyes to the irises in the images, instead of leaving them as in ``parameters``.
 
     Returns:
         The head in the world of the cameras, with the metrics of `fit_head` except ``bald``.
@@ -104,39 +106,39 @@ def place_head(
     Raises:
         FitError: no face was found in any view.
     """
-    scene = _Scene.of(model, parameters, views, rotation)
-    irises = scene.gaze() if gaze else None
-    beliefs = Priors(
+    observed = _Observations.of(model, parameters, views, rotation)
+    irises = observed.gaze() if gaze else None
+    priors = Priors(
         0,
-        scale=_units(views, scene.place, len(scene.seen)),
+        scale=_units_prior(views, observed.placement, len(observed.landmarks)),
         gaze=irises is not None,
         known=parameters,
-        turned=rotation is None,
+        fit_rotation=rotation is None,
     )
-    unknowns = FitVariables(model, views.cameras, scene.place, beliefs)
-    landmarks = LandmarkTerm(model, scene.seen, _landmark_trust(views), weight=LANDMARK_WORTH)
-    return scene.measured(_rig(model, unknowns, solve(unknowns, landmarks, None, irises)))
+    variables = FitVariables(model, views.cameras, observed.placement, priors)
+    landmarks = LandmarkTerm(model, observed.landmarks, _landmark_confidence(views), weight=LANDMARK_WEIGHT)
+    return observed.mesh(_rig(model, variables, solve(variables, landmarks, None, irises)))
 
 
 def mesh_from_rig(views: Views, rig: Rig) -> HeadMesh:
-    """A head that someone else placed in the world of the cameras, with the metrics of `place_head`.
+    """The mesh of a head that is already placed in the world of the cameras, with the metrics of `place_head`.
 
     Raises:
         FitError: no face was found in any view.
     """
-    return _Scene.of(rig.head, rig.parameters, views).measured(rig)
+    return _Observations.of(rig.head, rig.parameters, views).mesh(rig)
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """What was seen of the head, and where to begin."""
+class _Observations:
+    """What the views show of the head, and its initial placement."""
 
     model: HeadModel
     views: Views
-    seen: Mapping[int, Float[Tensor, "68 2"]]
-    """Landmarks that agree, by view."""
+    landmarks: Mapping[int, Float[Tensor, "68 2"]]
+    """That agree with each other, by view; pixels."""
     views_with_face: int
-    place: Placement
+    placement: Placement
     size: float
     """Of a face, in pixels."""
     outlines: Mapping[int, SignedDistance]
@@ -148,43 +150,53 @@ class _Scene:
         head: HeadParameters,
         views: Views,
         rotation: Float[Tensor, "3 3"] | None = None,
-    ) -> "_Scene":
-        """``head`` is what is sought at first."""
-        found = {view: face.require_landmarks68() for view, face in enumerate(views.faces) if face is not None}
-        if not found:
+    ) -> "_Observations":
+        """``head`` is the head to begin with.
+
+        Raises:
+            FitError: no face was found in any view.
+        """
+        detected = {view: face.require_landmarks68() for view, face in enumerate(views.faces) if face is not None}
+        if not detected:
             raise FitError("No face was found in any of the views: use views that show the face from the front.")
-        size = float(torch.tensor([face_size(points) for points in found.values()]).median())
+        size = float(torch.tensor([face_size(points) for points in detected.values()]).median())
         points = model.landmarks(model(head))[INNER]
-        place, seen = _place(points, views, found, size)
+        placement, landmarks = _initial_placement(points, views, detected, size)
         if rotation is not None:
-            center = place.scale * points.mean(0)
-            place = Placement(rotation, place.translation + (place.rotation - rotation) @ center, place.scale)
+            center = placement.scale * points.mean(0)
+            translation = placement.translation + (placement.rotation - rotation) @ center
+            placement = Placement(rotation, translation, placement.scale)
         small = comparison_cameras(views.cameras)
-        outlines = {v: SignedDistance.of(alpha[0], small.width, small.height) for v, alpha in enumerate(views.alpha)}
-        return cls(model, views, seen, len(found), place, size, outlines)
+        outlines = {
+            view: SignedDistance.of(alpha[0], small.width, small.height) for view, alpha in enumerate(views.alpha)
+        }
+        return cls(model, views, landmarks, len(detected), placement, size, outlines)
 
     @property
-    def agreement(self) -> FitQuality:
-        return FitQuality(self.model, self.views, self.seen, self.outlines, self.size)
+    def quality(self) -> FitQuality:
+        """Measures heads against the observations."""
+        return FitQuality(self.model, self.views, self.landmarks, self.outlines, self.size)
 
     def gaze(self) -> GazeTerm | None:
-        images = {view: self.views.images[view] for view in self.seen}
-        return gaze_term(self.model, images, self.seen, self.views.view_confidence, weight=LANDMARK_WORTH)
+        """The irises in the images; None where there are none."""
+        images = {view: self.views.images[view] for view in self.landmarks}
+        return gaze_term(self.model, images, self.landmarks, self.views.view_confidence, weight=LANDMARK_WEIGHT)
 
     def outline(self, *, bald: bool) -> OutlineTerm:
+        """The person's outline, which a ``bald`` head must meet everywhere."""
         return OutlineTerm(self.model, self.outlines, self.views.view_confidence, self.size, bald=bald)
 
-    def measured(self, rig: Rig, more_metrics: Mapping[str, float] | None = None) -> HeadMesh:
-        """The result, compared with what was seen."""
+    def mesh(self, rig: Rig, more_metrics: Mapping[str, float] | None = None) -> HeadMesh:
+        """The rig's mesh with the metrics of its fit."""
         model, vertices = self.model, rig.vertices(rig.parameters)
-        error = self.agreement.landmark_error(vertices)
+        error = self.quality.landmark_error(vertices)
         metrics = {
             "landmark_error_px": error * self.size,
             "landmark_error": error,
-            "outside": self.agreement.outside(vertices),
+            "outside": self.quality.outside(vertices),
             "views_with_face": float(self.views_with_face),
-            "views_used": float(len(self.seen)),
-            "single_view": float(len(self.seen) == 1),
+            "views_used": float(len(self.landmarks)),
+            "single_view": float(len(self.landmarks) == 1),
             **(more_metrics or {}),
         }
         return HeadMesh(
@@ -199,66 +211,71 @@ class _Scene:
         )
 
 
-def _place(
-    points: Float[Tensor, "51 3"], views: Views, found: Mapping[int, Float[Tensor, "68 2"]], size: float
+def _initial_placement(
+    points: Float[Tensor, "51 3"], views: Views, detected: Mapping[int, Float[Tensor, "68 2"]], size: float
 ) -> tuple[Placement, dict[int, Float[Tensor, "68 2"]]]:
-    """Where to begin for a head with these inner landmarks, and the views whose landmarks agree with it."""
-    chosen = list(found)
-    cameras = views.cameras[chosen]
-    pixels = torch.stack([found[view][INNER] for view in chosen])
-    if widest_angle(cameras, pixels.mean(1)) < LEAST_ANGLE:
-        best = max(chosen, key=lambda view: (float(views.view_confidence[view]), face_size(found[view])))
-        return place_in_view(points, views.cameras[best], found[best][INNER]), {best: found[best]}
-    place = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
-    world = place.scale * points @ place.rotation.T + place.translation
+    """The placement of a head with these inner landmarks (meters), and the landmarks that agree with it, by view."""
+    indices = list(detected)
+    cameras = views.cameras[indices]
+    pixels = torch.stack([detected[view][INNER] for view in indices])
+    if widest_angle(cameras, pixels.mean(1)) < MIN_ANGLE_DEG:
+        best = max(indices, key=lambda view: (float(views.view_confidence[view]), face_size(detected[view])))
+        return place_in_view(points, views.cameras[best], detected[best][INNER]), {best: detected[best]}
+    placement = place_in_space(points, GROUP_WEIGHTS[INNER], cameras, pixels)
+    world = placement.scale * points @ placement.rotation.T + placement.translation
     error = (cameras.project(world)[..., :2] - pixels).norm(dim=-1).median(1).values / size
     agreeing = error <= max(WRONG_FACE, float(error.min()))
-    kept = [view for view, agrees in zip(chosen, agreeing, strict=True) if agrees]
-    return place, _agreed(views.cameras[kept], {view: found[view] for view in kept}, size)
+    kept = [view for view, agrees in zip(indices, agreeing, strict=True) if agrees]
+    return placement, _without_outliers(views.cameras[kept], {view: detected[view] for view in kept}, size)
 
 
-def _agreed(
-    cameras: Cameras, found: Mapping[int, Float[Tensor, "68 2"]], size: float
+def _without_outliers(
+    cameras: Cameras, detected: Mapping[int, Float[Tensor, "68 2"]], size: float
 ) -> dict[int, Float[Tensor, "68 2"]]:
-    """The landmarks; those that the other views contradict are put where these say."""
-    if len(found) < LEAST_VOTES:
-        return dict(found)
-    seen = torch.stack(list(found.values()))
-    shown = cameras.project(triangulate(cameras, seen[:, INNER]))[..., :2]
-    wrong = (shown - seen[:, INNER]).norm(dim=-1, keepdim=True) > WRONG_LANDMARK * size
-    seen[:, INNER] = torch.where(wrong, shown, seen[:, INNER])
-    return dict(zip(found, seen, strict=True))
+    """The landmarks; those that the other views contradict are moved to where these put them."""
+    if len(detected) < MIN_VOTES:
+        return dict(detected)
+    pixels = torch.stack(list(detected.values()))
+    projected = cameras.project(triangulate(cameras, pixels[:, INNER]))[..., :2]
+    wrong = (projected - pixels[:, INNER]).norm(dim=-1, keepdim=True) > WRONG_LANDMARK * size
+    pixels[:, INNER] = torch.where(wrong, projected, pixels[:, INNER])
+    return dict(zip(detected, pixels, strict=True))
 
 
-def _landmark_trust(views: Views) -> Float[Tensor, "views"]:
-    """The views' confidence; the photo among generated views counts for several of them, which were made from it."""
+def _landmark_confidence(views: Views) -> Float[Tensor, "views"]:
+    """The views' confidence; the photo counts for several of the views that were generated from it."""
     confidence = views.view_confidence.clone()
     if views.photo_index is not None:
-        confidence[views.photo_index] *= PHOTO_WORTH
+        confidence[views.photo_index] *= PHOTO_WEIGHT
     return confidence
 
 
-def _units(views: Views, place: Placement, count: int) -> LogNormal | None:
-    """What is believed of the units per meter; None where they are taken as they are."""
+def _units_prior(views: Views, placement: Placement, count: int) -> LogNormal | None:
+    """Prior of the units per meter; None keeps those of the placement. ``count``: views with landmarks."""
     if views.photo_index is not None:
-        return METER_WORLD
-    return LogNormal(place.scale, UNKNOWN_UNITS) if count > 1 else None
+        return GENERATED_UNITS
+    return LogNormal(placement.scale, UNKNOWN_UNITS) if count > 1 else None
 
 
-def _is_bald(agreement: FitQuality, unknowns: FitVariables, with_hair: Tensor, touching: Tensor) -> bool:
+def _is_bald(
+    quality: FitQuality,
+    variables: FitVariables,
+    with_hair: Float[Tensor, "variables"],
+    bald: Float[Tensor, "variables"],
+) -> bool:
     """Whether the head that meets the outline everywhere is as good as the one that leaves room for hair."""
-    error = max(agreement.landmark_error(unknowns.vertices(with_hair)), SMALL_ERROR)
-    larger = float(unknowns.scale(touching) / unknowns.scale(with_hair))
-    vertices = unknowns.vertices(touching)
-    alike = agreement.landmark_error(vertices) < WORSE * error and larger < LARGER
-    return alike and agreement.has_bare_scalp(vertices)
+    error = max(quality.landmark_error(variables.vertices(with_hair)), SMALL_ERROR)
+    larger = float(variables.scale(bald) / variables.scale(with_hair))
+    vertices = variables.vertices(bald)
+    as_good = quality.landmark_error(vertices) < WORSE * error and larger < LARGER
+    return as_good and quality.has_bare_scalp(vertices)
 
 
-def _rig(model: HeadModel, unknowns: FitVariables, vector: Float[Tensor, "unknowns"]) -> Rig:
+def _rig(model: HeadModel, variables: FitVariables, vector: Float[Tensor, "variables"]) -> Rig:
     return Rig(
         model,
-        unknowns.parameters(vector),
-        unknowns.rotation(vector),
-        unknowns.translation(vector),
-        float(unknowns.scale(vector)),
+        variables.parameters(vector),
+        variables.rotation(vector),
+        variables.translation(vector),
+        float(variables.scale(vector)),
     )

@@ -22,10 +22,12 @@ _FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
 _ORIGIN = (0.0, 0.0, 0.0)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 _PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE")
-_LARGEST_SIDE = 16384
+_MAX_SIDE = 16384
+"""Of an image, pixels; larger ones are taken for mistakes."""
 _ROTATION_TOLERANCE = 5e-3
-"""Files rounded to three digits are still read; larger deviations are no rounding."""
-_LARGEST_NUMBER = 1e12
+"""Largest deviation of a rotation from orthogonality: accepts files rounded to three digits."""
+_MAX_NUMBER = 1e12
+"""Larger numbers in files are taken for mistakes."""
 
 
 def orbit(
@@ -47,7 +49,7 @@ def orbit(
         size: side of a square image, or (width, height), pixels.
         focal: focal length in pixels; give this or ``fov_deg``.
         fov_deg: horizontal angle of view, degrees.
-        center: where they look, world units.
+        center: point that they look at, world units.
 
     Raises:
         ValueError: lengths differ, or not exactly one of ``focal`` and ``fov_deg`` is given.
@@ -56,36 +58,20 @@ def orbit(
         raise ValueError(f"{len(azimuths_deg)} azimuths but {len(elevations_deg)} elevations")
     width, height = (size, size) if isinstance(size, int) else size
     if (focal is None) == (fov_deg is None):
-        raise ValueError("give either focal or fov_deg")
+        raise ValueError("give either focal or fov_deg, not both")
     if focal is None:
         assert fov_deg is not None
         focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
     azimuth = torch.tensor(azimuths_deg, dtype=torch.float64).deg2rad()
     elevation = torch.tensor(elevations_deg, dtype=torch.float64).deg2rad()
     zero = torch.zeros_like(azimuth)
-    # Built from the angles rather than by `look_at`, so that the poles are no exception.
+    # Built from the angles rather than from an up direction, so that the poles are not special.
     outward = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     right = torch.stack([azimuth.cos(), zero, -azimuth.sin()], dim=-1)
     rotation = torch.stack([right, torch.linalg.cross(right, outward), -outward], dim=1)
-    eyes = torch.tensor(center, dtype=torch.float64) + radius * outward
+    positions = torch.tensor(center, dtype=torch.float64) + radius * outward
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    return Cameras(_world_to_camera(rotation, eyes).float(), K.repeat(len(azimuth), 1, 1), width, height)
-
-
-def look_at(
-    eyes: Float[Tensor, "views 3"], target: Float[Tensor, "3"], up: Float[Tensor, "3"]
-) -> Float[Tensor, "views 4 4"]:
-    """World-to-camera matrices (OpenCV axes) of cameras at ``eyes`` that look at ``target``, ``up`` upwards.
-
-    Raises:
-        ValueError: an eye is at the target, or looks along ``up``.
-    """
-    forward = torch.nn.functional.normalize(target - eyes, dim=-1)
-    right = torch.linalg.cross(forward, up.expand_as(forward))
-    if (right.norm(dim=-1) < 1e-6 * up.norm()).any():
-        raise ValueError("a camera cannot look at its own place or straight along the up direction")
-    right = torch.nn.functional.normalize(right, dim=-1)
-    return _world_to_camera(torch.stack([right, torch.linalg.cross(forward, right), forward], dim=1), eyes)
+    return Cameras(_world_to_camera(rotation, positions).float(), K.repeat(len(azimuth), 1, 1), width, height)
 
 
 def opengl_to_opencv(camera_to_world: Float[Tensor, "views 4 4"]) -> Float[Tensor, "views 4 4"]:
@@ -99,12 +85,12 @@ def opencv_to_opengl(viewmats: Float[Tensor, "views 4 4"]) -> Float[Tensor, "vie
 
 
 def _world_to_camera(
-    rotation: Float[Tensor, "views 3 3"], eyes: Float[Tensor, "views 3"]
+    rotation: Float[Tensor, "views 3 3"], positions: Float[Tensor, "views 3"]
 ) -> Float[Tensor, "views 4 4"]:
-    """The rows of ``rotation`` are the camera's right, down and forward in the world."""
+    """World-to-camera matrices; the rows of ``rotation`` are the camera's right, down and forward in the world."""
     matrices = torch.eye(4, dtype=rotation.dtype, device=rotation.device).repeat(len(rotation), 1, 1)
     matrices[:, :3, :3] = rotation
-    matrices[:, :3, 3] = -(rotation @ eyes[..., None])[..., 0]
+    matrices[:, :3, 3] = -(rotation @ positions[..., None])[..., 0]
     return matrices
 
 
@@ -115,13 +101,13 @@ def _inverse(rigid: Float[Tensor, "views 4 4"]) -> Float[Tensor, "views 4 4"]:
 def read_transforms(path: Path) -> tuple[Cameras, tuple[Path, ...]]:
     """Cameras and image files of a `transforms.json` in the style of nerfstudio, instant-ngp or Blender (NeRF).
 
-    The matrices are OpenGL camera-to-world ones and the world is kept as it is. Intrinsics (``fl_x``, ``fl_y``,
-    ``cx``, ``cy``, ``w``, ``h`` in pixels, or ``camera_angle_x`` in radians) stand at the top or in a frame. Images are
-    opened only where the file does not tell their size, and only their headers are read; a ``file_path`` without suffix
-    means PNG. `Cameras.names` are the frames' paths as in the file.
+    The file's matrices are OpenGL camera-to-world; its world and units are kept. Intrinsics (``fl_x``, ``fl_y``,
+    ``cx``, ``cy``, ``w``, ``h`` in pixels, or ``camera_angle_x`` in radians) are at the top level or in a frame. Images
+    are opened only where the file does not give their size, and only their headers are read; a ``file_path`` without
+    suffix means PNG. `Cameras.names` are the frames' paths as in the file.
 
     Raises:
-        CaptureError: the file, the frame or the image that is missing or wrong, and how.
+        CaptureError: the file, a frame or an image is missing or wrong; says which, and what to do.
     """
     top = _load(path)
     frames = top.get("frames")
@@ -147,7 +133,7 @@ def read_transforms(path: Path) -> tuple[Cameras, tuple[Path, ...]]:
 def write_transforms(
     path: Path, cameras: Cameras, files: Sequence[str], extra: Sequence[Mapping[str, Any]] | None = None
 ) -> None:
-    """Write nerfstudio's `transforms.json` in one step: intrinsics at the top where all cameras share them.
+    """Write nerfstudio's `transforms.json` atomically, with intrinsics at the top level where all cameras share them.
 
     Args:
         files: one image path per camera, relative to the file's folder, with forward slashes.
@@ -155,7 +141,7 @@ def write_transforms(
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: lengths differ, or a camera is skewed, which the format cannot say.
+        ValueError: lengths differ, or a camera is skewed, which the format cannot express.
     """
     if len(files) != len(cameras) or (extra is not None and len(extra) != len(cameras)):
         raise ValueError(f"{len(cameras)} cameras need as many files and extra entries")
@@ -194,36 +180,46 @@ def _load(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Fields:
-    """One frame of a file, and how to speak of it."""
+    """The fields of one frame in a file, with errors that name it."""
 
     path: Path
     index: int
     frame: Any
     top: Mapping[str, Any]
 
-    def fail(self, problem: str) -> CaptureError:
+    def error(self, problem: str) -> CaptureError:
+        """The error that file and frame have this problem."""
         name = self.frame.get("file_path") if isinstance(self.frame, dict) else None
         return CaptureError(f"{self.path}: frame {self.index}{f' ({name})' if isinstance(name, str) else ''} {problem}")
 
     def number(self, key: str) -> float | None:
-        """The frame's own value, else the file's; None where neither has one."""
+        """The frame's own value, else the file's; None where neither has one.
+
+        Raises:
+            CaptureError: it is not a finite number.
+        """
         value = self.frame.get(key, self.top.get(key))
         if value is None:
             return None
         if not _is_number(value):
-            raise self.fail(f"has {key} = {_short(value)}; it must be a finite number")
+            raise self.error(f"has {key} = {_short(value)}; it must be a finite number")
         return float(value)
 
     def positive(self, key: str) -> float | None:
+        """`number`, which must be positive.
+
+        Raises:
+            CaptureError: it is not.
+        """
         value = self.number(key)
         if value is not None and value <= 0:
-            raise self.fail(f"has {key} = {value:g}; it must be positive")
+            raise self.error(f"has {key} = {value:g}; it must be positive")
         return value
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """What a frame says, checked."""
+    """One frame, validated."""
 
     name: str
     file: Path
@@ -235,18 +231,23 @@ class _Frame:
 
     @classmethod
     def parse(cls, fields: _Fields) -> "_Frame":
+        """Validate the fields of a frame.
+
+        Raises:
+            CaptureError: a field is missing or wrong.
+        """
         if not isinstance(fields.frame, dict):
-            raise fields.fail("is not a JSON object")
-        _refuse_lenses(fields)
+            raise fields.error("is not a JSON object")
+        _check_pinhole(fields)
         name, file = _image_file(fields)
         width, height = _size(fields, file)
         fl_x = fields.positive("fl_x")
         if fl_x is None:
             angle = fields.positive("camera_angle_x")
             if angle is None:
-                raise fields.fail("has no focal length; add fl_x (pixels) or camera_angle_x (radians)")
+                raise fields.error("has no focal length; add fl_x (pixels) or camera_angle_x (radians)")
             if angle >= math.pi:
-                raise fields.fail(f"has camera_angle_x = {angle:g}; it must be in radians, under 3.14")
+                raise fields.error(f"has camera_angle_x = {angle:g}; it must be in radians, under 3.14")
             fl_x = width / (2 * math.tan(angle / 2))
         fl_y = fields.positive("fl_y")
         cx, cy = fields.number("cx"), fields.number("cy")
@@ -260,77 +261,82 @@ class _Frame:
         return cls(name, file, _camera_to_world(fields), K, width, height)
 
 
-def _refuse_lenses(fields: _Fields) -> None:
-    """Only pinhole cameras can be rendered."""
+def _check_pinhole(fields: _Fields) -> None:
+    """Refuse all but pinhole cameras: no others can be rendered."""
     model = fields.frame.get("camera_model", fields.top.get("camera_model", "OPENCV"))
     if model not in _PINHOLE_MODELS:
         known = ", ".join(_PINHOLE_MODELS)
-        raise fields.fail(f"has camera_model {_short(model)}, but only {known} can be used; undistort the images first")
-    bent = [f"{key} = {value:g}" for key in _DISTORTION if abs(value := fields.number(key) or 0.0) > 1e-6]
-    if bent:
-        raise fields.fail(
-            f"has lens distortion ({', '.join(bent)}), which is not supported; undistort the images first "
+        raise fields.error(
+            f"has camera_model {_short(model)}, but only {known} can be used; undistort the images first"
+        )
+    distorted = [f"{key} = {value:g}" for key in _DISTORTION if abs(value := fields.number(key) or 0.0) > 1e-6]
+    if distorted:
+        raise fields.error(
+            f"has lens distortion ({', '.join(distorted)}), which is not supported; undistort the images first "
             "(COLMAP: image_undistorter) and leave the coefficients out"
         )
 
 
 def _image_file(fields: _Fields) -> tuple[str, Path]:
-    """The frame's path as in the file but with a suffix, and the file it means, there or not."""
-    given = fields.frame.get("file_path")
-    if not isinstance(given, str) or not given.strip() or "\0" in given:
-        raise fields.fail(f'needs "file_path", the path of its image, but has {_short(given)}')
-    relative = PurePosixPath(given)
+    """The frame's path as in the file but with a suffix, and the image file that it means, which may not exist."""
+    name = fields.frame.get("file_path")
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise fields.error(f'needs "file_path", the path of its image, but has {_short(name)}')
+    relative = PurePosixPath(name)
     if not relative.name:
-        raise fields.fail(f'has "file_path" {_short(given)}, which names no file')
+        raise fields.error(f'has "file_path" {_short(name)}, which is not the name of a file')
     if relative.suffix.lower() not in Image.registered_extensions():
         relative = relative.with_name(relative.name + ".png")
     return str(relative), fields.path.parent / relative
 
 
 def _size(fields: _Fields, file: Path) -> tuple[int, int]:
-    """Width and height in pixels as stated, else those of the image."""
+    """Width and height in pixels, from the file or else from the image."""
     width, height = fields.positive("w"), fields.positive("h")
     if width is None or height is None:
         try:
             with open_image(file) as image:
                 return image.size
         except FileNotFoundError:
-            raise fields.fail(f"has no image at {file}, and its size is not stated; add w and h or the image") from None
+            raise fields.error(
+                f"has no image at {file}, and the file does not give its size; add w and h, or the image"
+            ) from None
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise fields.fail(f"has an image that cannot be read ({error})") from error
+            raise fields.error(f"has an image that cannot be read ({error})") from error
     for key, value in (("w", width), ("h", height)):
-        if value != round(value) or value > _LARGEST_SIDE:
-            raise fields.fail(f"has {key} = {value:g}; it must be a whole number of pixels up to {_LARGEST_SIDE}")
+        if value != round(value) or value > _MAX_SIDE:
+            raise fields.error(f"has {key} = {value:g}; it must be a whole number of pixels up to {_MAX_SIDE}")
     return round(width), round(height)
 
 
 def _camera_to_world(fields: _Fields) -> Float[Tensor, "4 4"]:
-    """The frame's matrix, its rotation cleaned of rounding."""
-    given = fields.frame.get("transform_matrix")
-    rows = given if isinstance(given, list) else []
+    """The frame's matrix, with its rotation made orthogonal again after rounding."""
+    value = fields.frame.get("transform_matrix")
+    rows = value if isinstance(value, list) else []
     shapes = [len(row) if isinstance(row, list) else 0 for row in rows]
     if shapes not in ([4, 4, 4, 4], [4, 4, 4]):
-        raise fields.fail('needs "transform_matrix", four rows of four numbers (camera to world)')
+        raise fields.error('needs "transform_matrix", four rows of four numbers (camera to world)')
     if not all(_is_number(entry) for row in rows for entry in row):
-        raise fields.fail("has a transform_matrix with entries that are not finite numbers")
+        raise fields.error("has a transform_matrix with entries that are not finite numbers")
     matrix = torch.eye(4, dtype=torch.float64)
     matrix[: len(rows)] = torch.tensor(rows, dtype=torch.float64)
     if not torch.allclose(matrix[3], torch.tensor([0.0, 0, 0, 1], dtype=torch.float64)):
-        raise fields.fail("has a transform_matrix whose last row is not 0 0 0 1; give camera to world, row by row")
+        raise fields.error("has a transform_matrix whose last row is not 0 0 0 1; give camera to world, row by row")
     rotation = matrix[:3, :3]
     error = (rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max()
     if not error <= _ROTATION_TOLERANCE or torch.det(rotation) < 0:
-        raise fields.fail("has a transform_matrix that scales, shears or mirrors; give a rotation and a translation")
+        raise fields.error("has a transform_matrix that scales, shears or mirrors; give a rotation and a translation")
     U, _, Vh = torch.linalg.svd(rotation)
     matrix[:3, :3] = U @ Vh
     return matrix
 
 
 def _is_number(value: object) -> bool:
-    """Whether a JSON value is a number that float32 holds; JSON also knows NaN, Infinity and endless integers."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER
+    """Whether a JSON value is a number that float32 can hold; JSON also has NaN, Infinity and huge integers."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
 
 
 def _short(value: object) -> str:
+    """As JSON, at most 40 characters."""
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -17,7 +17,7 @@ def vertex_normals(vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"]) 
 
 
 def unique_edges(faces: Int[ndarray, "f 3"]) -> tuple[Int[ndarray, "e 2"], Int[ndarray, "f 3"]]:
-    """Every edge once (smaller index first), and for each face the edges between its corners 0-1, 1-2 and 2-0."""
+    """Every edge once (smaller index first), and for each face the indices of its edges 0-1, 1-2 and 2-0."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     # one number an edge: sorting numbers is much faster than sorting rows
     keys, inverse = np.unique(edges[:, 0].astype(np.int64) * (faces.max() + 1) + edges[:, 1], return_inverse=True)
@@ -27,9 +27,9 @@ def unique_edges(faces: Int[ndarray, "f 3"]) -> tuple[Int[ndarray, "e 2"], Int[n
 def subdivide(
     vertices: Float[ndarray, "n c"], faces: Int[ndarray, "f 3"]
 ) -> tuple[Float[ndarray, "m c"], Int[ndarray, "4*f 3"]]:
-    """Split each triangle in four at the midpoints of its edges; ``vertices`` may carry further columns along.
+    """Split each triangle in four at the midpoints of its edges; ``vertices`` may have further columns.
 
-    The first n rows of the result are the given ones.
+    The first n rows of the result are the original vertices.
     """
     edges, of_face = unique_edges(faces)
     middle = of_face + len(vertices)

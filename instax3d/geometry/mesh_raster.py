@@ -1,4 +1,4 @@
-"""A z-buffer rasterizer for triangle meshes on the CPU: which triangle a pixel sees, how deep, and where in it.
+"""A z-buffer rasterizer for triangle meshes on the CPU: the visible triangle of each pixel, its depth, and where in it.
 
 Cameras follow `instax3d.types`: OpenCV axes, world-to-camera matrices, pixel centers at +0.5. Both sides of a triangle
 are drawn. Triangles that reach behind the camera are left out, not clipped.
@@ -14,50 +14,50 @@ from numpy import ndarray
 
 from .numba_threads import start_numba_threads
 
-start_numba_threads()
-
 _NEAR = 1e-4
-"""Smallest depth that is drawn, in world units."""
+"""Near plane, in world units."""
 _BAND = 16
-"""Rows that one task draws; tasks share nothing, so the picture does not depend on the number of threads."""
+"""Rows that one task draws; tasks share nothing, so the image does not depend on the number of threads."""
 
 
 @dataclass(frozen=True)
 class MeshRaster:
-    """What each pixel sees."""
+    """The visible surface at each pixel."""
 
     depth: Float[ndarray, "h w"]
-    """Along the camera's z axis; infinite where nothing is seen. float32."""
+    """Along the camera's z axis, world units; infinite in the background. float32."""
     face: Int[ndarray, "h w"]
-    """Index of the triangle, -1 where nothing is seen. int32."""
+    """Index of the triangle, -1 in the background. int32."""
     weights: Float[ndarray, "h w 3"]
-    """Perspective-correct barycentric weights of its corners; zero where nothing is seen. float32."""
+    """Perspective-correct barycentric weights of its corners; zero in the background. float32."""
 
     @property
     def mask(self) -> Bool[ndarray, "h w"]:
-        """Where anything is seen."""
+        """Where a triangle is visible."""
         return self.face >= 0
 
-    def interpolate(self, attributes: Float[ndarray, "n c"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "seen c"]:
-        """Per-vertex ``attributes`` at the seen pixels, in the order of ``image[raster.mask]``. float32."""
+    def interpolate(self, attributes: Float[ndarray, "n c"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "visible c"]:
+        """Per-vertex ``attributes`` at the visible pixels, in the order of ``image[raster.mask]``. float32."""
+        start_numba_threads()
         mask = self.mask
-        seen: ndarray = _interpolate(
+        values: ndarray = _interpolate(
             np.ascontiguousarray(attributes, np.float32),
             np.ascontiguousarray(faces, np.int64),
             self.face[mask],
             self.weights[mask],
         )
-        return seen
+        return values
 
 
 def project(
     vertices: Float[ndarray, "n 3"], viewmat: Float[ndarray, "4 4"], K: Float[ndarray, "3 3"]
 ) -> Float[ndarray, "n 3"]:
-    """Pixel x, pixel y and depth of world points; points behind the camera get pixels far out."""
-    seen: ndarray = _project(
+    """Pixel x, pixel y and depth of world points; those behind the camera get pixels far off. float64."""
+    start_numba_threads()
+    pixels: ndarray = _project(
         np.ascontiguousarray(vertices, np.float64), viewmat.astype(np.float64), K.astype(np.float64)
     )
-    return seen
+    return pixels
 
 
 def rasterize(
@@ -70,7 +70,15 @@ def rasterize(
     *,
     supersample: int = 1,
 ) -> MeshRaster:
-    """Draw a mesh into ``height * supersample`` rows of ``width * supersample`` pixels (K is for the plain size)."""
+    """Draw a mesh.
+
+    Args:
+        vertices: in the world.
+        viewmat: world to camera, OpenCV axes.
+        K: intrinsics in pixels of an image of ``width`` x ``height``.
+        width, height: of the image, pixels.
+        supersample: the result has ``height * supersample`` rows of ``width * supersample`` pixels.
+    """
     pixels = project(vertices, viewmat, K)
     pixels[:, :2] *= supersample
     depth, face, weights = _rasterize(
@@ -133,7 +141,7 @@ def _rasterize(pixels: Any, faces: Any, height: int, width: int) -> Any:
                     w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) / area
                     w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) / area
                     w0 = 1 - w1 - w2
-                    # a little beyond the edge, so that rounding leaves no pin holes between neighbors
+                    # a little beyond the edge, so that rounding leaves no pinholes between neighbors
                     if w0 < -1e-9 or w1 < -1e-9 or w2 < -1e-9:
                         continue
                     z = 1 / (w0 * near0 + w1 * near1 + w2 * near2)

@@ -8,9 +8,10 @@ import torch
 
 @functools.cache
 def start_numba_threads() -> None:
-    """Start numba's threads now, and leave torch's number of threads as it is.
+    """Start numba's threads, once, and leave torch's number of threads as it is.
 
-    Where both use OpenMP they share one pool, and numba sets its size for torch as well when it starts.
+    Call it before the first parallel kernel. Where both use OpenMP they share one pool, and numba sets its size for
+    torch as well when it starts.
     """
     before = torch.get_num_threads()
     numba.get_num_threads()

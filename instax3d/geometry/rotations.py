@@ -1,4 +1,4 @@
-"""Rotations, triangle frames and spherical harmonics: the formulas that plugins share."""
+"""Rotations, triangle frames and spherical harmonics: formulas that plugins share."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ SH_C0 = 0.28209479177387814
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """The constant coefficient that gives a color."""
+    """The constant spherical-harmonics coefficient of a color in [0, 1]."""
     return (rgb - 0.5) / SH_C0
 
 

@@ -15,14 +15,14 @@ from instax3d.errors import AssetError
 from instax3d.io.files import atomic
 
 SKIN = 11248
-"""Vertices of face, head and neck come first."""
+"""Number of vertices of face, head and neck, which come first."""
 EYEBALLS = slice(21451, 24591)
-"""Vertices of both eyeballs in the whole mesh; here they follow the skin."""
+"""Vertices of both eyeballs in the published mesh; in `FaceKit` they follow the skin."""
 UNPAIRED = (
     *("jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker"),
     *("mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
 )
-"""Expressions of both sides; the others end in _L and _R."""
+"""Expressions without a side; the names of the others end in _L and _R."""
 # fmt: off
 LANDMARKS = np.array([
     1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443,  # jaw
@@ -40,7 +40,7 @@ _NEUTRAL = "generic_neutral_mesh.obj"
 
 @dataclass(frozen=True)
 class FaceKit:
-    """Skin and eyeballs of the model, in centimeters; vertex = neutral + sum of weights times displacements."""
+    """Skin and eyeballs of the model, in centimeters: vertices = neutral + sum of weights * displacements."""
 
     neutral: Float[ndarray, "n 3"]
     """The skin's vertices first."""
@@ -53,15 +53,15 @@ class FaceKit:
 
 
 def read_facekit(path: Path) -> FaceKit:
-    """Read the model.
+    """Read ICT-FaceKit.
 
     Args:
         path: the published folder (or its ``FaceXModel``), the published archive (.zip), or a converted .npz. A folder
-            may also hold the neutral mesh and two packed tables beside it: ``identity_deltas.npz`` and
+            may also have, beside the neutral mesh, two packed tables: ``identity_deltas.npz`` and
             ``expression_deltas.npz`` with ``deltas`` [components, n, 3] of skin and eyeballs, and ``names``.
 
     Raises:
-        AssetError: it is none of these.
+        AssetError: the path is none of these.
     """
     try:
         if path.suffix == ".npz":
@@ -78,7 +78,7 @@ def read_facekit(path: Path) -> FaceKit:
 
 
 def write_facekit(path: Path, kit: FaceKit) -> None:
-    """Write what is used of the model as one .npz.
+    """Write the parts of the model that are used as one .npz, atomically.
 
     Raises:
         AssetError: the file cannot be written.
@@ -93,7 +93,7 @@ def write_facekit(path: Path, kit: FaceKit) -> None:
 
 
 def _model_folder(path: Path) -> Path | zipfile.Path:
-    """The folder ``FaceXModel``, wherever it lies in what is given."""
+    """The folder ``FaceXModel`` in an archive or a folder."""
     if path.suffix == ".zip":
         tops = [zipfile.Path(path), *zipfile.Path(path).iterdir()]
         return next(t / "FaceXModel" for t in tops if (t / "FaceXModel" / _NEUTRAL).is_file())
@@ -101,15 +101,17 @@ def _model_folder(path: Path) -> Path | zipfile.Path:
 
 
 def _published(meshes: Path | zipfile.Path) -> FaceKit:
+    """The model from its published meshes, or from packed tables beside them."""
     vertices, faces = _read_obj(meshes / _NEUTRAL)
     kept = np.r_[:SKIN, EYEBALLS]
-    place = np.full(len(vertices), -1)
-    place[kept] = np.arange(len(kept))
-    faces = place[faces]
+    new_index = np.full(len(vertices), -1)
+    new_index[kept] = np.arange(len(kept))
+    faces = new_index[faces]
     faces = faces[(faces >= 0).all(1)]
 
-    def moves(name: str) -> Float[ndarray, "n 3"]:
-        return np.asarray((_read_obj(meshes / f"{name}.obj")[0] - vertices)[kept])
+    def displacements(name: str) -> Float[ndarray, "n 3"]:
+        moved: Float[ndarray, "n 3"] = (_read_obj(meshes / f"{name}.obj")[0] - vertices)[kept]
+        return moved
 
     tables = meshes.parent
     if isinstance(tables, Path) and (tables / "identity_deltas.npz").is_file():
@@ -120,8 +122,8 @@ def _published(meshes: Path | zipfile.Path) -> FaceKit:
     else:
         stems = sorted(item.name.removesuffix(".obj") for item in meshes.iterdir() if item.name.endswith(".obj"))
         names = tuple(stem for stem in stems if stem[-2:] in ("_L", "_R") or stem in UNPAIRED)
-        identities = np.stack([moves(stem) for stem in stems if stem.startswith("identity")])
-        expressions = np.stack([moves(name) for name in names])
+        identities = np.stack([displacements(stem) for stem in stems if stem.startswith("identity")])
+        expressions = np.stack([displacements(name) for name in names])
     return FaceKit(vertices[kept], faces, identities, names, expressions)
 
 

@@ -1,4 +1,4 @@
-"""Fitted parameters of a head model as ``parameters.npz``: what they are of, and the head's place in the world."""
+"""Parameters of a fitted head as ``parameters.npz``: with the model's name and the head's place in the world."""
 
 import zipfile
 from dataclasses import dataclass, field
@@ -13,44 +13,48 @@ from instax3d.io.files import atomic
 from instax3d.types import Rig
 
 FORMAT = 1
-"""Of the file; readers refuse a newer one."""
+"""Version of the file; newer ones are refused."""
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """Parameters of a head model and where the head stands: world = scale * rotation @ head + translation."""
+    """Parameters of a head model, and the head's place: world = scale * rotation @ head + translation."""
 
     model: str
+    """`HeadModel.name`."""
     identity: str
-    """`HeadModel.identity`; "" where it is not known."""
+    """`HeadModel.identity`; "" if unknown."""
     shape: Float[ndarray, "components"]
     """In standard deviations."""
     expression: Float[ndarray, "expressions"]
+    """In the model's units; see `HeadModel.expression_bounds`."""
     pose: Float[ndarray, "joints 3"]
     """Axis-angle, radians."""
     rotation: Float[ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
+    """From the head's axes to the world's."""
     translation: Float[ndarray, "3"] = field(default_factory=lambda: np.zeros(3))
+    """World units."""
     scale: float = 1.0
     """World units per meter."""
     root: Float[ndarray, "3"] | None = None
-    """The first joint of the shaped head, in the head's axes; None where it is not known."""
+    """The first joint of the shaped head, in the head's axes, meters; None if unknown."""
     expression_names: tuple[str, ...] = ()
     joint_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rig: Rig) -> "FittedHead":
-        """What a fit found."""
-        model, found = rig.head, rig.parameters
+        """The head of a rig."""
+        model, parameters = rig.head, rig.parameters
         try:
-            root = model.posed_joints(found)[0].detach().double().numpy()
+            root = model.posed_joints(parameters)[0].detach().double().numpy()
         except (NotImplementedError, IndexError):
             root = None
         return cls(
             model.name,
             model.identity,
-            found.shape.detach().numpy(),
-            found.expression.detach().numpy(),
-            found.pose.detach().numpy(),
+            parameters.shape.detach().numpy(),
+            parameters.expression.detach().numpy(),
+            parameters.pose.detach().numpy(),
             rig.rotation.detach().double().numpy(),
             rig.translation.detach().double().numpy(),
             float(rig.scale),
@@ -61,7 +65,7 @@ class FittedHead:
 
 
 def write_head(path: Path, head: FittedHead) -> None:
-    """Write the parameters in one step.
+    """Write a head's parameters atomically.
 
     Raises:
         AssetError: the file cannot be written.
@@ -75,28 +79,31 @@ def write_head(path: Path, head: FittedHead) -> None:
 
 
 def read_head(path: Path) -> FittedHead:
-    """Read parameters back.
+    """Read a head's parameters.
 
     Raises:
-        AssetError: the file is absent, none of this kind, or of a newer version.
+        AssetError: the file does not exist, is not of this kind, or has a newer version.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        if int(found.pop("format")) > FORMAT:
-            raise AssetError(f"{path} was written by a newer instax3d; update yours")
+            arrays = {name: stored[name] for name in stored.files}
+        if int(arrays.pop("format")) > FORMAT:
+            raise AssetError(f"{path} was written by a newer version of instax3d; update instax3d")
         return FittedHead(
-            str(found["model"]),
-            str(found["identity"]),
-            found["shape"],
-            found["expression"],
-            found["pose"],
-            found["rotation"],
-            found["translation"],
-            float(found["scale"]),
-            found.get("root"),
-            tuple(map(str, found["expression_names"])),
-            tuple(map(str, found["joint_names"])),
+            str(arrays["model"]),
+            str(arrays["identity"]),
+            arrays["shape"],
+            arrays["expression"],
+            arrays["pose"],
+            arrays["rotation"],
+            arrays["translation"],
+            float(arrays["scale"]),
+            arrays.get("root"),
+            tuple(map(str, arrays["expression_names"])),
+            tuple(map(str, arrays["joint_names"])),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise AssetError(f"{path} holds no parameters of a head ({type(error).__name__}: {error})") from error
+        raise AssetError(
+            f"{path} is not a file of head parameters ({type(error).__name__}: {error}); use a parameters.npz that "
+            "`instax3d fit` wrote"
+        ) from error

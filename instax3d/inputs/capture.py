@@ -1,4 +1,4 @@
-"""Captures: folders of posed frames."""
+"""Captures: folders of images with known cameras."""
 
 from pathlib import Path
 
@@ -11,25 +11,26 @@ from torch import Tensor
 
 from instax3d.errors import CaptureError
 from instax3d.geometry.cameras import read_transforms
-from instax3d.geometry.surface import read_surface
 from instax3d.io.images import open_image, over_white, to_float
 from instax3d.types import Cameras, Capture
 
+from .true_surface import read_true_surface
+
 _TRAIN, _ALL, _TEST = "transforms_train.json", "transforms.json", "transforms_test.json"
 _WHITE = 250
-"""Level (of 255) from which a pixel counts as a white background's."""
+"""Level (of 255) from which a pixel may belong to a white background."""
 
 
 def read_capture(path: Path) -> Capture:
-    """Read the cameras of a capture and check that each frame is there and has the size they say.
+    """Read the cameras of a capture, and check that every frame exists and has their size.
 
     Args:
-        path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file. Its
-            neighbor `transforms_test.json` gives the cameras that the portrait is measured with, and a mesh or a cloud
-            of points beside it (`instax3d.geometry.surface.FILES`) the true surface.
+        path: a folder with `transforms_train.json` or `transforms.json` (the first is preferred), or such a file.
+            Beside it, `transforms_test.json` gives the held-out frames that portraits are evaluated on, and a mesh or a
+            point cloud (`instax3d.inputs.true_surface.SURFACE_FILES`) gives the true surface.
 
     Raises:
-        CaptureError: what is missing or wrong, with the file and the frame.
+        CaptureError: something is missing or wrong; says which file and frame, and what to do.
     """
     transforms = _transforms_file(path)
     cameras, files = read_transforms(transforms)
@@ -43,22 +44,25 @@ def read_capture(path: Path) -> Capture:
     notes: tuple[str, ...] = ()
     if any(opaque):
         notes = (
-            f"{sum(opaque)} of {len(opaque)} frames have no transparency: white that reaches their border is taken as "
-            "background, and any other background becomes part of the portrait.",
+            f"{sum(opaque)} of {len(opaque)} frames have no transparency: white that touches their border is treated "
+            "as background, and any other background becomes part of the portrait.",
         )
-    surface = read_surface(transforms.parent)
+    surface = read_true_surface(transforms.parent)
     return Capture(transforms.parent, cameras, files, test_cameras, test_files, notes, surface)
 
 
 def load_frames(
     cameras: Cameras, files: tuple[Path, ...]
 ) -> tuple[Float[Tensor, "views 3 h w"], Float[Tensor, "views 1 h w"]]:
-    """Images on white and coverage, both in [0, 1], at the cameras' size; larger frames are reduced to it.
+    """Images on white (sRGB) and alpha, both in [0, 1], at the cameras' size; larger frames are reduced to it.
 
-    Frames without transparency are covered all over, but for white that reaches their border.
+    The alpha of frames without transparency is 1, except in white regions that touch their border.
+
+    Args:
+        files: one image per camera.
 
     Raises:
-        CaptureError: a frame cannot be read, or is smaller than or of another shape than the cameras' images.
+        CaptureError: a frame cannot be read, is too small, or has another aspect ratio than the cameras' images.
     """
     images = torch.empty(len(files), 3, cameras.height, cameras.width)
     alpha = torch.empty(len(files), 1, cameras.height, cameras.width)
@@ -73,23 +77,25 @@ def _transforms_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise CaptureError(f"there is no {path}; give a folder with a transforms.json, or that file")
+        raise CaptureError(f"there is no {path}; give a folder with a transforms.json, or the path of that file")
     for name in (_TRAIN, _ALL):
         if (path / name).is_file():
             return path / name
     raise CaptureError(
-        f"{path} holds neither {_TRAIN} nor {_ALL}; a capture is a folder of images with such a file, which gives each "
-        "image's camera (nerfstudio's ns-process-data writes it). For a portrait of one photo, give the image file"
+        f"{path} has neither {_TRAIN} nor {_ALL}; a capture is a folder of images with such a file, which gives each "
+        "image's camera (nerfstudio's ns-process-data writes it). For a portrait from one photo, give the image file"
     )
 
 
 def _check_frame(transforms: Path, cameras: Cameras, file: Path) -> bool:
-    """Whether the frame is opaque; only its header is read."""
+    """Check a frame's size by its header; returns whether it is opaque."""
     try:
         with open_image(file) as image:
             size, opaque = image.size, not image.has_transparency_data
     except FileNotFoundError:
-        raise CaptureError(f"{transforms} names {file}, which is not there; add it or remove the frame") from None
+        raise CaptureError(
+            f"{transforms} lists {file}, which does not exist; add the file or remove the frame"
+        ) from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise CaptureError(f"{file} cannot be read ({error}); export the frame again as PNG") from error
     if size != (cameras.width, cameras.height):
@@ -101,7 +107,7 @@ def _check_frame(transforms: Path, cameras: Cameras, file: Path) -> bool:
 
 
 def _pixels(file: Path, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
-    """RGBA with straight colors."""
+    """The frame as RGBA with straight alpha, reduced to this size."""
     try:
         with open_image(file) as image:
             opaque = not image.has_transparency_data
@@ -110,20 +116,22 @@ def _pixels(file: Path, width: int, height: int) -> UInt8[np.ndarray, "h w 4"]:
         # Pillow's readers raise whatever their parsing meets (OSError, ValueError, struct.error, ...).
         raise CaptureError(f"{file} cannot be read ({error}); export the frame again as PNG") from error
     if frame.width < width or frame.height < height or abs(frame.width * height - frame.height * width) > frame.width:
-        raise CaptureError(f"{file} has {frame.width}x{frame.height} pixels, which {width}x{height} cannot be made of")
+        raise CaptureError(
+            f"{file} has {frame.width}x{frame.height} pixels, but {width}x{height} are needed; use the original images"
+        )
     if opaque:
-        frame.putalpha(Image.fromarray(_covered(np.array(frame))))
+        frame.putalpha(Image.fromarray(_alpha_by_white_background(np.array(frame))))
     if frame.size != (width, height):
         frame = frame.resize((width, height), Image.Resampling.BOX)
     return np.array(frame)
 
 
-def _covered(pixels: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w"]:
-    """255 but for the white regions that reach the border, which are 0."""
-    white = np.asarray((pixels[..., :3] >= _WHITE).all(-1), np.uint8)
-    count, regions = cv2.connectedComponents(white, connectivity=4)
+def _alpha_by_white_background(pixels: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w"]:
+    """255, except 0 in white regions that touch the border."""
+    white: np.ndarray = np.all(pixels[..., :3] >= _WHITE, axis=-1)
+    count, regions = cv2.connectedComponents(white.astype(np.uint8), connectivity=4)
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     background = np.zeros(count, bool)
     background[border] = True
-    background[0] = False  # what is not white
+    background[0] = False  # region 0 is what is not white
     return np.where(background[regions], 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The photo gate: only a photo from which a portrait can be made passes, upright and with its face."""
+"""Reads and validates photos: a portrait is made only of a photo that shows a clear face."""
 
 import math
 from pathlib import Path
@@ -10,65 +10,70 @@ from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
 from instax3d.errors import PhotoError
+from instax3d.geometry.landmarks68 import FACE_METERS, NOSE_TIP, OUTER_EYE_CORNERS
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.images import over_white, to_float, to_uint8
 from instax3d.io.photo_file import read_photo_file
 from instax3d.types import Face, Photo
 
-from .faces import Person, detect_any_roll, refine_face
+from .faces import FaceCandidate, detect_any_roll, refine_face
 
-SMALLEST_FACE = 50
-"""Width of the face box, pixels, under which there is too little to see."""
-SMALL_FACE = 120
-"""Width under which the portrait will be soft."""
+MIN_FACE_WIDTH = 50
+"""Width of the face box, pixels, below which a photo is refused."""
+SOFT_FACE_WIDTH = 120
+"""Width of the face box, pixels, below which the portrait will be soft."""
 TURNED_DEG = 30.0
 """Yaw above which the far side of the face is mostly guessed."""
-PROFILE_DEG = 45.0
-"""Yaw above which half of the face is hidden; the landmarks do not reach much further."""
+MAX_YAW_DEG = 45.0
+"""Yaw above which a photo is refused: half of the face is hidden, and detectors hardly find landmarks beyond."""
 
-_SMALLEST_SIDE = 64
-_FAINT = 0.3
-"""Faces of less than this share of the best support are no people."""
-_FACE_METERS = 0.14
-"""Longer side of the box around the landmarks of an adult's face."""
-_NEAREST, _FARTHEST = 0.22, 8.0
-"""Meters from which faces are photographed; a crop that keeps its file's focal length looks nearer than it is."""
+_MIN_SIDE = 64
+"""Of a photo, pixels."""
+_MIN_RELATIVE_SCORE = 0.3
+"""Candidates below this share of the highest score are patterns, not faces."""
+_MIN_DISTANCE, _MAX_DISTANCE = 0.22, 8.0
+"""Meters from which faces are photographed; in a crop that keeps its file's focal length they seem nearer."""
 _FLAT = 16
-"""Levels (of 255) by which a padding border may differ from pure black or white."""
-_BLENDED = 4
-"""Lines that resampling may blend with a border, at most."""
+"""Levels (of 255) by which padding may differ from pure black or white."""
+_MAX_BLENDED = 4
+"""Lines of the picture that resampling may have blended with the padding."""
 _NOSE_TO_YAW = 1.6
-"""Outer eye corners' distance over the nose tip's distance before their line, in a frontal view; measured on the views
-of a head scan with known azimuths, where it is right to 2 degrees up to 35."""
-_RIGHT_EYE, _LEFT_EYE, _NOSE_TIP = 36, 45, 30
+"""Distance between the outer eye corners over that of the nose tip in front of their line; measured on the views of a
+head scan with known azimuths, where the yaw is right within 2 degrees up to 35."""
 
 
 def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
-    """Read a photo and find the face of its person, or say why not.
+    """Read a photo, find the face of its person, and check that a portrait can be made of it.
 
     EXIF rotation, color profiles, alpha and every common pixel format are resolved; huge photos are reduced; black or
-    white padding is trimmed; of several people the largest and most central one is taken. `Photo.notes` tells all this.
+    white padding is trimmed; of several people the largest and most central one is taken. `Photo.notes` reports it.
+
+    Args:
+        path: an image file.
+        detector: one that gives the 68 landmarks.
 
     Raises:
-        PhotoError: there is no readable image, or none with one clear face that looks roughly at the camera.
+        PhotoError: the image cannot be read, or shows no face that is large enough and turned to the camera; says what
+            to do.
+        FitError: the detector gives no 68 landmarks.
     """
     file = read_photo_file(path)
     height, width = file.rgb.shape[:2]
-    if min(width, height) < _SMALLEST_SIDE:
-        raise PhotoError(f"{path} has only {width}x{height} pixels; use a photo of at least 512x512")
+    if min(width, height) < _MIN_SIDE:
+        raise PhotoError(f"{path} has only {width}x{height} pixels; please use a photo of at least 512x512")
     notes = list(file.notes)
     image, alpha, focal = to_float(torch.from_numpy(file.rgb)), None, file.focal
     if file.alpha is not None:
         if file.alpha.max() < 10:
-            raise PhotoError(f"{path} is fully transparent; export the photo again, with its person visible")
+            raise PhotoError(f"{path} is fully transparent; please export the photo again with the person visible")
         alpha = to_float(torch.from_numpy(file.alpha)[..., None])
         image = over_white(image, alpha)
         notes.append("The photo's transparency is taken as the outline of the person.")
     else:
-        rows, columns = _picture_in_padding(file.rgb)
+        rows, columns = _without_padding(file.rgb)
         if (rows, columns) != (slice(0, height), slice(0, width)):
             image = image[:, rows, columns].contiguous()
-            focal = None  # the metadata is of the photo before someone padded it
+            focal = None  # the metadata describes the photo before it was padded
             notes.append(
                 f"A flat border was trimmed: {width}x{height} became {image.shape[2]}x{image.shape[1]} pixels."
             )
@@ -77,93 +82,109 @@ def read_photo(path: Path, detector: LandmarkDetector[Any]) -> Photo:
     if focal is not None and not _plausible(focal, face):
         focal = None
         notes.append(
-            "The focal length in the file cannot be that of this picture, which was probably cropped; it is estimated."
+            "The focal length in the file does not fit this photo, which was probably cropped; it is estimated instead."
         )
     return Photo(image=image, alpha=alpha, face=face, name=path.stem, focal=focal, notes=tuple(notes))
 
 
 def face_yaw(landmarks: Float[Tensor, "68 2"]) -> float:
-    """Azimuth from which a face is seen, degrees: positive from the subject's left; roll does not matter.
+    """Azimuth from which a face is seen, degrees: positive from the subject's left; independent of roll.
 
-    The nose tip stands before the line of the outer eye corners by a known share of their distance, so its offset along
-    that line is the tangent of the yaw (weak perspective).
+    The nose tip is in front of the line between the outer eye corners by a known share of their distance, so its offset
+    along that line gives the tangent of the yaw (weak perspective).
     """
-    right, left = landmarks[_RIGHT_EYE], landmarks[_LEFT_EYE]
+    right, left = landmarks[list(OUTER_EYE_CORNERS)]
     across = left - right
-    offset = (landmarks[_NOSE_TIP] - (right + left) / 2) @ across / (across @ across).clamp(min=1e-9)
+    offset = (landmarks[NOSE_TIP] - (right + left) / 2) @ across / (across @ across).clamp(min=1e-9)
     return -math.degrees(math.atan(_NOSE_TO_YAW * float(offset)))
 
 
 def _select_face(path: Path, image: Float[Tensor, "3 h w"], detector: LandmarkDetector[Any], notes: list[str]) -> Face:
-    """The face of the portrait's person."""
+    """The largest and most central face.
+
+    Raises:
+        PhotoError: there is no face.
+    """
     pixels = to_uint8(image)
     # Patterns that look a little like a face score far below a real one.
-    found = detect_any_roll(pixels, detector)
-    likely = [person for person in found if person.support >= _FAINT * found[0].support]
-    people = [(person, face) for person in likely if (face := refine_face(pixels, detector, person))]
-    if not people:
-        raise PhotoError(f"{path}: {_no_face(pixels, detector)}")
+    candidates = detect_any_roll(pixels, detector)
+    likely = [each for each in candidates if each.score >= _MIN_RELATIVE_SCORE * candidates[0].score]
+    faces = [(each, face) for each in likely if (face := refine_face(pixels, detector, each))]
+    if not faces:
+        raise PhotoError(f"{path}: {_no_face_message(pixels, detector)}")
     height, width = image.shape[1:]
 
-    def weight(person: tuple[Person, Face]) -> float:
-        left, top, right, bottom = person[1].box
-        off = math.hypot((left + right) / width - 1, (top + bottom) / height - 1)
-        return person[0].support * (right - left) * (bottom - top) * math.exp(-off)
+    def weight(pair: tuple[FaceCandidate, Face]) -> float:
+        candidate, face = pair
+        left, top, right, bottom = face.box
+        off_center = math.hypot((left + right) / width - 1, (top + bottom) / height - 1)
+        return candidate.score * (right - left) * (bottom - top) * math.exp(-off_center)
 
-    if len(people) > 1:
-        people_found = f"{len(people)} faces were found"
-        notes.append(f"{people_found}; the largest and most central one is used. Crop the photo to choose another.")
-    return max(people, key=weight)[1]
+    if len(faces) > 1:
+        notes.append(
+            f"{len(faces)} faces were found; the largest and most central one is used. Crop the photo to choose "
+            "another."
+        )
+    return max(faces, key=weight)[1]
 
 
-def _no_face(pixels: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) -> str:
-    for turns, how in ((1, "clockwise"), (3, "counter-clockwise"), (2, "upside down")):
-        if detector.detect(pixels.rot90(-turns).contiguous()):
-            return f"no face was found upright, but one appears with the photo turned {how}; save it turned like that"
+def _no_face_message(pixels: UInt8[Tensor, "h w 3"], detector: LandmarkDetector[Any]) -> str:
+    """What to do about a photo without an upright face."""
+    for quarters, how in ((1, "by 90 degrees clockwise"), (3, "by 90 degrees counter-clockwise"), (2, "upside down")):
+        if detector.detect(pixels.rot90(-quarters).contiguous()):
+            return f"no upright face was found, but there is one if the photo is turned {how}; please save it that way"
     return (
-        "no face was found; use a sharp, well-lit photo in which the person is turned towards the camera, "
-        "with both eyes in view"
+        "no face was found; please use a sharp, well-lit photo in which the person is turned towards the camera and "
+        "both eyes are visible"
     )
 
 
 def _check_quality(path: Path, image: Float[Tensor, "3 h w"], face: Face, notes: list[str]) -> None:
-    """Refuse a face that is too small or turned away; warn of what will weaken the portrait."""
-    size = face.box[2] - face.box[0]
-    if size < SMALLEST_FACE:
+    """Refuse a face that is too small or turned away; note what will weaken the portrait.
+
+    Raises:
+        PhotoError: the face is too small or turned away.
+    """
+    width = face.box[2] - face.box[0]
+    if width < MIN_FACE_WIDTH:
         raise PhotoError(
-            f"{path}: the face is only {size:.0f} pixels wide; use a closer or larger photo, with a face of 200 or more"
+            f"{path}: the face is only {width:.0f} pixels wide; please use a closer or larger photo, "
+            "in which it is 200 or more"
         )
-    if size < SMALL_FACE:
-        notes.append(f"The face is only {size:.0f} pixels wide, so the portrait will be soft; 200 or more are better.")
+    if width < SOFT_FACE_WIDTH:
+        notes.append(f"The face is only {width:.0f} pixels wide, so the portrait will be soft; 200 or more are better.")
     yaw = face_yaw(face.require_landmarks68())
-    if abs(yaw) > PROFILE_DEG:
+    if abs(yaw) > MAX_YAW_DEG:
         raise PhotoError(
             f"{path}: the head is turned by about {abs(yaw):.0f} degrees, which hides half of the face; "
-            "use a photo in which it is turned towards the camera"
+            "please use a photo in which it is turned towards the camera"
         )
     if abs(yaw) > TURNED_DEG:
         notes.append(
             f"The head is turned by about {abs(yaw):.0f} degrees; the far side of the face will be guessed. "
             "A photo from the front gives a better portrait."
         )
-    height, width = image.shape[1:]
     x, y = face.require_landmarks68().unbind(1)
-    margin = 0.02 * size
-    if x.min() < -margin or y.min() < -margin or x.max() > width + margin or y.max() > height + margin:
-        notes.append("The face is cut off by the edge of the photo; what is missing will be guessed.")
+    margin = 0.02 * width
+    right, bottom = image.shape[2] + margin, image.shape[1] + margin
+    if x.min() < -margin or y.min() < -margin or x.max() > right or y.max() > bottom:
+        notes.append("The face is cut off by the edge of the photo; the missing part will be guessed.")
 
 
 def _plausible(focal: float, face: Face) -> bool:
-    """Whether a face of usual size is then at a distance from which faces are photographed."""
+    """Whether a face of average size would be at a distance from which faces are photographed.
+
+    ``focal``: pixels.
+    """
     size = float((face.require_landmarks68().max(0).values - face.require_landmarks68().min(0).values).max())
-    return _NEAREST < focal * _FACE_METERS / size < _FARTHEST
+    return _MIN_DISTANCE < focal * FACE_METERS / size < _MAX_DISTANCE
 
 
-def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
-    """Rows and columns of the picture without flat black or white bars around it.
+def _without_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
+    """Rows and columns without flat black or white bars around the picture.
 
-    A bar ends at a straight edge: behind it most pixels differ from it at once. A white studio behind a person, or a
-    night, ends at a few hairs and is no padding.
+    A bar ends at a straight edge: behind it most pixels differ from it at once. A white studio or a night sky ends at
+    a few hairs first, and is not padding.
     """
     top, bottom, left, right = 0, rgb.shape[0], 0, rgb.shape[1]
     trimmed = True
@@ -182,9 +203,9 @@ def _picture_in_padding(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[slice, slice]:
 
 
 def _bar(away: Int16[np.ndarray, "lines n"]) -> int:
-    """Lines of a bar at the start, by how far each pixel is from the bar's color.
+    """How many lines at the start belong to a bar, by how far each pixel is from the bar's color (levels of 255).
 
-    They are flat up to the ripples of one JPEG block before the edge; the picture begins where most pixels differ, and
+    They are flat except for the ripples of one JPEG block before the edge; the picture begins where most pixels differ,
     after the few lines that resampling has blended with the bar.
     """
     differing = (away > _FLAT).mean(1)
@@ -193,6 +214,6 @@ def _bar(away: Int16[np.ndarray, "lines n"]) -> int:
     flat = max(min(start, 2), start - 8)
     if not start or start >= len(differing) / 2 or (differing[:flat] >= 0.02).any():
         return 0
-    level = away[start : start + _BLENDED + 1].mean(1)
+    level = away[start : start + _MAX_BLENDED + 1].mean(1)
     rising = level[:-1] < 0.9 * level[1:]
     return start + max(1, int(np.argmin(np.r_[rising, False])))

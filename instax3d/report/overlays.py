@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import INNER, OUTER_EYE_CORNERS
 from instax3d.geometry.mesh_raster import project, rasterize
 from instax3d.io.images import to_uint8
 from instax3d.types import HeadMesh, Views
@@ -19,9 +20,6 @@ DETECTED, PROJECTED, MESH, PERSON, WIRES = (0, 200, 0), (230, 30, 30), (0, 200, 
 """RGB: landmarks found in the view; those of the head; the head's outline; the person's; the triangles."""
 _WIRE_SHARE = 0.3
 """How much of the picture the wires cover."""
-_INNER = slice(17, 68)
-_OUTER_CORNERS = (36, 45)
-"""Of the eyes."""
 _DEPTH_SLACK = 0.004
 """Meters that a vertex may lie behind what is seen there and still be drawn."""
 
@@ -110,12 +108,12 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
     for index, face in enumerate(views.faces):
         if face is None:
             continue
-        error = (shown[index] - face.require_landmarks68()).norm(dim=1)
-        apart = float(
-            (face.require_landmarks68()[_OUTER_CORNERS[0]] - face.require_landmarks68()[_OUTER_CORNERS[1]]).norm()
-        )
+        landmarks = face.require_landmarks68()
+        error = (shown[index] - landmarks).norm(dim=1)
+        right, left = landmarks[list(OUTER_EYE_CORNERS)]
+        apart = float((right - left).norm())
         row: dict[str, Any] = {"view": index, "outer_eye_corners_px": round(apart, 2)}
-        for name, values in (("inner", error[_INNER]), ("all", error)):
+        for name, values in (("inner", error[INNER]), ("all", error)):
             row[f"{name}_median_px"] = round(float(values.median()), 3)
             row[f"{name}_mean_px"] = round(float(values.mean()), 3)
             row[f"{name}_median_percent"] = round(100 * float(values.median()) / max(apart, 1e-6), 2)

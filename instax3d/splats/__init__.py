@@ -1,0 +1,1 @@
+"""Gaussians: their initialization, density control and losses."""

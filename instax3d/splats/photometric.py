@@ -17,26 +17,25 @@ from instax3d.geometry.numba_threads import start_numba_threads
 
 from . import _photometric_cpu as kernels
 
-start_numba_threads()
-
 _NO_WEIGHTS = np.empty((0, 0, 0), np.float32)
 
 
 class _CpuLoss(torch.autograd.Function):
-    """The fused loss: one pass for the value, one for the gradient, which is made along with the value."""
+    """The fused loss: one pass for the value, one for the gradient, both in forward."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
+        start_numba_threads()
         height, width = image.shape[2:]
         planes = image.shape[0] * 3
         images, targets = (t.contiguous().numpy().reshape(planes, height, width) for t in (image, target))
         weights = _NO_WEIGHTS if weight is None else weight[:, 0].contiguous().numpy()
-        wanted = ctx.needs_input_grad[0]
-        derivatives = np.empty((3, planes, height, width) if wanted else (3, 0, 0, 0), np.float32)
+        needs_gradient = ctx.needs_input_grad[0]
+        derivatives = np.empty((3, planes, height, width) if needs_gradient else (3, 0, 0, 0), np.float32)
         sums = np.empty((kernels.tasks(planes, height, width), 2))
         kernels.measure(images, targets, weights, derivatives, sums)
         l1, dissimilarity = sums.sum(0) / image.numel()
-        if wanted:
+        if needs_gradient:
             gradient = torch.empty(image.shape)
             kernels.differentiate(
                 images,
@@ -83,8 +82,8 @@ def photometric_loss(
 ) -> Float[Tensor, ""]:
     """``(1 - ssim_weight) * L1 + ssim_weight * (1 - SSIM)``, the mean over pixels and channels (3DGS, Eq. 7).
 
-    ``weight`` multiplies each pixel's loss before the mean. Differentiable with respect to ``image`` alone. On the CPU
-    a fused float32 kernel does the work; elsewhere torch does.
+    ``image`` and ``target`` are colors in [0, 1]; ``weight`` multiplies each pixel's loss before the mean.
+    Differentiable with respect to ``image`` only. On the CPU by a fused float32 kernel, elsewhere in plain torch.
     """
     if image.device.type == "cpu":
         target, weight = target.detach().float(), None if weight is None else weight.detach().float()
@@ -94,11 +93,12 @@ def photometric_loss(
     return (loss if weight is None else weight * loss).mean()
 
 
-class _CpuCoverageLoss(torch.autograd.Function):
+class _CpuAlphaLoss(torch.autograd.Function):
     """The value and its gradient in one pass."""
 
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        start_numba_threads()
         values, targets = (t.contiguous().numpy().reshape(-1) for t in (alpha, target))
         weights = _NO_WEIGHTS.reshape(-1) if weight is None else weight.contiguous().numpy().reshape(-1)
         gradient, sums = torch.empty(alpha.shape), np.empty(kernels.chunks(len(values)))
@@ -119,13 +119,13 @@ def alpha_loss(
     *,
     weight: Float[Tensor, "views 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The mean over pixels of ``weight * |alpha - target|``. Differentiable with respect to ``alpha`` alone."""
+    """The mean over pixels of ``weight * |alpha - target|``. Differentiable with respect to ``alpha`` only."""
     if alpha.device.type == "cpu":
         target, weight = target.detach().float(), None if weight is None else weight.detach().float()
-        loss: Tensor = _CpuCoverageLoss.apply(alpha.float(), target, weight)
+        loss: Tensor = _CpuAlphaLoss.apply(alpha.float(), target, weight)
         return loss
-    wrong = (alpha - target).abs()
-    return (wrong if weight is None else weight * wrong).mean()
+    error = (alpha - target).abs()
+    return (error if weight is None else weight * error).mean()
 
 
 def psnr(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w"]) -> Float[Tensor, "views"]:
@@ -143,7 +143,8 @@ def ssim(image: Float[Tensor, "views 3 h w"], target: Float[Tensor, "views 3 h w
 
 
 def _cpu_ssim(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> float:
-    """By the loss's kernel, a tenth of torch's time."""
+    """SSIM by the loss's kernel, in a tenth of torch's time."""
+    start_numba_threads()
     sums = np.empty((kernels.tasks(*image.shape), 2))
     pixels, targets = (t.contiguous().numpy() for t in (image, target))
     kernels.measure(pixels, targets, _NO_WEIGHTS, np.empty((3, 0, 0, 0), np.float32), sums)

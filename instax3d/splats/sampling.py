@@ -1,10 +1,11 @@
-"""Start points for Gaussians: on the visual hull of the views, with spacing and colors read from the views."""
+"""Initial points for Gaussians: on the visual hull of the views, with spacing, and colors sampled from the views."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from scipy.ndimage import gaussian_filter, label
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
@@ -17,18 +18,19 @@ from instax3d.types import Cameras, Views
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """Points on a surface."""
+    """Oriented points on a surface, in the world."""
 
     positions: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
     """Unit vectors that point outwards."""
 
     def joined(self, other: "SurfacePoints") -> "SurfacePoints":
+        """These points, then the other's."""
         return SurfacePoints(torch.cat([self.positions, other.positions]), torch.cat([self.normals, other.normals]))
 
 
 def nearest_spacing(positions: Float[Tensor, "n 3"], neighbors: int = 3) -> Float[Tensor, "n"]:
-    """Root mean square distance to the nearest neighbors (3DGS's start size)."""
+    """Root mean square distance to the nearest ``neighbors`` (3DGS's initial size), in the units of ``positions``."""
     tree = cKDTree(positions.numpy())
     distances = tree.query(positions.numpy(), neighbors + 1, workers=-1)[0][:, 1:]
     return torch.from_numpy(np.sqrt((distances**2).mean(1)).astype(np.float32)).clamp_min(1e-7)
@@ -37,31 +39,38 @@ def nearest_spacing(positions: Float[Tensor, "n 3"], neighbors: int = 3) -> Floa
 def sample_images(
     images: Float[Tensor, "views channels h w"], pixels: Float[Tensor, "views n 2"]
 ) -> Float[Tensor, "views channels n"]:
-    """Bilinear samples at pixel positions (centers at +0.5); border pixels are continued outwards."""
+    """Bilinear samples at pixel positions (centers at +0.5); border pixels extend outwards."""
     size = torch.tensor([images.shape[3], images.shape[2]], dtype=pixels.dtype)
     grid = pixels / size * 2 - 1
     return functional.grid_sample(images, grid[:, None], align_corners=False, padding_mode="border")[:, :, 0]
 
 
-def _inside(pixels: Float[Tensor, "views n 3"], cameras: Cameras) -> Tensor:
+def _inside(pixels: Float[Tensor, "views n 3"], cameras: Cameras) -> Bool[Tensor, "views n"]:
+    """Whether each point is in the frame and in front of the camera."""
     x, y, depth = pixels.unbind(-1)
     return (depth > 0) & (x >= 0) & (x < cameras.width) & (y >= 0) & (y < cameras.height)
 
 
 def visual_hull(views: Views, center: Float[Tensor, "3"], half: float, resolution: int = 96) -> Float[Tensor, "x y z"]:
-    """Least coverage over the views that see each cell of a cube, in [0, 1]; 0 where no view sees it."""
+    """Minimum alpha over the views with each cell of a cube in frame, in [0, 1]; 0 where there are none.
+
+    Args:
+        center: of the cube, in the world.
+        half: half the cube's side, world units.
+        resolution: cells along each side.
+    """
     axis = torch.linspace(-half, half, resolution)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + center
     hull = torch.ones(len(grid))
-    seen = torch.zeros(len(grid), dtype=torch.bool)
+    in_frame = torch.zeros(len(grid), dtype=torch.bool)
     for index in range(len(views)):
         camera = views.cameras[index]
         pixels = camera.project(grid)
         inside = _inside(pixels, camera)[0]
-        coverage = sample_images(views.alpha[index : index + 1], pixels[..., :2])[0, 0]
-        hull = torch.where(inside, torch.minimum(hull, coverage), hull)
-        seen |= inside
-    return torch.where(seen, hull, 0.0).reshape(resolution, resolution, resolution)
+        alpha = sample_images(views.alpha[index : index + 1], pixels[..., :2])[0, 0]
+        hull = torch.where(inside, torch.minimum(hull, alpha), hull)
+        in_frame |= inside
+    return torch.where(in_frame, hull, 0.0).reshape(resolution, resolution, resolution)
 
 
 def hull_surface(
@@ -72,9 +81,11 @@ def hull_surface(
     generator: torch.Generator,
     resolution: int = 96,
 ) -> SurfacePoints:
-    """Points on the visual hull of the views where the mesh does not reach (hair, clothes, shoulders).
+    """Points on the visual hull of the views where there is no mesh (hair, clothes, shoulders).
 
-    At most ``limit`` of them, drawn evenly over the surface. Space that no view sees holds none.
+    Args:
+        limit: maximum number of points, drawn uniformly by area; there are none where no view looks.
+        resolution: of the hull, cells along each side of its cube.
     """
     center = (mesh_vertices.amin(0) + mesh_vertices.amax(0)) / 2
     distance = (views.cameras.centers - center).norm(dim=1)
@@ -93,21 +104,21 @@ def hull_surface(
     area = cross.norm(dim=1)
     to_mesh = torch.from_numpy(cKDTree(mesh_vertices.numpy()).query(triangles.mean(1).numpy(), workers=-1)[0]).float()
     visible = _inside(views.cameras.project(triangles.mean(1)), views.cameras).any(0)
-    wanted = (to_mesh > 1.5 * cell) & visible & (area > 0)
-    if not wanted.any():
+    kept = (to_mesh > 1.5 * cell) & visible & (area > 0)
+    if not kept.any():
         return empty
-    triangles, cross, area = triangles[wanted], cross[wanted], area[wanted]
-    # Half a cell apart is as fine as the hull is known.
+    triangles, cross, area = triangles[kept], cross[kept], area[kept]
+    # The hull is known no finer than half a cell.
     count = min(limit, int(area.sum() / 2 / (0.5 * cell) ** 2))
-    chosen = torch.multinomial(area, count, replacement=True, generator=generator)
+    sampled = torch.multinomial(area, count, replacement=True, generator=generator)
     weights = barycentric_samples(count, 1, generator)
-    positions = (triangles[chosen] * weights[..., None]).sum(1)
-    normals = functional.normalize(cross[chosen], dim=-1)
+    positions = (triangles[sampled] * weights[..., None]).sum(1)
+    normals = functional.normalize(cross[sampled], dim=-1)
     return SurfacePoints(positions, _outwards(normals, positions, hull, center, half, cell))
 
 
-def _parts_at(hull: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """The hull without its parts that hold none of the cells: few views leave ghosts that no surface belongs to."""
+def _parts_at(hull: Float[ndarray, "x y z"], cells: Int[ndarray, "n 3"]) -> Float[ndarray, "x y z"]:
+    """The hull without its connected parts that hold none of the cells: few views leave ghosts away from the head."""
     parts, _ = label(hull > 0.5)
     inside = cells[((cells >= 0) & (cells < hull.shape[0])).all(1)]
     kept = np.setdiff1d(parts[tuple(inside.T)], [0])
@@ -117,12 +128,15 @@ def _parts_at(hull: np.ndarray, cells: np.ndarray) -> np.ndarray:
 def _outwards(
     normals: Float[Tensor, "n 3"],
     positions: Float[Tensor, "n 3"],
-    hull: np.ndarray,
+    hull: Float[ndarray, "x y z"],
     center: Float[Tensor, "3"],
     half: float,
     cell: float,
 ) -> Float[Tensor, "n 3"]:
-    """Turns normals to where the hull is emptier."""
+    """The normals, flipped where needed to point to where the hull is emptier.
+
+    ``hull`` is padded by one cell; ``cell`` and ``half``: its cells' and half its cube's side, world units.
+    """
 
     def value(points: Tensor) -> Tensor:
         index = ((points - center + half) / cell + 1).round().long().clamp(0, hull.shape[0] - 1)
@@ -133,9 +147,11 @@ def _outwards(
 
 
 def colors_from_views(points: SurfacePoints, views: Views, fallback: float = 0.6) -> Float[Tensor, "n 3"]:
-    """A start color for each point: the mean over the views that face it, weighted by the cosine and by confidence.
+    """An initial color for each point, sRGB in [0, 1]: the mean over the views that it faces.
 
-    Occlusion is ignored: a start, not a result. Points that no view faces become gray.
+    Views are weighted by the fourth power of the cosine, squared alpha and confidence.
+
+    Occlusion is ignored, as this is only a start. Points that no view faces become ``fallback`` gray.
     """
     total = torch.zeros(len(points.positions), 3)
     weight_sum = torch.zeros(len(points.positions), 1)

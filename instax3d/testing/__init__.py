@@ -1,6 +1,6 @@
 """For plugin authors: a conformance suite per kind, fakes of the other kinds, and toy data.
 
-Subclass a suite, give it one fixture, and pytest runs the whole contract against your plugin::
+Subclass a suite and give it one fixture, and pytest tests your plugin against the whole contract::
 
     import pytest
     from instax3d.testing import DensifierSuite
@@ -11,6 +11,24 @@ Subclass a suite, give it one fixture, and pytest runs the whole contract agains
         @pytest.fixture
         def plugin(self):
             return MyDensifier(MyConfig())
+
+To test a part alone, run it against the fakes::
+
+    representation, renderer = BlobGaussians(), DenseRenderer()
+    representation.initialize(toy_mesh(), toy_views(), seed=0)
+    gaussians = representation.gaussians()
+    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=densifier.absgrad)
+    optimizers = {
+        name: torch.optim.Adam([representation.splats[name]], lr=rate)
+        for name, rate in representation.learning_rates().items()
+    }
+    step = DensifyStep(0, representation.splats, optimizers, render, gaussians, scene_scale=0.6, total_steps=1)
+    densifier.before_backward(step)
+    photometric_loss(render.image, toy_views(1).images).backward()
+    for optimizer in optimizers.values():
+        optimizer.step()
+    with torch.no_grad():
+        report = densifier.after_step(step)
 """
 
 from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
@@ -23,6 +41,7 @@ from .suites import (
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
+    densify_step,
     views_of_model,
 )
 from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
@@ -41,6 +60,7 @@ __all__ = [
     "RepresentationSuite",
     "SphereViews",
     "ViewGeneratorSuite",
+    "densify_step",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",

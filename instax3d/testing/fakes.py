@@ -1,9 +1,10 @@
-"""The simplest honest implementation of each kind, to try another kind against."""
+"""The simplest correct implementation of each kind, to test another kind against."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from instax3d.geometry.rotations import SH_C0, quat_to_matrix, rgb_to_sh
@@ -16,27 +17,25 @@ from .toys import toy_views
 _EPS2D, _NEAR, _ALPHA_MAX, _ALPHA_MIN, _T_MIN = 0.3, 0.01, 0.999, 1 / 255, 1e-4
 
 
-class _Nothing(PluginConfig):
-    """No options."""
-
-
 class SphereViews(ViewGenerator[PluginConfig]):
-    """Views of a colored ball, whatever the photo."""
+    """The views of `toy_views`, whatever the photo."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+        """`toy_views`."""
         return toy_views()
 
 
 class BlobGaussians(Representation[PluginConfig]):
-    """Plain 3DGS: one free Gaussian per vertex of the mesh."""
+    """Vanilla 3DGS: one unbound, gray Gaussian per vertex of the mesh."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        """Gaussians of 2 cm and opacity 0.5 on the mesh's vertices."""
         count = len(mesh.vertices)
         values = {
             "means": mesh.vertices.clone(),
@@ -49,10 +48,13 @@ class BlobGaussians(Representation[PluginConfig]):
             self.splats[name] = nn.Parameter(value)
 
     def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians:
-        s = self.splats
-        return Gaussians(s["means"], s["quats"], s["scales"].exp(), s["opacities"].sigmoid(), s["sh0"])
+        """The Gaussians, which do not follow ``vertices``."""
+        splats = self.splats
+        scales, opacities = splats["scales"].exp(), splats["opacities"].sigmoid()
+        return Gaussians(splats["means"], splats["quats"], scales, opacities, splats["sh0"])
 
     def learning_rates(self) -> Mapping[str, float]:
+        """Adam's initial learning rates."""
         return {"means": 1e-3, "quats": 1e-2, "scales": 1e-2, "opacities": 5e-2, "sh0": 5e-2}
 
 
@@ -60,25 +62,29 @@ class IdleDensifier(Densifier[PluginConfig]):
     """Changes nothing."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
-    def before_backward(self, step: DensifyStep) -> None: ...
+    def before_backward(self, step: DensifyStep) -> None:
+        """Nothing."""
 
     def after_step(self, step: DensifyStep) -> DensifyReport:
+        """Nothing was born, nothing died."""
         return DensifyReport()
 
 
 class FakeDetector(LandmarkDetector[PluginConfig]):
-    """Finds what it is told to find."""
+    """Finds the faces that it was made with, highest score first, in every image."""
 
     def __init__(self, faces: list[Face] | None = None) -> None:
-        super().__init__(_Nothing())
+        super().__init__(PluginConfig())
         self.faces = faces or []
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+        """The faces, whatever the image."""
         return list(self.faces)
 
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
+        """The mean color."""
         return image.float().mean((0, 1)) / 255
 
 
@@ -90,20 +96,25 @@ class DenseRenderer(Renderer[PluginConfig]):
     """
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, background: Float[Tensor, "3"], absgrad: bool = False
     ) -> Render:
+        """One image per camera; see `Renderer.render`."""
+        projections = [_project(gaussians, viewmat, K) for viewmat, K in zip(cameras.viewmats, cameras.Ks)]
+        # Drawn from the stacked centers, so that backward reaches what densifiers look at.
+        means2d = torch.stack([projection.means2d for projection in projections])
         if absgrad:
-            raise NotImplementedError("DenseRenderer gives no absolute gradients")
-        drawn = [
-            self._draw(gaussians, viewmat, K, cameras, background) for viewmat, K in zip(cameras.viewmats, cameras.Ks)
+            means2d.absgrad = torch.zeros_like(means2d)  # type: ignore[attr-defined]
+        views = [
+            _composite(gaussians, projection, means2d, view, cameras, background, absgrad=absgrad)
+            for view, projection in enumerate(projections)
         ]
-        image, alpha, depth, means2d, radii = (torch.stack(part) for part in zip(*drawn))
+        image, alpha, depth = (torch.stack(part) for part in zip(*views))
         info = {
             "means2d": means2d,
-            "radii": radii,
+            "radii": torch.stack([projection.radii() for projection in projections]),
             "gaussian_ids": None,
             "width": cameras.width,
             "height": cameras.height,
@@ -111,36 +122,72 @@ class DenseRenderer(Renderer[PluginConfig]):
         }
         return Render(image, alpha, depth, info)
 
-    def _draw(
-        self, g: Gaussians, viewmat: Tensor, K: Tensor, cameras: Cameras, background: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        rotation = viewmat[:3, :3]
-        x, y, z = (g.means @ rotation.T + viewmat[:3, 3]).unbind(-1)
-        shown = z > _NEAR
-        z = torch.where(shown, z, torch.ones_like(z))
-        zero = torch.zeros_like(z)
-        J = torch.stack([K[0, 0] / z, zero, -K[0, 0] * x / z**2, zero, K[1, 1] / z, -K[1, 1] * y / z**2], -1)
-        spread = J.reshape(-1, 2, 3) @ rotation @ quat_to_matrix(g.quats) * g.scales[:, None]
-        covariance = spread @ spread.transpose(1, 2) + _EPS2D * torch.eye(2)
-        inverse = torch.linalg.inv(covariance)
-        means2d = torch.stack([K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]], -1)
-        axis_y = torch.arange(cameras.height) + 0.5
-        axis_x = torch.arange(cameras.width) + 0.5
-        pixels = torch.stack(torch.meshgrid(axis_x, axis_y, indexing="xy"), -1).reshape(-1, 1, 2)
-        order = z.argsort()
-        offset = pixels - means2d[order]
-        power = 0.5 * torch.einsum("pni,nij,pnj->pn", offset, inverse[order], offset)
-        opacity = g.opacities[order] * shown[order]
-        alpha = (opacity * torch.exp(-power)).clamp_max(_ALPHA_MAX)
-        alpha = torch.where(alpha >= _ALPHA_MIN, alpha, 0.0)
-        after = torch.cumprod(1 - alpha, 1)
-        alpha = torch.where(after > _T_MIN, alpha, 0.0)
-        before = torch.cat([torch.ones_like(after[:, :1]), torch.cumprod(1 - alpha, 1)[:, :-1]], 1)
-        weights = alpha * before
-        colors = (0.5 + SH_C0 * g.sh[:, 0]).clamp_min(0)[order]
-        coverage = weights.sum(1)
-        image = weights @ colors + (1 - coverage)[:, None] * background
-        depth = (weights @ z[order][:, None])[:, 0] / coverage.clamp_min(1e-10)
-        size = (cameras.height, cameras.width)
-        radius = (3.33 * covariance.diagonal(dim1=1, dim2=2).sqrt()).ceil().int() * shown[:, None]
-        return image.T.reshape(3, *size), coverage.reshape(1, *size), depth.reshape(1, *size), means2d, radius
+
+@dataclass(frozen=True)
+class _Projection:
+    """The Gaussians in one view."""
+
+    means2d: Float[Tensor, "n 2"]
+    """Centers, pixels."""
+    depth: Float[Tensor, "n"]
+    visible: Bool[Tensor, "n"]
+    """Whether they lie in front of the near plane."""
+    covariance: Float[Tensor, "n 2 2"]
+    """Of the blurred splats, square pixels."""
+
+    def radii(self) -> Int[Tensor, "n 2"]:
+        """Half sizes of the splats in pixels; 0 where culled."""
+        return (3.33 * self.covariance.diagonal(dim1=1, dim2=2).sqrt()).ceil().int() * self.visible[:, None]
+
+
+def _project(g: Gaussians, viewmat: Float[Tensor, "4 4"], K: Float[Tensor, "3 3"]) -> _Projection:
+    """EWA splatting: the covariance by the projection's Jacobian at each center."""
+    rotation = viewmat[:3, :3]
+    x, y, z = (g.means @ rotation.T + viewmat[:3, 3]).unbind(-1)
+    visible = z > _NEAR
+    z = torch.where(visible, z, torch.ones_like(z))
+    zero = torch.zeros_like(z)
+    J = torch.stack([K[0, 0] / z, zero, -K[0, 0] * x / z**2, zero, K[1, 1] / z, -K[1, 1] * y / z**2], -1)
+    spread = J.reshape(-1, 2, 3) @ rotation @ quat_to_matrix(g.quats) * g.scales[:, None]
+    covariance = spread @ spread.transpose(1, 2) + _EPS2D * torch.eye(2)
+    means2d = torch.stack([K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]], -1)
+    return _Projection(means2d, z, visible, covariance)
+
+
+def _composite(
+    g: Gaussians,
+    projection: _Projection,
+    means2d: Float[Tensor, "views n 2"],
+    view: int,
+    cameras: Cameras,
+    background: Float[Tensor, "3"],
+    *,
+    absgrad: bool,
+) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "1 h w"], Float[Tensor, "1 h w"]]:
+    """Image, alpha and depth of one view, front to back. With ``absgrad`` backward adds to ``means2d.absgrad``."""
+    axis_y = torch.arange(cameras.height) + 0.5
+    axis_x = torch.arange(cameras.width) + 0.5
+    pixels = torch.stack(torch.meshgrid(axis_x, axis_y, indexing="xy"), -1).reshape(-1, 1, 2)
+    order = projection.depth.argsort()
+    offset = pixels - means2d[view][order]
+    if absgrad and offset.requires_grad:
+
+        def add_absolute(gradient: Tensor) -> None:
+            means2d.absgrad[view, order] += gradient.abs().sum(0)  # type: ignore[attr-defined]
+
+        offset.register_hook(add_absolute)
+    inverse = torch.linalg.inv(projection.covariance)
+    power = 0.5 * torch.einsum("pni,nij,pnj->pn", offset, inverse[order], offset)
+    opacity = g.opacities[order] * projection.visible[order]
+    alpha = (opacity * torch.exp(-power)).clamp_max(_ALPHA_MAX)
+    alpha = torch.where(alpha >= _ALPHA_MIN, alpha, 0.0)
+    after = torch.cumprod(1 - alpha, 1)
+    alpha = torch.where(after > _T_MIN, alpha, 0.0)
+    before = torch.cat([torch.ones_like(after[:, :1]), torch.cumprod(1 - alpha, 1)[:, :-1]], 1)
+    weights = alpha * before
+    colors = (0.5 + SH_C0 * g.sh[:, 0]).clamp_min(0)[order]
+    total = weights.sum(1)
+    image = weights @ colors + (1 - total)[:, None] * background
+    depth = (weights @ projection.depth[order][:, None])[:, 0] / total.clamp_min(1e-10)
+    size = (cameras.height, cameras.width)
+    return image.T.reshape(3, *size), total.reshape(1, *size), depth.reshape(1, *size)

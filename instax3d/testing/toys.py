@@ -1,4 +1,4 @@
-"""Small data that every contract can be tried on."""
+"""Small data to test every contract with, in the project's world and units (meters)."""
 
 import math
 
@@ -13,7 +13,10 @@ _RADIUS = 0.1
 
 
 def toy_cameras(count: int = 4, size: int = 32, distance: float = 0.6) -> Cameras:
-    """Cameras on a circle about the origin, the first in front (+z), each seeing a ball of 10 cm in half its width."""
+    """Cameras on a circle of radius ``distance`` (meters) about the origin, the first in front (+z).
+
+    In images of ``size`` x ``size`` pixels, a ball of 10 cm radius at the origin fills half the width.
+    """
     viewmats, focal = [], 0.25 * size * distance / _RADIUS
     for index in range(count):
         angle = 2 * math.pi * index / count
@@ -32,7 +35,7 @@ def _ball_colors(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
 
 
 def toy_gaussians(count: int = 40, seed: int = 0, sh_degree: int = 0) -> Gaussians:
-    """Random Gaussians in a ball of 10 cm about the origin."""
+    """Random Gaussians in a ball of 10 cm radius about the origin."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -48,7 +51,10 @@ def toy_gaussians(count: int = 40, seed: int = 0, sh_degree: int = 0) -> Gaussia
 
 
 def toy_mesh(rings: int = 8, spokes: int = 12) -> HeadMesh:
-    """A closed ball of 10 cm, faces counter-clockwise from outside, with 68 of its vertices as landmarks."""
+    """A closed ball of 10 cm radius, faces counter-clockwise from outside, its first 68 vertices as landmarks.
+
+    It has 2 + (``rings`` - 1) * ``spokes`` vertices.
+    """
     rows = [torch.tensor([[0.0, 1.0, 0.0]])]
     for ring in range(1, rings):
         polar = torch.tensor(math.pi * ring / rings)
@@ -69,7 +75,7 @@ def toy_mesh(rings: int = 8, spokes: int = 12) -> HeadMesh:
 
 
 def toy_views(count: int = 4, size: int = 32) -> Views:
-    """Exact images of a colored ball of 10 cm about the origin, on white."""
+    """Exact images of a colored ball of 10 cm radius about the origin, on white, from `toy_cameras`."""
     cameras = toy_cameras(count, size)
     axis = torch.arange(size) + 0.5
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -89,7 +95,10 @@ def toy_views(count: int = 4, size: int = 32) -> Views:
 
 
 def toy_photo() -> Photo:
-    """A real face, small: NASA's portrait of Eileen Collins that comes with scikit-image, its landmarks roughly put."""
+    """A real face in 256 x 256 pixels: NASA's portrait of Eileen Collins that comes with scikit-image.
+
+    Its landmarks are not those of the face: they lie on an ellipse around it.
+    """
     from skimage.data import astronaut
 
     image = torch.from_numpy(astronaut()[:256, 96:352].copy()).permute(2, 0, 1).float() / 255
@@ -99,8 +108,10 @@ def toy_photo() -> Photo:
 
 
 def toy_context() -> EvaluationContext:
-    """A portrait of the toy ball that came out a little too dark, held-out frames and the true ball included; its photo
-    is a real face, and the detector finds none."""
+    """A portrait of the toy ball that is 5 % too dark, with held-out frames and the true surface.
+
+    Its photo is `toy_photo`, and its detector finds no face.
+    """
     from .fakes import FakeDetector
 
     views, mesh = toy_views(), toy_mesh()

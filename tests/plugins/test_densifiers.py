@@ -20,15 +20,16 @@ from instax3d.geometry.rotations import quat_to_matrix
 from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
+from instax3d.splats.photometric import photometric_loss
 from instax3d.stages.training import PortraitModule, train
-from instax3d.testing import BlobGaussians, DensifierSuite, toy_mesh, toy_views
-from instax3d.testing.suites import densify_step
+from instax3d.testing import BlobGaussians, DenseRenderer, DensifierSuite, densify_step, toy_mesh, toy_views
+from instax3d.types import DensifyStep
 
 DENSIFIERS = ["absgs", "adc", "gof", "mcmc", "none"]
 EAGER = {"refine_every": 10, "refine_start": 0.0, "refine_stop": 1.0}
 
 
-def made(name: str, **options):
+def densifier_by_name(name: str, **options):
     """A densifier by name, with those of the options that it has."""
     fields = registry().get(Kind.DENSIFIER, name).config_class().model_fields
     return build(Densifier, name, **{key: value for key, value in options.items() if key in fields})
@@ -40,9 +41,9 @@ def adams(representation) -> dict[str, torch.optim.Optimizer]:
 
 def blobs() -> BlobGaussians:
     torch.manual_seed(0)
-    found = BlobGaussians()
-    found.initialize(toy_mesh(), toy_views(), seed=0)
-    return found
+    representation = BlobGaussians()
+    representation.initialize(toy_mesh(), toy_views(), seed=0)
+    return representation
 
 
 def run(densifier, representation, steps: int = 11, *, scene_scale: float = 0.6, strength: float = 1.0):
@@ -67,10 +68,10 @@ def run(densifier, representation, steps: int = 11, *, scene_scale: float = 0.6,
     return reports
 
 
-class TestDefault(DensifierSuite):
+class TestADC(DensifierSuite):
     @pytest.fixture
     def plugin(self):
-        return made("adc")
+        return densifier_by_name("adc")
 
     def test_it_acted(self, history):
         assert max(history[2]) > self.initial
@@ -79,7 +80,7 @@ class TestDefault(DensifierSuite):
 class TestGOF(DensifierSuite):
     @pytest.fixture
     def plugin(self):
-        return made("gof")
+        return densifier_by_name("gof")
 
     def test_it_acted(self, history):
         assert max(history[2]) > self.initial
@@ -88,7 +89,7 @@ class TestGOF(DensifierSuite):
 class TestMCMC(DensifierSuite):
     @pytest.fixture
     def plugin(self):
-        return made("mcmc")
+        return densifier_by_name("mcmc")
 
     def test_it_acted(self, history):
         assert max(history[2]) > self.initial
@@ -97,17 +98,40 @@ class TestMCMC(DensifierSuite):
 class TestNone(DensifierSuite):
     @pytest.fixture
     def plugin(self):
-        return made("none")
+        return densifier_by_name("none")
 
     def test_it_keeps_still(self, history):
         assert set(history[2]) == {self.initial}
+
+
+@pytest.mark.parametrize("name", DENSIFIERS)
+def test_a_densifier_can_be_tried_against_the_dense_renderer(name):
+    scene, renderer, views = blobs(), DenseRenderer(), toy_views(2)
+    optimizers = adams(scene)
+    densifier = densifier_by_name(name, grow_grad2d=1e-9, max_gaussians=10**6, **EAGER | {"refine_every": 2})
+    born = 0
+    for index in range(6):
+        gaussians = scene.gaussians()
+        render = renderer.render(gaussians, views.cameras, background=torch.ones(3), absgrad=densifier.absgrad)
+        step = DensifyStep(index, scene.splats, optimizers, render, gaussians, scene_scale=0.6, total_steps=6)
+        densifier.before_backward(step)
+        photometric_loss(render.image, views.images).backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+        with torch.no_grad():
+            born += densifier.after_step(step).born
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+    assert (born > 0) == (name != "none")
 
 
 @pytest.mark.parametrize("name", ["absgs", "adc", "gof"])
 def test_by_budget_the_last_refinement_reaches_it_evenly(name):
     scene = blobs()
     start = len(scene.splats["means"])
-    densifier = made(name, grow_by="budget", max_gaussians=start + 20, prune_opacity=0.0, prune_scale3d=99.0, **EAGER)
+    densifier = densifier_by_name(
+        name, grow_by="budget", max_gaussians=start + 20, prune_opacity=0.0, prune_scale3d=99.0, **EAGER
+    )
     reports = run(densifier, scene, 41, strength=1e-9)
     assert [report.born for report in reports if report.born] == [5, 5, 5, 5]
     assert len(scene.splats["means"]) == start + 20
@@ -127,7 +151,7 @@ def test_the_binding_follows(name):
         return {tuple(row) for row in torch.cat(parts, 1).tolist()}
 
     before, count = ties(), len(representation.splats["means"])
-    reports = run(made(name, max_gaussians=2 * count, **EAGER), representation, strength=0.1)
+    reports = run(densifier_by_name(name, max_gaussians=2 * count, **EAGER), representation, strength=0.1)
     assert ties() <= before
     assert len(representation.gaussians()) == count + sum(report.born - report.died for report in reports)
     assert name == "none" or sum(report.born for report in reports) > 0
@@ -137,7 +161,7 @@ def test_the_binding_follows(name):
 
 
 @pytest.mark.parametrize("name", ["absgs", "adc", "gof"])
-def test_bound_and_free_gaussians_are_judged_alike(name):
+def test_bound_and_unbound_gaussians_are_treated_alike(name):
     """Sizes are lengths in the world, whatever the parameters' units."""
     found = []
     for kind in ("triangles", "unbound"):
@@ -146,14 +170,14 @@ def test_bound_and_free_gaussians_are_judged_alike(name):
         sizes = representation.gaussians().scales.detach().amax(1)
         middle = float(sizes.median()) / 0.6
         options = {"grow_scale3d": middle, "prune_scale3d": 99.0, "max_gaussians": 10**6}
-        reports = run(made(name, **options, **EAGER), representation, strength=0.1)
+        reports = run(densifier_by_name(name, **options, **EAGER), representation, strength=0.1)
         smallest = representation.gaussians().scales.detach().amax(1).log().sort().values
         found.append((sum(report.born for report in reports), smallest))
     assert found[0][0] == found[1][0] > 0
     torch.testing.assert_close(found[0][1], found[1][1], atol=0.02, rtol=0)
 
 
-def test_default_is_that_of_gsplat():
+def test_adc_is_gsplat_s_default_strategy():
     """On unbound Gaussians, all of them drawn in every step, one refinement gives the same parameters."""
     mine, theirs = blobs(), blobs()
     for scene in (mine, theirs):
@@ -188,17 +212,17 @@ def test_default_is_that_of_gsplat():
 def test_opacities_are_reset():
     """gsplat up to 1.5.3 never does it."""
     scene = blobs()
-    run(made("adc", reset_every=5, refine_every=100, refine_stop=1.0), scene, 6, strength=0.0)
+    run(densifier_by_name("adc", reset_every=5, refine_every=100, refine_stop=1.0), scene, 6, strength=0.0)
     torch.testing.assert_close(scene.splats["opacities"].detach().sigmoid().max(), torch.tensor(0.01))
 
 
 @pytest.mark.parametrize("grow_scale3d", [99.0, 1e-9])
-def test_two_that_share_an_opacity_hide_as_much_as_one(grow_scale3d):
+def test_two_that_share_an_opacity_are_as_opaque_as_one(grow_scale3d):
     scene = blobs()
     before = scene.splats["opacities"].detach().sigmoid().max()
     options = {"grow_scale3d": grow_scale3d, "prune_scale3d": 999.0, "revised_opacity": True}
     step = densify_step(scene, adams(scene), 10, total=11)
-    densifier = made("adc", **options, **EAGER)
+    densifier = densifier_by_name("adc", **options, **EAGER)
     densifier.before_backward(step)
     step.render.info["means2d"].sum().backward()
     assert densifier.after_step(step).born == len(toy_mesh().vertices)
@@ -206,7 +230,7 @@ def test_two_that_share_an_opacity_hide_as_much_as_one(grow_scale3d):
     torch.testing.assert_close(1 - (1 - after) ** 2, before.expand(len(after)), atol=1e-5, rtol=0)
 
 
-def test_gof_takes_the_same_share_by_either_gradient():
+def test_gof_selects_the_same_share_by_either_gradient():
     densifier = GOF(GOFConfig(grow_grad2d=1.0))
     count = 100
     signed, absolute = torch.zeros(count), torch.arange(count).float()
@@ -228,7 +252,7 @@ def test_gof_moves_its_clones():
 
 
 @given(st.floats(0.01, 0.999), st.integers(1, 51))
-def test_gaussians_that_share_a_place_look_like_the_one_that_was_there(opacity: float, count: int):
+def test_gaussians_at_one_position_look_like_the_one_that_was_there(opacity: float, count: int):
     each, scales = shared_between(torch.tensor([opacity]), torch.ones(1, 3), torch.tensor([count]))
     assert 1 - (1 - float(each)) ** count == pytest.approx(opacity, abs=1e-4)
     x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
@@ -237,7 +261,7 @@ def test_gaussians_that_share_a_place_look_like_the_one_that_was_there(opacity: 
     assert float(together.sum()) == pytest.approx(float(one.sum()), rel=1e-3)
 
 
-def test_relocation_leaves_the_picture_as_it_was():
+def test_relocation_leaves_the_image_unchanged():
     scene = blobs()
     with torch.no_grad():
         scene.splats["scales"][:] = torch.tensor(0.02).log()
@@ -278,7 +302,7 @@ def test_noise_has_the_same_size_in_the_world_for_bound_gaussians():
 def test_mcmc_lets_useless_gaussians_fade():
     scene = blobs()
     start = float(scene.splats["opacities"].detach().mean())
-    run(made("mcmc", growth=1e-9), scene, strength=0.0)
+    run(densifier_by_name("mcmc", growth=1e-9), scene, strength=0.0)
     assert float(scene.splats["opacities"].detach().mean()) < start
 
 
@@ -292,7 +316,7 @@ def test_training_works_with_every_pair(name, representation):
     losses = []
     options = {"grow_by": "budget", "max_gaussians": len(gaussians.splats["means"]) + 100} | EAGER
     module = PortraitModule(
-        gaussians, made(name, **options), build(Renderer, "cpu"), views, TrainingConfig(iterations=41),
+        gaussians, densifier_by_name(name, **options), build(Renderer, "cpu"), views, TrainingConfig(iterations=41),
         scene_scale=0.6, on_step=lambda report: losses.append(report),
     )  # fmt: skip
     train(module, [0, 1, 2, 3] * 10 + [0], device="cpu")

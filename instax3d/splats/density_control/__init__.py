@@ -1,1 +1,1 @@
-"""Adaptive density control: what densifiers after 3D Gaussian Splatting share. `options` alone is free of torch."""
+"""Adaptive density control, as 3DGS-like densifiers share it. Of its modules, only `options` is free of torch."""

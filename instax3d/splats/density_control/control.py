@@ -1,4 +1,4 @@
-"""The cycle of adaptive density control: gather, grow, prune, reset."""
+"""The cycle of adaptive density control: accumulate gradients, grow, prune, reset opacities."""
 
 import abc
 from collections.abc import Mapping
@@ -19,39 +19,40 @@ from .options import DensityOptions
 
 C = TypeVar("C", bound=DensityOptions)
 Gradient = Literal["signed", "absolute"]
+"""Kinds of image-plane gradients."""
 
 _RESET_OPACITY = 0.01
 """What opacities are lowered to (3DGS)."""
 _EPSILON = 1e-6
-"""Opacities are kept this far from 0 and 1, whose logits are infinite."""
+"""Opacities stay this far from 0 and 1, whose logits are infinite."""
 _SHRINK = 1.6
 """How much smaller the halves of a split are (3DGS)."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Which Gaussians a densifier would like to grow."""
+    """Which Gaussians a densifier proposes to grow."""
 
     mask: Bool[Tensor, "n"]
     """Those beyond its thresholds."""
     priority: Float[Tensor, "n"]
-    """How much each needs it, comparable between Gaussians; decides where not all can be had."""
+    """How much each needs to grow, comparable between Gaussians; decides where there is not room for all."""
 
 
 class AdaptiveDensityControl(Densifier[C]):
-    """3DGS's density control (Kerbl et al. 2023, Sec. 5) around a candidates that each densifier makes in its own way.
+    """3DGS's density control (Kerbl et al. 2023, Sec. 5) around candidates that each densifier selects in its own way.
 
-    Chosen Gaussians are cloned if they are small, else split in two; then faint and huge ones are removed, and at times
-    all opacities are lowered. Sizes are those in the world (`DensifyStep.gaussians`), so that parameters in local units
-    are judged alike; gsplat's operations edit parameters and optimizers together, draw the halves of a split in the
-    parameters' own units and carry along whatever else ``splats`` holds, such as a binding to triangles.
+    Selected Gaussians are cloned if they are small, else split in two; then transparent and huge ones are removed, and
+    at intervals all opacities are reset. Sizes are those in the world (`DensifyStep.gaussians`), so that parameters in
+    local units are treated alike; gsplat's operations edit parameters and optimizers together, sample the halves of a
+    split in the parameters' own units, and copy whatever else ``splats`` holds, such as a binding to triangles.
 
-    gsplat's `DefaultStrategy` itself does not serve: it takes the parameters' scales for lengths, and up to 1.5.3 never
+    gsplat's `DefaultStrategy` itself cannot be used: it takes the parameters' scales for lengths, and up to 1.5.3 never
     resets opacities.
     """
 
     jitter: ClassVar[bool] = False
-    """Whether a clone is moved to a random place within its Gaussian."""
+    """Whether a clone is moved to a random position within its Gaussian."""
 
     def __init__(self, config: C) -> None:
         super().__init__(config)
@@ -59,27 +60,29 @@ class AdaptiveDensityControl(Densifier[C]):
 
     @abc.abstractmethod
     def gradient_kinds(self) -> tuple[Gradient, ...]:
-        """Which gradients `select` goes by; the absolute ones need ``absgrad``."""
+        """Which gradients `select` uses; the absolute ones need ``absgrad``."""
 
     @abc.abstractmethod
     def select(self, small: Bool[Tensor, "n"]) -> Candidates:
-        """What should grow, judged by `gradients`; ``small`` Gaussians will be cloned, others split."""
+        """What should grow, by `gradients`; ``small`` Gaussians will be cloned, others split."""
 
     def before_backward(self, step: DensifyStep) -> None:
+        """Retain the gradients of the projected means where they are used."""
         if "signed" in self.gradients:
             step.render.info["means2d"].retain_grad()
 
     def after_step(self, step: DensifyStep) -> DensifyReport:
+        """Add the step's gradients; refine and reset opacities where they are due."""
         config = self.config
         if step.step > config.refine_stop * step.total_steps:
             return DensifyReport()
-        for gathered in self.gradients.values():
-            gathered.add(step)
+        for gradients in self.gradients.values():
+            gradients.add(step)
         report = DensifyReport()
         if config.refines_at(step.step, step.total_steps):
             report = self._refine(step)
-            for gathered in self.gradients.values():
-                gathered.clear()
+            for gradients in self.gradients.values():
+                gradients.clear()
         if config.reset_every and step.step and step.step % config.reset_every == 0:
             reset_opa(step.splats, dict(step.optimizers), {}, value=_RESET_OPACITY)
         return report
@@ -88,65 +91,69 @@ class AdaptiveDensityControl(Densifier[C]):
         splats, optimizers, config = step.splats, dict(step.optimizers), self.config
         sizes = step.gaussians.scales.detach().amax(1) / step.scene_scale
         small = sizes <= config.grow_scale3d
-        grow = self._limited(self.select(small), self._faint(splats), step)
-        clone, halve = grow & small, grow & ~small
-        born = int(clone.sum()) + int(halve.sum())
+        grow = self._within_limit(self.select(small), self._transparent(splats), step)
+        to_clone, to_split = grow & small, grow & ~small
+        born = int(to_clone.sum()) + int(to_split.sum())
         if config.revised_opacity:
             _share_opacity(splats, grow)
-        if clone.any():
-            duplicate(splats, optimizers, {}, clone)
+        if to_clone.any():
+            duplicate(splats, optimizers, {}, to_clone)
             if self.jitter:
-                _jitter(splats, int(clone.sum()))
-        halve = torch.cat([halve, halve.new_zeros(int(clone.sum()))])
-        sizes = torch.cat([sizes, sizes[clone]])
-        if halve.any():
-            split(splats, optimizers, {}, halve)
-            sizes = torch.cat([sizes[~halve], sizes[halve].repeat(2) / _SHRINK])
-        unwanted = self._faint(splats) | (sizes > config.prune_scale3d)
-        if unwanted.all():  # an empty scene could never recover
-            unwanted[:] = False
-        if unwanted.any():
-            remove(splats, optimizers, {}, unwanted)
-        return DensifyReport(born=born, died=int(unwanted.sum()))
+                _jitter(splats, int(to_clone.sum()))
+        to_split = torch.cat([to_split, to_split.new_zeros(int(to_clone.sum()))])
+        sizes = torch.cat([sizes, sizes[to_clone]])
+        if to_split.any():
+            split(splats, optimizers, {}, to_split)
+            sizes = torch.cat([sizes[~to_split], sizes[to_split].repeat(2) / _SHRINK])
+        to_prune = self._transparent(splats) | (sizes > config.prune_scale3d)
+        if to_prune.all():  # an empty scene could never recover
+            to_prune[:] = False
+        if to_prune.any():
+            remove(splats, optimizers, {}, to_prune)
+        return DensifyReport(born=born, died=int(to_prune.sum()))
 
-    def _faint(self, splats: torch.nn.ParameterDict) -> Bool[Tensor, "n"]:
+    def _transparent(self, splats: torch.nn.ParameterDict) -> Bool[Tensor, "n"]:
         opacities: Tensor = splats["opacities"].detach().sigmoid()
         return opacities < self.config.prune_opacity
 
-    def _limited(self, candidates: Candidates, faint: Bool[Tensor, "n"], step: DensifyStep) -> Bool[Tensor, "n"]:
-        """What may grow: no more than there is room for; nothing that is about to be removed."""
-        room = self.config.max_gaussians - int((~faint).sum())
+    def _within_limit(
+        self, candidates: Candidates, transparent: Bool[Tensor, "n"], step: DensifyStep
+    ) -> Bool[Tensor, "n"]:
+        """What may grow: no more than there is room for; nothing that is about to be pruned."""
+        room = self.config.max_gaussians - int((~transparent).sum())
         if self.config.grow_by == "budget":
-            later = range(step.step, step.total_steps)
-            room = -(-room // max(sum(self.config.refines_at(index, step.total_steps) for index in later), 1))
-            wanted = (candidates.priority > 0) & ~faint
+            remaining = range(step.step, step.total_steps)
+            room = -(-room // max(sum(self.config.refines_at(index, step.total_steps) for index in remaining), 1))
+            proposed = (candidates.priority > 0) & ~transparent
         else:
-            wanted = candidates.mask & ~faint
-        if int(wanted.sum()) <= room:
-            return wanted
-        strength = torch.where(wanted, candidates.priority, -1.0)
-        limited = torch.zeros_like(wanted)
-        limited[torch.topk(strength, max(room, 0)).indices] = True
-        return limited
+            proposed = candidates.mask & ~transparent
+        if int(proposed.sum()) <= room:
+            return proposed
+        priority = torch.where(proposed, candidates.priority, -1.0)
+        selected = torch.zeros_like(proposed)
+        selected[torch.topk(priority, max(room, 0)).indices] = True
+        return selected
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: gathered.state_dict() for name, gathered in self.gradients.items()}
+        """The accumulated gradients by kind."""
+        return {kind: gradients.state_dict() for kind, gradients in self.gradients.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, gathered in self.gradients.items():
-            gathered.load_state_dict(state.get(name, {}))
+        """Restore what `state_dict` returned."""
+        for kind, gradients in self.gradients.items():
+            gradients.load_state_dict(state.get(kind, {}))
 
 
 @torch.no_grad()
 def _share_opacity(splats: torch.nn.ParameterDict, mask: Bool[Tensor, "n"]) -> None:
-    """Lower opacities to what two of each must have to hide as much as one: 1 - sqrt(1 - opacity)."""
+    """Lower opacities to what two of each need to be as opaque as one: 1 - sqrt(1 - opacity)."""
     opacities = splats["opacities"]
     opacities[mask] = (1 - (1 - opacities[mask].sigmoid()).sqrt()).logit(_EPSILON)
 
 
 @torch.no_grad()
-def _jitter(splats: torch.nn.ParameterDict, newest: int) -> None:
-    """Move the last ``newest`` Gaussians to random places within themselves, in the parameters' own units."""
-    rotations, scales = quat_to_matrix(splats["quats"][-newest:]), splats["scales"][-newest:].exp()
+def _jitter(splats: torch.nn.ParameterDict, count: int) -> None:
+    """Move the last ``count`` Gaussians to random positions within themselves, in the parameters' own units."""
+    rotations, scales = quat_to_matrix(splats["quats"][-count:]), splats["scales"][-count:].exp()
     noise = scales * torch.randn_like(scales)
-    splats["means"][-newest:] += torch.einsum("nij,nj->ni", rotations, noise)
+    splats["means"][-count:] += torch.einsum("nij,nj->ni", rotations, noise)

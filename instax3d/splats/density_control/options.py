@@ -1,4 +1,4 @@
-"""Options that adaptive density control has whatever it goes by. Never imports torch."""
+"""Options that all adaptive density control shares. Never imports torch."""
 
 from typing import Literal
 
@@ -20,26 +20,26 @@ class RefinementOptions(PluginConfig):
     """Growth stops here."""
 
     def refines_at(self, step: int, total: int) -> bool:
-        """Whether a run of ``total`` steps is refined after this one."""
+        """Whether a run of ``total`` steps is refined after this ``step``, counted from 0."""
         within = self.refine_start * total <= step <= self.refine_stop * total
         return within and step > 0 and step % self.refine_every == 0
 
 
 class DensityOptions(RefinementOptions):
-    """Sizes are shares of the scene's extent, gradients are per unit of images that reach from -1 to 1 (3DGS)."""
+    """Sizes are relative to the scene's extent; gradients are per unit of images that range from -1 to 1 (3DGS)."""
 
     grow_by: Literal["threshold", "budget"] = "threshold"
-    """What grows: whatever exceeds the thresholds, the strongest first if not all find room; or the strongest, whatever
-    the thresholds, so many at each refinement that `max_gaussians` is reached at the last one (for short runs, in which
-    little exceeds a threshold)."""
+    """What grows. ``threshold``: all that exceed the thresholds, those of highest priority first if there is not room
+    for all. ``budget``: those of highest priority, whatever the thresholds, so many at each refinement that
+    `max_gaussians` is reached at the last one (for short runs, in which few exceed a threshold)."""
     grow_scale3d: PositiveFloat = 0.01
     """Size above which a Gaussian is split rather than cloned."""
     revised_opacity: bool = False
-    """Whether the two Gaussians that come of one share its opacity, so that together they hide as much as it did (Rota
+    """Whether the two Gaussians that replace one share its opacity, so that together they are as opaque as it was (Rota
     Bulò et al. 2024); otherwise each keeps it (3DGS)."""
     prune_opacity: float = Field(0.005, ge=0, lt=1)
     """Opacity below which a Gaussian is removed."""
     prune_scale3d: PositiveFloat = 0.1
     """Size above which a Gaussian is removed."""
     reset_every: NonNegativeInt = 3000
-    """Steps between resets of the opacities, as long as refinement lasts; 0 never resets."""
+    """Steps between opacity resets, as long as refinement lasts; 0 never resets."""

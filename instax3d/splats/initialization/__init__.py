@@ -1,1 +1,1 @@
-"""How Gaussians start on the head's surface: what representations share. `options` alone is free of torch."""
+"""Initialization of Gaussians on the head's surface, as representations share it. Only `options` is free of torch."""

@@ -1,4 +1,4 @@
-"""Gaussians that start on the fitted mesh and, where it does not reach, on the visual hull of the views."""
+"""Initializes Gaussians on the fitted mesh and, where there is none, on the visual hull of the views."""
 
 import abc
 from collections.abc import Mapping
@@ -19,14 +19,15 @@ from .options import InitOptions
 
 C = TypeVar("C", bound=InitOptions)
 
-# A start Gaussian reaches about to its neighbors and is thin along the normal, so that it lies on the surface.
 _SPREAD, _THICKNESS = 0.75, 0.25
+"""Standard deviation of an initial Gaussian in distances to its neighbors, and along the normal relative to that: it
+reaches about to its neighbors and lies flat on the surface."""
 _GRAY = 0.5
 
 
 @dataclass(frozen=True)
 class SurfaceStart:
-    """Where Gaussians start, in the world."""
+    """Initial Gaussians, in the world."""
 
     points: SurfacePoints
     faces: Int[Tensor, "on_mesh"]
@@ -39,10 +40,10 @@ def init_on_surface(
     mesh: HeadMesh, views: Views, *, points_per_face: int, hull_points: int, generator: torch.Generator
 ) -> SurfaceStart:
     """``points_per_face`` uniform random points on each triangle, and at most ``hull_points`` on the visual hull where
-    the mesh does not reach; all over the hull where there are none on the mesh.
+    there is no mesh; on all of the hull if there are none on the mesh.
 
     Raises:
-        ValueError: that makes no points at all.
+        ValueError: there are no points at all.
     """
     faces = torch.arange(len(mesh.faces)).repeat_interleave(points_per_face)
     weights = barycentric_samples(len(mesh.faces), points_per_face, generator)
@@ -52,13 +53,13 @@ def init_on_surface(
         reach = mesh.vertices if points_per_face else mesh.vertices.mean(0, keepdim=True)
         points = points.joined(hull_surface(views, reach, limit=hull_points, generator=generator))
     if not len(points.positions):
-        raise ValueError("no Gaussian to start with: points_per_face and hull_points give none")
+        raise ValueError("there are no initial Gaussians: points_per_face and hull_points give none; raise one of them")
     spread = nearest_spacing(points.positions)[:, None] * _SPREAD
     return SurfaceStart(points, faces, spread * torch.tensor([1.0, _THICKNESS, 1.0]))
 
 
 def from_y_axis(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
-    """Shortest rotations that take the y axis, along which a start Gaussian is thin, to unit directions (wxyz)."""
+    """Shortest rotations (wxyz) of the y axis, along which an initial Gaussian is thin, to unit directions."""
     y = directions[:, 1]
     quats = torch.stack([1 + y, directions[:, 2], torch.zeros_like(y), -directions[:, 0]], -1)
     half_turn = torch.tensor([0.0, 1.0, 0.0, 0.0])
@@ -66,9 +67,14 @@ def from_y_axis(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
 
 
 class SurfaceRepresentation(Representation[C]):
-    """A representation that starts on the surface and has gsplat's parameters, in units of its own."""
+    """A representation that is initialized on the surface and has gsplat's parameters, in units of its own."""
 
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+        """Fill ``splats`` with Gaussians on the mesh and the visual hull.
+
+        Raises:
+            ValueError: the options give no points at all.
+        """
         config = self.config
         generator = torch.Generator().manual_seed(seed)
         start = init_on_surface(
@@ -95,7 +101,7 @@ class SurfaceRepresentation(Representation[C]):
 
     @abc.abstractmethod
     def means_rate(self) -> float:
-        """Adam's start rate of the means, in their units."""
+        """Adam's initial learning rate of the means, in their units."""
 
     def harmonics(self) -> Float[Tensor, "n bands 3"]:
         """The spherical harmonics of `Gaussians`."""
@@ -103,6 +109,7 @@ class SurfaceRepresentation(Representation[C]):
         return torch.cat([splats["sh0"], splats["shN"]], 1) if splats["shN"].shape[1] else splats["sh0"]
 
     def learning_rates(self) -> Mapping[str, float]:
+        """Adam's initial learning rates of the trained entries of ``splats``."""
         config = self.config
         rates = {
             "means": self.means_rate(),

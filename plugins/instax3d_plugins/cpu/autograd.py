@@ -27,7 +27,6 @@ from . import binning, compositing, projection
 from .notice import announce_compilation
 
 announce_compilation()
-start_numba_threads()
 
 _MAX_SLOTS = 2**31 - 1
 _FORWARD_BYTES = 8
@@ -431,6 +430,7 @@ def project(
     Raises:
         RenderError: a tensor is not on the CPU, shapes do not fit, or the Gaussians touch too many tiles.
     """
+    start_numba_threads()
     _check_shapes((means, quats, scales, opacities, colors, viewmats, Ks), settings.degree)
     inputs = [_float32(t) for t in (means, quats, scales, opacities, colors, viewmats)]
     view = inputs[5]

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
+
 from .coefficients import DECA_SIDE, DEEP3D_SIDE, FACEVERSE_SIDE
 
 DECA_MARGIN, DECA_SCALE = 1.1, 1.25
@@ -55,8 +57,9 @@ def deca_crop(image: Float[Tensor, "3 h w"], landmarks: Float[Tensor, "68 2"]) -
 
 def five_points(landmarks: Float[Tensor, "68 d"]) -> Float[Tensor, "5 d"]:
     """Right and left eye, nose and mouth corners from the 68 as in Deep3D: an eye is the midpoint of its corners."""
-    right, left = landmarks[[36, 39]].mean(0), landmarks[[42, 45]].mean(0)
-    return torch.stack([right, left, landmarks[30], landmarks[48], landmarks[54]])
+    (right_outer, left_outer), (right_inner, left_inner) = OUTER_EYE_CORNERS, INNER_EYE_CORNERS
+    right, left = landmarks[[right_outer, right_inner]].mean(0), landmarks[[left_inner, left_outer]].mean(0)
+    return torch.stack([right, left, *landmarks[[NOSE_TIP, *MOUTH_CORNERS]]])
 
 
 def deep3d_crop(image: Float[Tensor, "3 h w"], points: Float[Tensor, "5 2"], mean: Float[Tensor, "5 3"]) -> FaceCrop:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import FitError
+from instax3d.geometry.landmarks68 import NOSE_TIP, OUTER_EYE_CORNERS
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.types import FIVE_POINTS, MEDIAPIPE_POINTS, Cameras, Face, Views
 
@@ -39,7 +40,7 @@ def chosen_frames(views: Views, count: int) -> list[int]:
 
 def frontality(landmarks: Float[Tensor, "68 2"]) -> float:
     """1 where the nose tip is midway between the outer corners of the eyes, less where the head is turned."""
-    right, left, tip = landmarks[36], landmarks[45], landmarks[30]
+    right, left, tip = landmarks[[*OUTER_EYE_CORNERS, NOSE_TIP]]
     across = left - right
     share = float((tip - right) @ across / (across @ across).clamp_min(1e-9))
     return 1 - abs(2 * share - 1)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from skimage.measure import points_in_poly
 
+from instax3d.geometry.landmarks68 import CHIN, LIPS, OUTER_LIPS
 from instax3d.heads.facekit import LANDMARKS, SKIN, FaceKit
 
 JOINTS = ("neck", "jaw", "eye_left", "eye_right")
@@ -24,7 +25,7 @@ NECK_RISE = (-14.0, -6.5)
 NECK_JOINT = (0.0, -9.0, -2.0)
 JAW_JOINT = (0.0, 0.5, 2.0)
 """Midway between the two jaw joints, in front of the ears."""
-CHIN = LANDMARKS[8]
+CHIN_VERTEX = LANDMARKS[CHIN]
 FOLLOWED = 60
 """Number of vertices nearest to a joint whose mean displacement moves it with the shape."""
 
@@ -38,7 +39,7 @@ def regions(kit: FaceKit) -> Mapping[str, Bool[ndarray, "n"]]:
         ears &= (values > low) & (values < high)
     neck = skin & ~ears & (y < np.interp(z, *NECK_LINE.T))
     scalp = skin & ~ears & ~neck & (y > np.interp(z, *HAIRLINE.T))
-    outer, lips = kit.neutral[LANDMARKS[48:60]], kit.neutral[LANDMARKS[48:68]]
+    outer, lips = kit.neutral[LANDMARKS[OUTER_LIPS]], kit.neutral[LANDMARKS[LIPS]]
     near = np.linalg.norm(kit.neutral[:, None] - lips, axis=2).min(1) < 1.0
     return {
         "face": skin & ~(ears | neck | scalp),
@@ -77,7 +78,7 @@ def skinning_weights(kit: FaceKit) -> Float[ndarray, "n 5"]:
     rise = np.clip((y + 0.3 * z - low) / (high - low), 0, 1)
     rise = rise * rise * (3 - 2 * rise)
     opened = np.linalg.norm(kit.expressions[kit.expression_names.index("jawOpen")], axis=1)
-    jaw = np.where(skin, np.clip(opened / opened[CHIN], 0, 1), 0)
+    jaw = np.where(skin, np.clip(opened / opened[CHIN_VERTEX], 0, 1), 0)
     weights = np.zeros((len(x), 5))
     weights[:, 0] = 1 - rise
     weights[:, 2] = jaw * rise

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import MetricError
-from instax3d.inputs.faces import five_of, five_points
+from instax3d.geometry.landmarks68 import INNER, OUTER_EYE_CORNERS
+from instax3d.inputs.faces import five_of_landmarks68, five_points
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.registry import build
@@ -18,10 +19,6 @@ from .config import LandmarksConfig, PckConfig
 
 ALPHAS = {"pck": 0.1, "pck_05": 0.05, "pck_02": 0.02}
 """Shares of the face's size within which a keypoint counts as correct, by figure."""
-INNER = slice(17, 68)
-"""Brows, nose, eyes and mouth, which are fixed to the skin; the jaw's outline slides with the view."""
-OUTER_CORNERS = (36, 45)
-"""Of the eyes."""
 
 
 class Pck(Metric[PckConfig]):
@@ -43,7 +40,7 @@ class Pck(Metric[PckConfig]):
         for index in frames:
             camera = context.turntable_cameras[index]
             projected = camera.project(head)[0, :, :2]
-            expected, size = five_of(projected), (projected.amax(0) - projected.amin(0)).max()
+            expected, size = five_of_landmarks68(projected), (projected.amax(0) - projected.amin(0)).max()
             faces = detector.detect(to_uint8(context.turntable[index]))
             faces_detected += bool(faces)
             distances = [(five_points(face) - expected).norm(dim=1) / size for face in faces]
@@ -113,7 +110,7 @@ def _landmarks(context: EvaluationContext, name: str) -> Float[Tensor, "68 3"]:
 
 def _unit(head: Float[Tensor, "68 3"], camera: Cameras) -> Float[Tensor, ""]:
     """Pixels of the distance of the outer eye corners, perpendicular to the viewing direction at their depth."""
-    corners = head[list(OUTER_CORNERS)]
+    corners = head[list(OUTER_EYE_CORNERS)]
     depth = camera.project(corners)[0, :, 2].mean()
     distance: Tensor = (corners[0] - corners[1]).norm()
     return distance * camera.Ks[0, 0, 0] / depth

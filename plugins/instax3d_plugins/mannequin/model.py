@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
 
 from .cage import Cage
@@ -75,7 +76,7 @@ class MannequinModel(HeadModel):
         self.skinning = _float(skinning_weights(vertices, jaw, parts))
         self._neutral = _float(vertices)
         self._shape = _float(np.stack([parts.extend_moves(s, e) for s, e in zip(shape, eye_moves, strict=True)]))
-        still, chin = np.zeros_like(neutral), table.landmarks[8, :3]
+        still, chin = np.zeros_like(neutral), table.landmarks[CHIN, :3]
         chin = np.r_[chin, fine.mirror[chin]]
         self._expression = _float(
             np.stack([_expression_moves(e, moves.get(e, still), parts, chin) for e in (*expressions, *correctives)])

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from instax3d.geometry.smoothstep import smoothstep
+
 from .parts import Parts
 from .table import Array, Index
 
@@ -92,9 +94,3 @@ def _other_side(name: str) -> str:
     if "left" in name:
         return name.replace("left", "right")
     return name.replace("right", "left")
-
-
-def smoothstep(x: Array, low: float, high: float) -> Array:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))

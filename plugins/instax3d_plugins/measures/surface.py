@@ -7,7 +7,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from instax3d.errors import MetricError
-from instax3d.geometry.surface import FILES, Surface
+from instax3d.geometry.landmarks68 import CHIN
+from instax3d.geometry.proximity import ProximityQuery
+from instax3d.inputs.true_surface import SURFACE_FILES
 from instax3d.interfaces import Metric
 from instax3d.types import EvaluationContext
 
@@ -17,8 +19,6 @@ SAMPLES = 10_000
 """Points that are measured on each surface."""
 SOLID = 0.5
 """Opacity from which a Gaussian counts as surface."""
-CHIN = 8
-"""Of the 68 landmarks."""
 
 
 class SurfaceDistance(Metric[SurfaceConfig]):
@@ -39,8 +39,9 @@ class SurfaceDistance(Metric[SurfaceConfig]):
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
         if context.surface is None:
             raise MetricError(
-                f"surface needs the true surface of the head: {', '.join(FILES[:-1])} or {FILES[-1]} in the folder of "
-                "the capture that the portrait was made from, or that `instax3d evaluate --against` names"
+                f"surface needs the true surface of the head: {', '.join(SURFACE_FILES[:-1])} or {SURFACE_FILES[-1]} "
+                "in the folder of the capture that the portrait was made from, or in the one given to "
+                "`instax3d evaluate --against`"
             )
         mesh = context.mesh
         if mesh.landmarks is None:
@@ -56,13 +57,13 @@ class SurfaceDistance(Metric[SurfaceConfig]):
             kept: Float[ndarray, "m 3"] = points[points @ up > chin]
             return kept
 
-        def outside(surface: Surface) -> Float[ndarray, "m 3"]:
-            points = above(surface.samples(SAMPLES))
-            visible: Float[ndarray, "m 3"] = points[surface.seen(points, axes)]
+        def outside(surface: ProximityQuery) -> Float[ndarray, "m 3"]:
+            points = above(surface.sample(SAMPLES))
+            visible: Float[ndarray, "m 3"] = points[surface.visible(points, axes)]
             return visible
 
-        truth = Surface.of(context.surface)
-        skin = Surface(mesh.vertices.double().numpy(), mesh.faces.numpy())
+        truth = ProximityQuery.of(context.surface)
+        skin = ProximityQuery(mesh.vertices.double().numpy(), mesh.faces.numpy())
         true_points, skin_points = outside(truth), outside(skin)
         solid = context.gaussians.means[context.gaussians.opacities >= SOLID].double().numpy()
         centers = above(solid)
@@ -74,11 +75,11 @@ class SurfaceDistance(Metric[SurfaceConfig]):
         height = float((true_points @ up).max()) - chin
         to_mm = 1000 / (self.config.units_per_meter or mesh.units_per_meter)
 
-        def mean(of: Surface, points: Float[ndarray, "n 3"]) -> float:
+        def mean(of: ProximityQuery, points: Float[ndarray, "n 3"]) -> float:
             return float(of.closest(points)[1].mean())
 
         to_truth, from_truth = mean(truth, skin_points), mean(skin, true_points)
-        from_centers, to_centers = mean(truth, centers), mean(Surface(solid), true_points)
+        from_centers, to_centers = mean(truth, centers), mean(ProximityQuery(solid), true_points)
         chamfer = (to_truth + from_truth) / 2
         return {
             "surface": chamfer * to_mm,

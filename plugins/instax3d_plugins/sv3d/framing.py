@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.io.images import over_white
 from instax3d.types import Photo
 
@@ -66,7 +67,7 @@ def _box(photo: Photo, alpha: Float[Tensor, "1 h w"]) -> tuple[float, float, flo
     face = float(landmarks[:, 1].max() - landmarks[:, 1].min())
     center = float(landmarks[:, 0].max() + landmarks[:, 0].min()) / 2
     height, width = alpha.shape[1:]
-    bottom = min(float(landmarks[8, 1]) + _BELOW_CHIN * face, float(height))
+    bottom = min(float(landmarks[CHIN, 1]) + _BELOW_CHIN * face, float(height))
     low, high = max(0, int(center - _HALF_WIDTH * face)), min(width, int(np.ceil(center + _HALF_WIDTH * face)))
     visible = alpha[0, : int(np.ceil(bottom)), low:high] > 0.5
     rows, columns = visible.any(1).nonzero()[:, 0], visible.any(0).nonzero()[:, 0]

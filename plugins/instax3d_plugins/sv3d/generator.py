@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.assets import require
+from instax3d.datasets import FIELD_OF_VIEW_DEG
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
+from instax3d.geometry.landmarks68 import FACE_METERS
 from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.photo import person_alpha
 from instax3d.registry import build
@@ -26,10 +28,6 @@ from .turntable import SamplingSettings, make_turntable
 
 _LOG = logging.getLogger("instax3d.sv3d")
 
-FIELD_OF_VIEW = 33.8
-"""Degrees across a frame, of SV3D's training cameras."""
-_FACE_METERS = 0.14
-"""Longer side of the box around an adult's 68 landmarks, from which the distance follows."""
 _FACE_BEFORE_AXIS = 0.09
 """How far the landmarks lie in front of the head's axis, about which the cameras turn; meters."""
 _OUTLINE_CONFIDENCE = 0.5
@@ -74,7 +72,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
             [config.elevation] * len(azimuths),
             radius=_distance(framed),
             size=config.size,
-            fov_deg=FIELD_OF_VIEW,
+            fov_deg=FIELD_OF_VIEW_DEG,
         )
 
 
@@ -138,6 +136,6 @@ def as_views(images: Float[Tensor, "frames 3 h w"], framed: Framed, cameras: Cam
 def _distance(framed: Framed) -> float:
     """From the camera to the head's axis, meters, if the face is as large as an adult's."""
     side = framed.image.shape[-1]
-    focal = side / 2 / math.tan(math.radians(FIELD_OF_VIEW) / 2)
+    focal = side / 2 / math.tan(math.radians(FIELD_OF_VIEW_DEG) / 2)
     extent = framed.landmarks.max(0).values - framed.landmarks.min(0).values
-    return focal * _FACE_METERS / float(extent.max()) + _FACE_BEFORE_AXIS
+    return focal * FACE_METERS / float(extent.max()) + _FACE_BEFORE_AXIS

@@ -14,8 +14,6 @@ from instax3d.geometry.rotations import matrix_to_quat, quat_multiply, triangle_
 
 from . import _kernels as kernels
 
-start_numba_threads()
-
 WorldGeometry = tuple[Float[Tensor, "n 3"], Float[Tensor, "n 4"], Float[Tensor, "n 3"]]
 """Means, quaternions (wxyz) and scales in the world."""
 
@@ -71,6 +69,7 @@ class _Place(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor, binding: Tensor, means: Tensor, quats: Tensor, scales: Tensor) -> Any:
+        start_numba_threads()
         means, quats, scales = (part.contiguous() for part in (means, quats, scales))
         world = tuple(torch.empty_like(part) for part in (means, quats, scales))
         kernels.place(*_arrays(frames, binding, means, quats, scales), _eps(quats), *_arrays(*world))
@@ -124,6 +123,7 @@ class _Constraint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, means: Tensor, scales: Tensor, anchors: Tensor, reaches: Tensor, limits: Tensor) -> Any:
+        start_numba_threads()
         means, scales = means.contiguous(), scales.contiguous()
         by_means, by_scales = torch.empty_like(means), torch.empty_like(scales)
         sums = np.empty((kernels.chunks(len(means)), 2))

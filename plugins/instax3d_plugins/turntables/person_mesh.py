@@ -7,6 +7,15 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from instax3d.geometry.ambient_occlusion import exposure, lit, smoothed
+from instax3d.geometry.landmarks68 import (
+    CHIN,
+    JAW_ENDS,
+    MOUTH_CORNERS,
+    NOSE_BASE,
+    NOSE_RIDGE,
+    NOSE_TIP,
+    OUTER_EYE_CORNERS,
+)
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.headmodel import HeadModel
 
@@ -88,8 +97,8 @@ def build_person_mesh(model: HeadModel, person: RandomPerson, *, detail: int) ->
     columns = np.concatenate(
         [vertices, skull.hairiness(person.style)[:, None], np.stack(masks, 1).astype(np.float64)], 1
     )
-    behind_chin = vertices[:, 2] < landmarks[[0, 16], 2].mean() + _NECK_REACH
-    neck = _narrowest(vertices[regions["neck"] & behind_chin], landmarks[8, 1])
+    behind_chin = vertices[:, 2] < landmarks[list(JAW_ENDS), 2].mean() + _NECK_REACH
+    neck = _narrowest(vertices[regions["neck"] & behind_chin], landmarks[CHIN, 1])
     faces = faces[(vertices[faces, 1] > neck[:, 1].mean() - _NECK_ENDS).all(1)]
     for _ in range(detail):
         columns, faces = subdivide(columns, faces)
@@ -106,7 +115,7 @@ def build_person_mesh(model: HeadModel, person: RandomPerson, *, detail: int) ->
     sky = exposure(joined, triangles, normals, directions=_SKY_DIRECTIONS)
     lit_share = [
         smoothed(
-            lit(joined, triangles, light.direction, image=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
+            lit(joined, triangles, light.direction, side=_SHADOW_IMAGE, bias=0.006).astype(np.float64), triangles, 3
         )
         for light in person.lights
     ]
@@ -128,9 +137,9 @@ def _head(
     grown, eyeball, lips, teeth, mouth = columns[:, 3:].T
     seeds = person.seeds
     skin = skin_colors(points, person.skin, seeds[:4], freckles=person.freckles, pores=_PORES)
-    cheeks = near(points, landmarks[[36, 45]] * 0.4 + landmarks[[48, 54]] * 0.6, 0.022) + near(
-        points, landmarks[[30, 33]], 0.012
-    )
+    cheeks = near(
+        points, landmarks[list(OUTER_EYE_CORNERS)] * 0.4 + landmarks[list(MOUTH_CORNERS)] * 0.6, 0.022
+    ) + near(points, landmarks[[NOSE_TIP, NOSE_BASE]], 0.012)
     skin = skin * (1 - cheeks[:, None] * np.array([0.0, 0.16, 0.14]))
     lips = lips * (1 + 0.15 * waves(points, 0.003, int(seeds[4])))
     color = _over(skin, person.lips, np.clip(lips, 0, 1))
@@ -153,10 +162,7 @@ def _head(
     clothed = _clothed(points, landmarks, person)
     color = _over(color, _cloth(points, person), clothed)
     bare = (1 - eyeball) * (1 - teeth) * (1 - mouth) * (1 - clothed)
-    gloss = (
-        bare * (0.25 + 0.35 * np.clip(lips, 0, 1) + 0.25 * near(points, landmarks[[27, 28, 29, 30]], 0.01))
-        + 0.4 * teeth
-    )
+    gloss = bare * (0.25 + 0.35 * np.clip(lips, 0, 1) + 0.25 * near(points, landmarks[NOSE_RIDGE], 0.01)) + 0.4 * teeth
     return _Part(points, faces, vertex_normals(points, faces), color, np.zeros(len(points)), eyeball, bare, gloss)
 
 
@@ -182,7 +188,7 @@ def _clothed(
     points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"], person: RandomPerson
 ) -> Float[ndarray, "n"]:
     """Where clothes lie, 0 to 1: below a line that is lower in front."""
-    chin = landmarks[8]
+    chin = landmarks[CHIN]
     forward = np.clip((points[:, 2] + 0.04) / 0.08, 0, 1) * np.exp(-((points[:, 0] / 0.07) ** 2))
     line = chin[1] - _NECK_BELOW_CHIN - (0.012 + person.neckline) * forward
     return np.asarray(np.clip((line - points[:, 1]) / 0.002 + 0.5, 0, 1))

@@ -11,7 +11,9 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 from instax3d.geometry.ambient_occlusion import smoothed
+from instax3d.geometry.landmarks68 import BROWS, CHIN, JAW_ENDS, NOSTRILS
 from instax3d.geometry.mesh import vertex_normals
+from instax3d.geometry.smoothstep import smoothstep
 
 from .person import HairStyle
 from .skin import near, waves
@@ -53,13 +55,13 @@ class Skull:
         """How much hair grows at each vertex, 0 to 1, with a soft hairline; a fringe covers part of the forehead."""
         grown = smoothed(self.scalp.astype(np.float64), self.faces, _SCALP_REACH)
         if style.fringe:
-            brows = self.landmarks[17:27]
+            brows = self.landmarks[BROWS]
             above = (self.vertices[:, 1] - brows[:, 1].max()) / (self.vertices[:, 1].max() - brows[:, 1].max())
-            forehead = (self.vertices[:, 2] > self.landmarks[[0, 16], 2].mean()) & self.skin
+            forehead = (self.vertices[:, 2] > self.landmarks[list(JAW_ENDS), 2].mean()) & self.skin
             grown = np.maximum(
-                grown, forehead * _smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe)
+                grown, forehead * smoothstep(above, 0.5 - 0.42 * style.fringe, 0.6 - 0.35 * style.fringe)
             )
-        return _smoothstep(grown, 0.25, 0.75)
+        return smoothstep(grown, 0.25, 0.75)
 
 
 def hair_shell(
@@ -71,7 +73,7 @@ def hair_shell(
     vertices, normals = skull.vertices[kept], vertex_normals(skull.vertices, skull.faces)[kept]
     thickness = _BARE + grown[kept] * (style.thickness - _BARE) * _by_height(vertices)
     thickness *= 1 + style.lumps * np.where(thickness > 0, waves(vertices, 0.06, seed), 0)
-    chin = float(skull.landmarks[8, 1])
+    chin = float(skull.landmarks[CHIN, 1])
     low, high = vertices[grown[kept] > 0.1].min(0) - 0.07, vertices[grown[kept] > 0.1].max(0) + 0.07
     low[1] = min(low[1], chin - (style.end or 0.0) - 0.05)
     axes = [np.arange(a, b, _CELL) for a, b in zip(low, high)]
@@ -100,14 +102,14 @@ def _hanging(
     """Hair that falls from its widest section behind the face."""
     assert style.end is not None
     x, y, z = (grid[..., k] for k in range(3))
-    ears = skull.landmarks[[0, 16]].mean(0)
+    ears = skull.landmarks[list(JAW_ENDS)].mean(0)
     from_height = ears[1] + 0.03
     row = int(np.argmin(np.abs(y[0, :, 0] - from_height)))
     section = layer[:, max(row - 1, 0) : row + 4].max(1)
     fallen = np.clip(from_height - y, 0, None)
     falling = section[:, None, :] - 0.06 * fallen + 0.35 * np.maximum(fallen - 0.12, 0)
     end = (
-        skull.landmarks[8, 1]
+        skull.landmarks[CHIN, 1]
         - style.end
         + 0.012 * waves(grid.reshape(-1, 3) * [1, 0, 1], 0.03, seed + 1, 16).reshape(x.shape)
     )
@@ -152,18 +154,13 @@ def torso(neck: Float[ndarray, "k 3"], width: float) -> tuple[Float[ndarray, "n 
 def beard_area(points: Float[ndarray, "n 3"], landmarks: Float[ndarray, "68 3"]) -> Float[ndarray, "n"]:
     """Where a beard grows, 0 to 1: jaw, chin and upper lip."""
     jaw = near(points, landmarks[2:15], 0.018)
-    lip = near(points, 0.5 * (landmarks[[49, 50, 51, 52, 53]] + landmarks[[31, 32, 33, 34, 35]]), 0.009)
-    chin = near(points, landmarks[[57, 58, 56, 8]] * 0.6 + landmarks[[8, 7, 9, 8]] * 0.4, 0.014)
-    in_front = _smoothstep(points[:, 2], landmarks[[1, 15], 2].mean() - 0.01, landmarks[[1, 15], 2].mean() + 0.02)
+    lip = near(points, 0.5 * (landmarks[[49, 50, 51, 52, 53]] + landmarks[NOSTRILS]), 0.009)
+    chin = near(points, landmarks[[57, 58, 56, CHIN]] * 0.6 + landmarks[[CHIN, 7, 9, CHIN]] * 0.4, 0.014)
+    in_front = smoothstep(points[:, 2], landmarks[[1, 15], 2].mean() - 0.01, landmarks[[1, 15], 2].mean() + 0.02)
     return np.asarray(np.maximum.reduce([jaw * in_front, lip, chin]))
 
 
 def _by_height(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
     """Thickness relative to the crown's: less towards the nape and the ears."""
     low, high = points[:, 1].min(), points[:, 1].max()
-    return np.asarray(0.55 + 0.45 * _smoothstep((points[:, 1] - low) / (high - low), 0.45, 0.95))
-
-
-def _smoothstep(x: Float[ndarray, "..."], low: float, high: float) -> Float[ndarray, "..."]:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
+    return np.asarray(0.55 + 0.45 * smoothstep((points[:, 1] - low) / (high - low), 0.45, 0.95))

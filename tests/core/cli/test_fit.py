@@ -122,7 +122,7 @@ def test_parameters_come_back_and_others_are_refused(tmp_path):
     np.testing.assert_array_equal(found.shape, head.shape)
     np.savez(tmp_path / "q.npz", shape=np.ones(3))
     for name in ("q.npz", "nosuch.npz"):
-        with pytest.raises(AssetError, match="no parameters of a head"):
+        with pytest.raises(AssetError, match="not a file of head parameters"):
             read_head(tmp_path / name)
     with pytest.raises(AssetError, match="cannot write"):
         write_head(tmp_path / "nosuch" / "p.npz", head)

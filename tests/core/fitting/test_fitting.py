@@ -18,8 +18,8 @@ from instax3d.fitting import fit_head, fit_photo
 from instax3d.fitting.eyes import refine_eye_landmarks
 from instax3d.fitting.gaze import find_irises
 from instax3d.fitting.initial import place_in_view, similarity, triangulate, widest_angle
-from instax3d.fitting.layout import Block, Layout
-from instax3d.fitting.outline import SignedDistance
+from instax3d.fitting.parameter_blocks import ParameterBlock, ParameterBlocks
+from instax3d.fitting.silhouette import SignedDistance
 from instax3d.fitting.solver import minimize, soft_l1
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
@@ -148,18 +148,20 @@ def test_the_widest_angle_between_views():
 def test_bounded_linear_problems_are_solved(seed):
     generator = torch.Generator().manual_seed(seed)
     matrix, wanted = torch.randn(20, 6, generator=generator), 2 * torch.randn(20, generator=generator)
-    layout = Layout({"x": Block(torch.zeros(2)), "y": Block(torch.zeros(4), bounds=(-0.2, 0.1))})
-    found = minimize(lambda x: matrix @ x - wanted, layout, layout.start(), steps=50)
-    low, high = (bound.double().numpy() for bound in layout.bounds())
+    blocks = ParameterBlocks(
+        {"x": ParameterBlock(torch.zeros(2)), "y": ParameterBlock(torch.zeros(4), bounds=(-0.2, 0.1))}
+    )
+    found = minimize(lambda x: matrix @ x - wanted, blocks, blocks.start(), steps=50)
+    low, high = (bound.double().numpy() for bound in blocks.bounds())
     exact = lsq_linear(matrix.double().numpy(), wanted.double().numpy(), (low, high), method="bvls")
     cost = float(((matrix @ found - wanted) ** 2).sum())
     assert cost <= 2 * exact.cost * 1.01 + 1e-4
-    assert bool((found >= layout.bounds()[0]).all() & (found <= layout.bounds()[1]).all())
+    assert bool((found >= blocks.bounds()[0]).all() & (found <= blocks.bounds()[1]).all())
 
 
 def test_a_curved_valley_is_walked_down():
-    layout = Layout({"x": Block(torch.tensor([-1.2, 1.0]))})
-    rosenbrock = minimize(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), layout, layout.start(), steps=60)
+    blocks = ParameterBlocks({"x": ParameterBlock(torch.tensor([-1.2, 1.0]))})
+    rosenbrock = minimize(lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), blocks, blocks.start(), steps=60)
     torch.testing.assert_close(rosenbrock, torch.ones(2), atol=1e-2, rtol=0)
 
 
@@ -170,10 +172,12 @@ def test_soft_l1_is_quadratic_near_and_linear_far():
     assert torch.func.jacfwd(lambda x: soft_l1(x, 1.0))(torch.zeros(1, 2)).isfinite().all()
 
 
-def test_layout_prior_counts_standard_deviations():
-    layout = Layout({"a": Block(torch.tensor([1.0, 4.0]), 2.0), "b": Block(torch.tensor([7.0]))})
-    assert layout.prior(layout.start()).tolist() == [0.5, 2.0, 0.0]
-    assert layout.split(layout.start())["b"].tolist() == [7.0]
+def test_the_prior_of_blocks_counts_standard_deviations():
+    blocks = ParameterBlocks(
+        {"a": ParameterBlock(torch.tensor([1.0, 4.0]), 2.0), "b": ParameterBlock(torch.tensor([7.0]))}
+    )
+    assert blocks.prior(blocks.start()).tolist() == [0.5, 2.0, 0.0]
+    assert blocks.split(blocks.start())["b"].tolist() == [7.0]
 
 
 def test_distances_to_a_masks_edge():
@@ -259,7 +263,7 @@ def test_photo_ignores_wrong_landmarks(seed):
     assert found.landmark_error < 0.015
 
 
-def test_the_outline_tells_the_size_of_the_skull(model):
+def test_the_outline_shows_the_size_of_the_skull(model):
     camera = camera_at(0.0)
     big = person(model, 0)
     big = replace(big, shape=torch.zeros_like(big.shape))
@@ -467,7 +471,7 @@ def test_behind_glasses_that_show_nothing_eyes_look_ahead(model, lens):
 
 
 @pytest.mark.parametrize("size", [0.2, 0.29, 0.36])
-def test_the_rims_of_dark_lenses_are_no_eyes(model, size):
+def test_the_rims_of_dark_lenses_are_not_taken_for_eyes(model, size):
     landmarks, image = looking(model, 0.0, 0.0)
     apart = float((landmarks[42:48].mean(0) - landmarks[36:42].mean(0)).norm())
     picture = image.permute(1, 2, 0).numpy().copy()
@@ -487,7 +491,7 @@ def test_irises_show_through_tinted_glasses(model):
         assert tinted[side].confidence > 0.7
 
 
-def test_eyes_that_look_different_ways_are_doubted(model):
+def test_irises_that_look_different_ways_count_less(model):
     landmarks, image = looking(model, 0.0, 18.0)
     other = looking(model, 0.0, -18.0)[1]
     middle = int(landmarks[27, 0])
@@ -497,7 +501,7 @@ def test_eyes_that_look_different_ways_are_doubted(model):
     assert min(iris.confidence for iris in squinting.values()) < 0.7
 
 
-def test_a_jaw_beside_the_person_is_not_believed(model):
+def test_a_jaw_beside_the_person_is_moved_to_its_outline(model):
     vertices = model(model.neutral())
     camera = camera_at(25.0, focal=1.8 * SIZE)
     landmarks = seen_landmarks(model, vertices, camera)[0]
@@ -515,7 +519,7 @@ def test_a_jaw_beside_the_person_is_not_believed(model):
     assert found.yaw == pytest.approx(right.yaw, abs=3)
 
 
-def test_a_capture_tells_the_gaze(model):
+def test_a_capture_shows_the_gaze(model):
     truth = model(with_gaze(model, 4.0, -12.0))
     cameras = orbit([-25, 0, 25, 180])
     views = views_of(model, truth, cameras, with_faces={0, 1, 2})
@@ -566,7 +570,7 @@ def test_a_view_with_a_wrong_face_is_left_out(model):
     assert float((mesh.vertices - truth)[mesh.regions["face"]].norm(dim=1).mean()) < 0.004
 
 
-def test_a_mistrusted_view_counts_less(model):
+def test_a_view_of_low_confidence_counts_less(model):
     truth = model(model.neutral())
     views = views_of(model, truth, orbit([-30, 0, 30]), with_faces={0, 1, 2})
     shifted = replace(views.faces[0], landmarks=views.faces[0].landmarks + 6)
@@ -594,7 +598,7 @@ def test_hair_is_not_a_bald_head(model, thickness):
     assert float((mesh.vertices - truth)[mesh.regions["scalp"]].norm(dim=1).mean()) < 0.005
 
 
-def test_one_view_with_a_face_is_enough_and_said(model):
+def test_one_view_with_a_face_is_enough_and_reported(model):
     truth = model(model.neutral())
     views = views_of(model, truth, orbit([0, 90, 180]), with_faces={0})
     mesh = fit_head(model, views)
@@ -603,7 +607,7 @@ def test_one_view_with_a_face_is_enough_and_said(model):
     assert float((mesh.landmarks - model.landmarks(truth))[17:].norm(dim=1).mean()) < 0.02
 
 
-def test_no_face_is_an_error_in_words(model):
+def test_views_without_a_face_are_refused(model):
     views = views_of(model, model(model.neutral()), orbit([0, 90]), with_faces=set())
     with pytest.raises(FitError, match="No face was found in any of the views"):
         fit_head(model, views)

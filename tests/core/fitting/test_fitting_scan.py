@@ -8,7 +8,7 @@ import torch
 from instax3d_plugins.template.generator import analyze
 
 from instax3d.fitting import fit_head, fit_photo
-from instax3d.geometry.surface import Surface
+from instax3d.geometry.proximity import ProximityQuery
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
@@ -62,7 +62,7 @@ def test_scan_landmarks_and_outline(fitted):
 
 
 def test_scan_surface(data_dir, fitted):
-    truth = Surface.of(read_capture(data_dir / "head_scan").surface)
+    truth = ProximityQuery.of(read_capture(data_dir / "head_scan").surface)
     distance = truth.closest(fitted.vertices.numpy())[1] / fitted.units_per_meter * 1000
     face, scalp = (fitted.regions[name].numpy() for name in ("face", "scalp"))
     face = face & ~fitted.regions["nostrils"].numpy()

@@ -11,6 +11,7 @@ from captures import SIZE, frame_image, write_capture
 from PIL import Image
 
 from instax3d.errors import CaptureError
+from instax3d.geometry.cameras import orbit
 from instax3d.inputs.capture import load_frames, read_capture
 
 
@@ -63,7 +64,7 @@ def test_missing_broken_and_wrongly_sized_frames_are_named(tmp_path: Path):
     frame.write_bytes(b"no image")
     assert "1.png cannot be read" in refusal(file)
     frame.unlink()
-    assert "1.png, which is not there" in refusal(file)
+    assert "1.png, which does not exist" in refusal(file)
 
 
 def test_a_broken_test_split_is_found_before_any_work(tmp_path: Path):
@@ -94,7 +95,7 @@ def test_without_transparency_white_at_the_border_is_background_and_a_note_says_
     assert (images[:, :, 0, 0] == 1).all()
 
 
-def test_white_inside_and_colored_backgrounds_are_covered(tmp_path: Path):
+def test_white_inside_and_colored_backgrounds_are_opaque(tmp_path: Path):
     write_capture(tmp_path, views=2)
     pixels = np.array(frame_image(0, "RGB"))
     pixels[6:9, 8:11] = 255
@@ -106,7 +107,7 @@ def test_white_inside_and_colored_backgrounds_are_covered(tmp_path: Path):
     assert (alpha[1] == 1).all()
 
 
-def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_bent(tmp_path: Path):
+def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_stretched(tmp_path: Path):
     write_capture(tmp_path)
     capture = read_capture(tmp_path)
     images, alpha = load_frames(capture.cameras.scaled(0.5), capture.files)
@@ -117,11 +118,11 @@ def test_frames_are_reduced_to_smaller_cameras_but_never_enlarged_or_bent(tmp_pa
     with pytest.raises(CaptureError, match="24x16"):
         load_frames(capture.cameras.scaled(2.0), capture.files)
     square = orbit([0.0] * 3, [0.0] * 3, radius=1.0, focal=1.0, size=8)
-    with pytest.raises(CaptureError, match="8x8 cannot"):
+    with pytest.raises(CaptureError, match="8x8 are needed"):
         load_frames(square, capture.files)
 
 
-def test_a_frame_that_breaks_off_is_named(tmp_path: Path):
+def test_a_truncated_frame_is_named(tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 255, (SIZE[1], SIZE[0], 4), np.uint8)
     write_capture(tmp_path)
     frame = tmp_path / "transforms" / "1.png"

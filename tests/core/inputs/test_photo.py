@@ -1,4 +1,4 @@
-"""The photo gate with a detector that answers as told, and with dlib on real photos."""
+"""Validation of photos, with a scripted detector and with dlib on real photos."""
 
 import math
 from collections.abc import Callable
@@ -40,25 +40,25 @@ def face(x: float, y: float, size: float, score: float = 1.0, yaw: float = 0.0) 
     return Face(box, score, landmarks(box, yaw))
 
 
-class Told(LandmarkDetector[PluginConfig]):
-    """Answers with what it is told and remembers what it was shown."""
+class ScriptedDetector(LandmarkDetector[PluginConfig]):
+    """Answers by a function, and keeps the images that it was given."""
 
     def __init__(self, answer: Callable[[UInt8[Tensor, "h w 3"]], list[Face]]) -> None:
         super().__init__(PluginConfig())
         self.answer = answer
-        self.shown: list[Tensor] = []
+        self.images: list[Tensor] = []
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
-        self.shown.append(image)
+        self.images.append(image)
         return self.answer(image)
 
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
         raise NotImplementedError
 
 
-def finds(*faces: Face) -> Told:
-    """Finds these faces in the image as it is first shown, and nothing in turned copies of it."""
-    detector = Told(lambda image: list(faces) if torch.equal(image, detector.shown[0]) else [])
+def finds(*faces: Face) -> ScriptedDetector:
+    """Finds these faces in the first image, and nothing in rotated copies of it."""
+    detector = ScriptedDetector(lambda image: list(faces) if torch.equal(image, detector.images[0]) else [])
     return detector
 
 
@@ -70,7 +70,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-def refusal(path: Path, detector: Told) -> str:
+def refusal(path: Path, detector: ScriptedDetector) -> str:
     with pytest.raises(PhotoError) as caught:
         read_photo(path, detector)
     message = str(caught.value)
@@ -79,23 +79,23 @@ def refusal(path: Path, detector: Told) -> str:
     return message
 
 
-def test_a_good_photo_passes_with_nothing_to_say(photo: Path):
+def test_a_good_photo_is_accepted_without_notes(photo: Path):
     detector = finds(face(200, 150, 160))
-    passed = read_photo(photo, detector)
-    assert passed.image.shape == (3, 300, 400)
-    assert passed.name == "me"
-    assert passed.notes == ()
-    assert passed.alpha is None
-    assert passed.focal is None
-    assert torch.equal(detector.shown[0], torch.from_numpy(np.array(Image.open(photo))))
+    accepted = read_photo(photo, detector)
+    assert accepted.image.shape == (3, 300, 400)
+    assert accepted.name == "me"
+    assert accepted.notes == ()
+    assert accepted.alpha is None
+    assert accepted.focal is None
+    assert torch.equal(detector.images[0], torch.from_numpy(np.array(Image.open(photo))))
 
 
-def test_the_largest_central_face_is_taken_and_the_others_are_told(photo: Path):
+def test_the_largest_central_face_is_used_and_the_others_are_noted(photo: Path):
     small, large, aside = face(60, 60, 60), face(190, 150, 150), face(360, 250, 130)
-    passed = read_photo(photo, finds(small, aside, large))
-    assert passed.face.box == large.box
-    assert len(passed.notes) == 1
-    assert "3 faces" in passed.notes[0]
+    accepted = read_photo(photo, finds(small, aside, large))
+    assert accepted.face.box == large.box
+    assert len(accepted.notes) == 1
+    assert "3 faces" in accepted.notes[0]
 
 
 def test_center_outweighs_a_little_size(photo: Path):
@@ -104,17 +104,17 @@ def test_center_outweighs_a_little_size(photo: Path):
 
 
 def test_a_faint_pattern_is_no_second_person(photo: Path):
-    passed = read_photo(photo, finds(face(100, 100, 125, score=1.2), face(200, 150, 140, score=0.1)))
-    assert passed.face.score == 1.2
-    assert passed.notes == ()
+    accepted = read_photo(photo, finds(face(100, 100, 125, score=1.2), face(200, 150, 140, score=0.1)))
+    assert accepted.face.score == 1.2
+    assert accepted.notes == ()
 
 
 def test_one_face_found_twice_is_one_person(photo: Path):
-    passed = read_photo(photo, finds(face(200, 150, 160), face(205, 170, 80)))
-    assert passed.notes == ()
+    accepted = read_photo(photo, finds(face(200, 150, 160), face(205, 170, 80)))
+    assert accepted.notes == ()
 
 
-def test_small_faces_are_refused_and_soft_ones_are_told(photo: Path):
+def test_small_faces_are_refused_and_soft_ones_are_noted(photo: Path):
     message = refusal(photo, finds(face(200, 150, 44)))
     assert "44 pixels wide" in message
     assert "closer" in message
@@ -126,9 +126,9 @@ def test_a_focal_length_is_used_unless_the_face_would_be_at_the_lens(tmp_path: P
     exif.get_ifd(0x8769)[0xA405] = 35  # millimeters on film
     pixels = np.random.default_rng(0).integers(40, 200, (300, 400, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "me.jpg", exif=exif)
-    passed = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 120)))
-    assert passed.focal == pytest.approx(500 * 35 / math.hypot(36, 24), rel=1e-3)
-    assert passed.notes == ()
+    accepted = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 120)))
+    assert accepted.focal == pytest.approx(500 * 35 / math.hypot(36, 24), rel=1e-3)
+    assert accepted.notes == ()
     near = read_photo(tmp_path / "me.jpg", finds(face(200, 150, 290)))
     assert near.focal is None
     assert "probably cropped" in near.notes[-1]
@@ -140,12 +140,12 @@ def test_yaw_has_the_sign_of_the_azimuth_and_ignores_roll(yaw: float, roll: floa
     assert face_yaw(landmarks((0, 0, 100, 100), yaw, roll).float()) == pytest.approx(yaw, abs=0.5)
 
 
-def test_a_turned_head_is_told_and_a_profile_is_refused(photo: Path):
+def test_a_turned_head_is_noted_and_a_profile_is_refused(photo: Path):
     assert "35 degrees" in read_photo(photo, finds(face(200, 150, 160, yaw=-35.0))).notes[0]
     assert "towards the camera" in refusal(photo, finds(face(200, 150, 160, yaw=60.0)))
 
 
-def test_a_face_cut_by_the_edge_is_told(photo: Path):
+def test_a_face_cut_off_by_the_edge_is_noted(photo: Path):
     assert "cut off" in read_photo(photo, finds(face(60, 150, 160))).notes[0]
 
 
@@ -160,9 +160,13 @@ def test_a_photo_on_its_side_says_how_to_turn_it(tmp_path: Path):
     def answer(image: UInt8[Tensor, "h w 3"]) -> list[Face]:
         return [face(100, 150, 130)] if np.array_equal(image.numpy(), upright) else []
 
-    for angle, word in ((90, "clockwise"), (-90, "counter-clockwise"), (180, "upside down")):
+    for angle, word in (
+        (90, "by 90 degrees clockwise"),
+        (-90, "by 90 degrees counter-clockwise"),
+        (180, "upside down"),
+    ):
         Image.fromarray(upright).rotate(angle, expand=True).save(tmp_path / "side.png")
-        assert f"turned {word};" in refusal(tmp_path / "side.png", Told(answer))
+        assert f"turned {word};" in refusal(tmp_path / "side.png", ScriptedDetector(answer))
 
 
 def test_a_tiny_image_is_refused(tmp_path: Path):
@@ -174,12 +178,12 @@ def test_transparency_is_the_outline_and_is_laid_over_white(tmp_path: Path):
     pixels = np.full((200, 200, 4), (10, 60, 200, 0), np.uint8)
     pixels[50:150, 50:150, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "cut.png")
-    passed = read_photo(tmp_path / "cut.png", finds(face(100, 100, 130)))
-    assert passed.alpha is not None
-    assert passed.alpha.mean().item() == pytest.approx(0.25)
-    assert (passed.image[:, 0, 0] == 1).all()
-    torch.testing.assert_close(passed.image[:, 100, 100], torch.tensor([10, 60, 200]) / 255)
-    assert "transparency" in passed.notes[0]
+    accepted = read_photo(tmp_path / "cut.png", finds(face(100, 100, 130)))
+    assert accepted.alpha is not None
+    assert accepted.alpha.mean().item() == pytest.approx(0.25)
+    assert (accepted.image[:, 0, 0] == 1).all()
+    torch.testing.assert_close(accepted.image[:, 100, 100], torch.tensor([10, 60, 200]) / 255)
+    assert "transparency" in accepted.notes[0]
     pixels[..., 3] = 0
     Image.fromarray(pixels).save(tmp_path / "none.png")
     assert "fully transparent" in refusal(tmp_path / "none.png", finds(face(100, 100, 130)))
@@ -192,11 +196,11 @@ def test_bars_are_trimmed(tmp_path: Path, color: int, quality: int | None):
     pixels[40:330, 61:487] = np.random.default_rng(0).integers(40, 200, (290, 426, 1), np.uint8)
     path = tmp_path / ("bars.png" if quality is None else "bars.jpg")
     Image.fromarray(pixels).save(path, **({} if quality is None else {"quality": quality}))
-    passed = read_photo(path, finds(face(200, 150, 160)))
-    height, width = passed.image.shape[1:]
+    accepted = read_photo(path, finds(face(200, 150, 160)))
+    height, width = accepted.image.shape[1:]
     assert 290 - 4 <= height <= 290
     assert 426 - 4 <= width <= 426
-    assert f"became {width}x{height}" in passed.notes[0]
+    assert f"became {width}x{height}" in accepted.notes[0]
 
 
 def test_a_white_studio_and_a_dark_night_are_no_bars(tmp_path: Path):
@@ -205,19 +209,19 @@ def test_a_white_studio_and_a_dark_night_are_no_bars(tmp_path: Path):
         rows, columns = np.mgrid[:300, :300]
         pixels[(rows - 180) ** 2 + (columns - 150) ** 2 < 110**2] = 120
         Image.fromarray(pixels).save(tmp_path / "studio.png")
-        passed = read_photo(tmp_path / "studio.png", finds(face(150, 180, 130)))
-        assert passed.image.shape == (3, 300, 300)
-        assert passed.notes == ()
+        accepted = read_photo(tmp_path / "studio.png", finds(face(150, 180, 130)))
+        assert accepted.image.shape == (3, 300, 300)
+        assert accepted.notes == ()
 
 
-def test_dlib_and_the_gate_agree_on_the_astronaut(tmp_path: Path):
+def test_the_astronaut_is_accepted_with_dlib(tmp_path: Path):
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "astronaut.jpg", quality=95)
-    passed = read_photo(tmp_path / "astronaut.jpg", DlibDetector(DlibConfig()))
-    left, top, right, bottom = passed.face.box
+    accepted = read_photo(tmp_path / "astronaut.jpg", DlibDetector(DlibConfig()))
+    left, top, right, bottom = accepted.face.box
     assert left < 224 < right
     assert top < 127 < bottom
-    assert abs(face_yaw(passed.face.landmarks)) < 8
-    assert [note.split(",")[0] for note in passed.notes] == [
+    assert abs(face_yaw(accepted.face.landmarks)) < 8
+    assert [note.split(",")[0] for note in accepted.notes] == [
         f"The face is only {right - left:.0f} pixels wide",
     ]
 
@@ -239,37 +243,37 @@ def test_a_tilted_face_is_found_with_the_same_landmarks(tmp_path: Path, angle: f
     assert float((back - upright.landmarks).norm(dim=1).max()) < 0.03 * 91
 
 
-def test_what_looks_like_a_face_at_a_tilt_only_is_none(photo: Path):
+def test_what_looks_like_a_face_only_at_a_roll_is_none(photo: Path):
     def answer(image: UInt8[Tensor, "h w 3"]) -> list[Face]:
         height, width = image.shape[:2]
         crooked = replace(face(width / 2, height / 2, 160), landmarks=landmarks((0, 0, 160, 160), roll_deg=20))
-        return [crooked] if len(detector.shown) == 1 else []
+        return [crooked] if len(detector.images) == 1 else []
 
-    detector = Told(answer)
+    detector = ScriptedDetector(answer)
     assert "no face was found" in refusal(photo, detector)
 
 
 @pytest.mark.data
-def test_real_photos_pass_and_the_profile_is_refused(data_dir: Path):
+def test_real_photos_are_accepted_and_the_profile_is_refused(data_dir: Path):
     detector = DlibDetector(DlibConfig())
-    passed = {}
+    accepted = {}
     for path in sorted((data_dir / "photos").iterdir()):
         if path.name == "full_profile_two_faces.jpg":
             with pytest.raises(PhotoError, match="towards the camera"):
                 read_photo(path, detector)
         else:
-            passed[path.name] = read_photo(path, detector)
-    assert len(passed) >= 7
-    yaw = {name: face_yaw(photo.face.landmarks) for name, photo in passed.items()}
+            accepted[path.name] = read_photo(path, detector)
+    assert len(accepted) >= 7
+    yaw = {name: face_yaw(photo.face.landmarks) for name, photo in accepted.items()}
     assert abs(yaw["expression_mouth_open.jpg"]) < 8
     assert yaw["red_hair_white_background.jpg"] > 12
     assert yaw["woman_dark_hair_front.jpg"] < -12
     # Black bars: left and top, top alone, and around.
-    assert float(passed["red_hair_white_background.jpg"].image[:, 0, :100].min()) > 0.85, "no line of the bar is left"
-    assert abs(passed["hand_on_chin.jpg"].image.shape[2] - 396) <= 2
-    assert abs(passed["red_hair_white_background.jpg"].image.shape[1] - 435) <= 2
-    assert abs(passed["big_mouth_open_border.png"].image.shape[2] - 168) <= 2
-    assert passed["three_quarter_bangs.jpg"].notes == ()
+    assert float(accepted["red_hair_white_background.jpg"].image[:, 0, :100].min()) > 0.85, "no line of the bar is left"
+    assert abs(accepted["hand_on_chin.jpg"].image.shape[2] - 396) <= 2
+    assert abs(accepted["red_hair_white_background.jpg"].image.shape[1] - 435) <= 2
+    assert abs(accepted["big_mouth_open_border.png"].image.shape[2] - 168) <= 2
+    assert accepted["three_quarter_bangs.jpg"].notes == ()
 
 
 @pytest.mark.data

@@ -98,14 +98,14 @@ def test_equal_images_cost_nothing_and_pull_nowhere():
     assert leaf.grad.abs().max() < 1e-6
 
 
-def test_no_gradient_is_made_where_none_is_wanted():
+def test_no_gradient_is_computed_where_none_is_needed():
     image, target, _ = _images(1, 8, 8)
     assert not photometric_loss(image, target).requires_grad
 
 
 @settings(max_examples=12, deadline=None)
 @given(views=st.integers(1, 3), height=st.integers(1, 300), width=st.integers(1, 40), weighted=st.booleans())
-def test_coverage_loss_and_its_gradient(views, height, width, weighted):
+def test_alpha_loss_and_its_gradient(views, height, width, weighted):
     image, target, weight = _images(views, height, width)
     alpha, target = image[:, :1].clone().requires_grad_(), target[:, :1]
     target[..., ::2] = alpha.detach()[..., ::2]  # equal pixels pull nowhere

@@ -70,7 +70,7 @@ def metric(networks):
 
 
 class TestMvc(MetricSuite):
-    figures = tuple(figure.name for figure in registry().get(Kind.METRIC, "mvc").spec.metric_info)
+    metric_names = tuple(figure.name for figure in registry().get(Kind.METRIC, "mvc").spec.metric_info)
 
     @pytest.fixture
     def plugin(self, metric):

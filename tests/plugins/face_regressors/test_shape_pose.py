@@ -220,7 +220,7 @@ def test_without_a_face_or_reference_the_reason_is_told(monkeypatch, finds, turn
 
 
 class TestShapePose(MetricSuite):
-    figures = FIGURES
+    metric_names = FIGURES
 
     @pytest.fixture
     def plugin(self, finds):

@@ -13,7 +13,7 @@ from instax3d.config import load_config
 from instax3d.errors import ConfigError, MetricError
 from instax3d.fitting.initial import triangulate
 from instax3d.inputs.capture import load_frames, read_capture
-from instax3d.inputs.faces import five_of, five_points
+from instax3d.inputs.faces import five_of_landmarks68, five_points
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_float, to_uint8
 from instax3d.plugin import Kind
@@ -34,7 +34,7 @@ def names(metric):
 
 
 class TestPck(MetricSuite):
-    figures = names("pck")
+    metric_names = names("pck")
 
     @pytest.fixture
     def plugin(self):
@@ -42,7 +42,7 @@ class TestPck(MetricSuite):
 
 
 class TestLandmarks(MetricSuite):
-    figures = names("landmarks")
+    metric_names = names("landmarks")
 
     @pytest.fixture
     def plugin(self):
@@ -94,7 +94,7 @@ def test_frames_up_to_forty_degrees_are_the_front():
 def test_keypoints_within_alpha_of_the_face_s_size_are_right(monkeypatch, context):
     ((shown,), (size,)) = turned(context)
     away = torch.tensor([0.0, 0.019, 0.049, 0.099, 0.101])[:, None] * size * torch.tensor([[0.6, 0.8]])
-    figures = measure(monkeypatch, "pck", context, face(five_of(shown) + away))
+    figures = measure(monkeypatch, "pck", context, face(five_of_landmarks68(shown) + away))
     assert figures == pytest.approx({"pck": 80.0, "pck_05": 60.0, "pck_02": 40.0, "pck_faces": 1.0})
 
 
@@ -102,10 +102,10 @@ def test_a_face_that_is_not_found_counts_as_wrong_and_the_nearest_of_several_cou
     cameras = context.turntable_cameras
     context = replace(context, turntable_cameras=Cameras(cameras.viewmats[[0] * 21], cameras.Ks[[0] * 21], 32, 32))
     shown, sizes = turned(context)
-    finds = [face(five_of(each)) for each in shown]
+    finds = [face(five_of_landmarks68(each)) for each in shown]
     assert measure(monkeypatch, "pck", context, *finds)["pck"] == 100
     finds[0] = []
-    finds[1] = [*face(five_of(shown[1]) + 0.5 * sizes[1]), *finds[1]]
+    finds[1] = [*face(five_of_landmarks68(shown[1]) + 0.5 * sizes[1]), *finds[1]]
     figures = measure(monkeypatch, "pck", context, *finds)
     assert figures["pck"] == pytest.approx(80)
     assert figures["pck_faces"] == pytest.approx(0.8)
@@ -114,9 +114,9 @@ def test_a_face_that_is_not_found_counts_as_wrong_and_the_nearest_of_several_cou
 def test_five_points_come_from_the_68_where_there_are_no_others(monkeypatch, context):
     ((shown,), _) = turned(context)
     assert measure(monkeypatch, "pck", context, face(marks=shown))["pck_02"] == 100
-    assert torch.equal(five_points(face(marks=shown)[0]), five_of(shown))
-    assert torch.equal(five_of(shown)[0], shown[36:42].mean(0))
-    assert torch.equal(five_of(shown)[2:], shown[[30, 48, 54]])
+    assert torch.equal(five_points(face(marks=shown)[0]), five_of_landmarks68(shown))
+    assert torch.equal(five_of_landmarks68(shown)[0], shown[36:42].mean(0))
+    assert torch.equal(five_of_landmarks68(shown)[2:], shown[[30, 48, 54]])
 
 
 def test_landmark_error_is_in_percent_of_the_eyes_outer_corners(monkeypatch, context):

@@ -22,7 +22,7 @@ def names(metric: str) -> tuple[str, ...]:
 
 
 class TestFidelity(MetricSuite):
-    figures = names("fidelity")
+    metric_names = names("fidelity")
 
     @pytest.fixture
     def plugin(self):
@@ -30,7 +30,7 @@ class TestFidelity(MetricSuite):
 
 
 class TestCost(MetricSuite):
-    figures = names("cost")
+    metric_names = names("cost")
 
     @pytest.fixture
     def plugin(self):
@@ -41,7 +41,7 @@ class TestCost(MetricSuite):
 
 
 class TestLikeness(MetricSuite):
-    figures = names("likeness")
+    metric_names = names("likeness")
 
     @pytest.fixture
     def plugin(self):

@@ -47,7 +47,7 @@ def test_without_the_mesh_they_start_all_over_the_hull():
 
 
 def test_a_start_without_points_is_refused():
-    with pytest.raises(ValueError, match="no Gaussian to start with"):
+    with pytest.raises(ValueError, match="no initial Gaussians"):
         started(points_per_face=0, hull_points=0)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.heads.facekit import LANDMARKS
 
 from ..table import Array
@@ -16,7 +17,7 @@ CORNEA = 8.6
 """The eyeball's vertices in front of this z bulge out of the sphere, cm."""
 HINGE = (0.0, 0.3, 1.8)
 """The jaw's hinge, in front of the ear, cm."""
-CHIN = LANDMARKS[8]
+CHIN_VERTEX = LANDMARKS[CHIN]
 LEAST_ARM = 0.3
 """Square of the smallest motion of a jaw's rotation, cm², against which a vertex's own is measured."""
 JAW_SMOOTHNESS = 2e-2
@@ -43,7 +44,7 @@ def jaw_weights(skin: Skin, reference: Reference, half: Half) -> Array:
     """[half of level 1] how far each control point goes with the rigid rotation that takes the chin along jawOpen."""
     moves = reference.symmetric(reference.expression("jawOpen"))
     hinge = np.array(HINGE)
-    angle = np.linalg.norm(moves[CHIN]) / np.linalg.norm(reference.skin[CHIN, 1:] - hinge[1:])
+    angle = np.linalg.norm(moves[CHIN_VERTEX]) / np.linalg.norm(reference.skin[CHIN_VERTEX, 1:] - hinge[1:])
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     arms = skin.vertices[skin.cage.levels[-1].half][:, 1:] - hinge[1:]
     rigid = arms @ rotation.T - arms

@@ -7,6 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.landmarks68 import BROWS
+
 from ..cage import Cage, boundary_loops
 from ..table import Array
 from .contacts import Contacts, self_contacts
@@ -38,7 +40,6 @@ BLINK = 1.07
 LEAST_KEPT = 0.002
 LEAST_MOVE = 0.012
 """Centimeters; control points that an expression moves less stay, unless contacts push them."""
-BROWS = slice(17, 27)
 BROW_HEIGHT = 0.3
 """Centimeters: detectors of the 68 landmarks mark the middle of the brow's hair, ICT-FaceKit a line above it."""
 TWO_SIDED = ("browInnerUp", "cheekPuff")

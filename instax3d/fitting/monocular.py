@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instax3d.errors import FitError
+from instax3d.geometry.landmarks68 import INNER, JAW
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.types import Cameras
 
@@ -15,17 +16,17 @@ from .engine import solve
 from .eyes import refine_eye_landmarks
 from .gaze import gaze_term
 from .initial import Placement, place_in_view
-from .landmarks import INNER, JAW, face_size
-from .outline import SignedDistance, comparison_cameras
+from .landmarks import face_size
+from .silhouette import SignedDistance, comparison_cameras
 from .single_thread import one_thread
 from .terms import LandmarkTerm, OutlineTerm
-from .unknowns import FitVariables, LogNormal, Priors
+from .variables import FitVariables, LogNormal, Priors
 
 PORTRAIT_DISTANCE = LogNormal(0.85, 0.15)
-"""Meters at which heads are photographed, where nothing tells the focal length."""
+"""Meters at which heads are photographed, assumed where the focal length is unknown."""
 
 STRAY_JAW = 0.02
-"""Face sizes beside the person from which on a jaw's landmark is wrong (3 mm)."""
+"""Face sizes beside the person from which a jaw landmark is wrong (3 mm)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PhotoFit:
 
     parameters: HeadParameters
     vertices: Float[Tensor, "vertices 3"]
-    """Meters."""
+    """Meters, in the head's axes."""
     cameras: Cameras
     """The one camera of the photo."""
     focal: float
@@ -42,7 +43,7 @@ class PhotoFit:
     yaw: float
     """Degrees by which the head is turned to its left, seen from the camera."""
     landmarks: Float[Tensor, "68 2"]
-    """Those that were fitted, pixels: the given ones, but for eyes and jaws that the photo shows elsewhere."""
+    """That the head was fitted to, pixels: the detected ones, except eyes and jaws that the photo shows elsewhere."""
     landmark_error: float
     """Median distance of the landmarks of brows, nose, eyes and mouth, in face sizes."""
 
@@ -63,24 +64,24 @@ def fit_photo(
 ) -> PhotoFit:
     """Fit a head model to the landmarks of one photo and, where a matte is given, to the person's outline.
 
-    Shape and expression are held by priors; unless the focal length is known, the head is believed to be about 85 cm
-    away. Landmarks of the jaw slide along it, and over to the outline where the head is turned away.
+    Shape and expression have priors; unless the focal length is known, so has the distance of the head, about 85 cm.
+    Landmarks of the jaw slide along it, and over to the silhouette where the head is turned away.
 
     Args:
-        model: the head.
+        model: any head model.
         landmarks: iBUG 68, pixels with pixel centers at +0.5.
         width: of the photo, pixels.
         height: of the photo, pixels.
         focal: focal length in pixels, where known.
-        principal_point: in pixels; the photo's middle if left out.
-        image: the photo in [0, 1], in which eyes and irises are sought. Without it, or where they are hidden, the eyes
-            look straight ahead.
-        alpha: the person's matte, of the photo's size. The head must not stick out of it.
-        bald: the head, ears and all, must also reach the matte's edge.
+        principal_point: pixels; the photo's middle if None.
+        image: the photo, sRGB in [0, 1], in which eyes and irises are sought. Without it, or where they are hidden,
+            the eyes look straight ahead.
+        alpha: the person's matte in [0, 1], of the photo's size. The head must not stick out of it.
+        bald: whether the head, ears included, must also reach the matte's edge.
         shape_components: how many are fitted, in the model's order.
 
     Raises:
-        FitError: the landmarks are no face.
+        FitError: the landmarks are too close together, or not finite.
     """
     size = face_size(landmarks)
     if not math.isfinite(size) or size < 8:
@@ -92,28 +93,28 @@ def fit_photo(
     gaze = None if image is None else gaze_term(model, {0: image}, {0: landmarks}, confidence, weight=1.0)
     components = min(shape_components, model.shape_components)
     distance = None if focal else PORTRAIT_DISTANCE
-    unknowns = FitVariables(model, guess, place, Priors(components, distance=distance, gaze=gaze is not None))
+    variables = FitVariables(model, guess, place, Priors(components, distance=distance, gaze=gaze is not None))
     outline = None
     if alpha is not None:
         small = comparison_cameras(guess)
         person = SignedDistance.of(alpha[0], small.width, small.height)
         landmarks = _jaw_on_person(landmarks, person, width / small.width, size)
         outline = OutlineTerm(model, {0: person}, confidence, size, bald=bald)
-    vector = solve(unknowns, LandmarkTerm(model, {0: landmarks}, confidence, weight=1.0), outline, gaze)
+    vector = solve(variables, LandmarkTerm(model, {0: landmarks}, confidence, weight=1.0), outline, gaze)
     viewmat = torch.eye(4)
-    viewmat[:3, :3], viewmat[:3, 3] = unknowns.rotation(vector), unknowns.translation(vector)
-    solved = unknowns.cameras(vector)
+    viewmat[:3, :3], viewmat[:3, 3] = variables.rotation(vector), variables.translation(vector)
+    solved = variables.cameras(vector)
     cameras = Cameras(viewmat[None], solved.Ks, width, height)
-    parameters = unknowns.parameters(vector)
+    parameters = variables.parameters(vector)
     vertices = model(parameters)
     error = (cameras.project(model.landmarks(vertices))[0, :, :2] - landmarks).norm(dim=1)
-    ahead = -viewmat[2, :3]  # the direction from the head to the camera, in the head's axes
+    to_camera = -viewmat[2, :3]  # in the head's axes
     return PhotoFit(
         parameters,
         vertices,
         cameras,
         float(solved.Ks[0, 0, 0]),
-        -math.degrees(math.atan2(float(ahead[0]), float(ahead[2]))),
+        -math.degrees(math.atan2(float(to_camera[0]), float(to_camera[2]))),
         landmarks,
         float(error[INNER].median()) / size,
     )
@@ -122,7 +123,10 @@ def fit_photo(
 def _jaw_on_person(
     landmarks: Float[Tensor, "68 2"], person: SignedDistance, pixel: float, size: float
 ) -> Float[Tensor, "68 2"]:
-    """The landmarks, those of the jaw that lie clearly beside the person moved to the edge: they belong to no jaw."""
+    """The landmarks, with those of the jaw that lie clearly beside the person moved to its outline.
+
+    ``pixel``: size of a pixel of ``person``, in pixels of the photo.
+    """
     limit = torch.tensor(person.value.shape[::-1]) - 1
     x, y = (landmarks[JAW] / pixel).long().clamp_min(0).minimum(limit).T
     distance, inwards = person.value[y, x] * pixel, person.gradient[y, x]
@@ -139,7 +143,7 @@ def _start(
     focal: float | None,
     principal_point: tuple[float, float] | None,
 ) -> tuple[Placement, Cameras]:
-    """The neutral head in the axes of the photo's camera, and that camera."""
+    """The neutral head's placement in the axes of the photo's camera, and that camera with a first focal length."""
     points = model.landmarks(model(model.neutral()))[INNER]
     K = torch.eye(3)
     K[:2, 2] = torch.tensor(principal_point or (width / 2, height / 2))
@@ -147,7 +151,7 @@ def _start(
         # at a focal length of one, the face is as many meters away as a pixel is wide there
         unit = Cameras(torch.eye(4)[None], K[None], width, height)
         place = place_in_view(points, unit, landmarks[INNER])
-        focal = PORTRAIT_DISTANCE.mean / float((place.rotation @ points.mean(0) + place.translation)[2])
+        focal = PORTRAIT_DISTANCE.median / float((place.rotation @ points.mean(0) + place.translation)[2])
     K[0, 0] = K[1, 1] = focal
     camera = Cameras(torch.eye(4)[None], K[None], width, height)
     return place_in_view(points, camera, landmarks[INNER]), camera

@@ -1,4 +1,4 @@
-"""The outline of a head against the outline of a person."""
+"""The silhouette of a head against the outline of a person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,15 +13,15 @@ from instax3d.geometry.mesh_raster import rasterize
 from instax3d.types import Cameras
 
 RASTER_SIDE = 256
-"""Longest side at which outlines are compared; a pixel of a portrait is then about 1.5 mm."""
+"""Longest side of the images in which outlines are compared; a pixel of a portrait is then about 1.5 mm."""
 
-RIM_POINTS = 40
-"""About so many points of a view's outline are compared."""
+SILHOUETTE_POINTS = 40
+"""About so many points of a view's silhouette are compared."""
 
 
 @dataclass(frozen=True)
 class SignedDistance:
-    """Distance to a mask's edge in pixels of the comparison size, positive inside."""
+    """Distance to a mask's edge in pixels of the comparison size (`comparison_cameras`), positive inside."""
 
     value: Float[Tensor, "h w"]
     gradient: Float[Tensor, "h w 2"]
@@ -29,7 +29,7 @@ class SignedDistance:
 
     @classmethod
     def of(cls, alpha: Float[Tensor, "h w"], width: int, height: int) -> "SignedDistance":
-        """From a matte, resampled to the comparison size; beyond the image nothing is known."""
+        """From a matte in [0, 1], resampled to the comparison size."""
         small = cv2.resize(alpha.numpy(), (width, height), interpolation=cv2.INTER_AREA)
         mask = (small > 0.5).astype(np.uint8)
         if mask.min() == mask.max():  # no edge to compare with
@@ -48,59 +48,63 @@ class SignedDistance:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """Points of a mesh on its outline in some view each, with the nearest edge of the person there."""
+    """Points on the silhouettes of a mesh in several views, with the distance to the person's outline there."""
 
     triangles: Int[Tensor, "n 3"]
     """Vertices of the triangle that carries each point."""
     weights: Float[Tensor, "n 3"]
     """Barycentric."""
     view: Int[Tensor, "n"]
+    """In which each point was seen."""
     pixels: Float[Tensor, "n 2"]
-    """Where each point was seen, in the view's pixels."""
+    """Where it was seen, in the view's pixels."""
     distance: Float[Tensor, "n"]
-    """How far inside the person's outline, in the view's pixels; negative where it sticks out."""
+    """How far it lies inside the person's outline, in the view's pixels; negative where it sticks out."""
     inwards: Float[Tensor, "n 2"]
-    """Unit direction in the image from the person's edge to the inside."""
+    """Unit vectors in the image from the person's outline to the inside."""
 
     @classmethod
     def of(
         cls,
         vertices: Float[Tensor, "vertices 3"],
         faces: Int[Tensor, "faces 3"],
-        counts: Bool[Tensor, "vertices"],
+        eligible: Bool[Tensor, "vertices"],
         cameras: Cameras,
         outlines: Mapping[int, SignedDistance],
     ) -> "Silhouette":
-        """The outline of a mesh in the views that have a person's outline.
+        """The silhouette of a mesh in the views in which the person's outline is known.
 
         Args:
             vertices: in the world.
             faces: of the mesh.
-            counts: the vertices that may take part; the others only cover them.
+            eligible: vertices whose triangles may be part of it; the others only cover them.
             cameras: all views' cameras.
-            outlines: the person's, by view, at the comparison size.
+            outlines: the person's, by view.
         """
         small = comparison_cameras(cameras)
         pixel = cameras.width / small.width
-        parts = [_rim(vertices, faces, counts, small[view], outlines[view], pixel, view) for view in outlines]
+        parts = [_in_view(vertices, faces, eligible, small[view], outlines[view], pixel, view) for view in outlines]
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def comparison_cameras(cameras: Cameras) -> Cameras:
-    """The cameras at the size at which outlines are compared."""
+    """The cameras at the size at which outlines are compared: `RASTER_SIDE` pixels at most."""
     return cameras.scaled(min(1.0, RASTER_SIDE / max(cameras.width, cameras.height)))
 
 
-def _rim(
-    vertices: Tensor,
-    faces: Tensor,
-    counts: Tensor,
+def _in_view(
+    vertices: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    eligible: Bool[Tensor, "vertices"],
     camera: Cameras,
     person: SignedDistance,
     pixel: float,
     view: int,
 ) -> Silhouette:
-    """The mesh's outline in one view of the comparison size, without the image's border."""
+    """The silhouette in one view of the comparison size, without the image's border.
+
+    ``pixel``: size of a pixel there, in pixels of the view.
+    """
     raster = rasterize(
         vertices.numpy(),
         faces.numpy(),
@@ -114,9 +118,9 @@ def _rim(
     inner[1:-1, 1:-1] = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
     edge = mask & ~inner
     edge[[0, -1]] = edge[:, [0, -1]] = False
-    edge &= counts.numpy()[faces.numpy()].all(1)[raster.face]  # where there is no face, there is no edge either
+    edge &= eligible.numpy()[faces.numpy()].all(1)[raster.face]  # where there is no face, there is no edge either
     y, x = np.nonzero(edge)
-    every = slice(None, None, max(1, len(y) // RIM_POINTS))
+    every = slice(None, None, max(1, len(y) // SILHOUETTE_POINTS))
     y, x = y[every], x[every]
     rows, columns = torch.from_numpy(y), torch.from_numpy(x)
     return Silhouette(
@@ -124,6 +128,6 @@ def _rim(
         torch.from_numpy(raster.weights[y, x]),
         torch.full((len(rows),), view),
         torch.stack([columns + 0.5, rows + 0.5], 1) * pixel,
-        (person.value[rows, columns] - 0.5) * pixel,  # a rim pixel's center is about half a pixel inside the outline
+        (person.value[rows, columns] - 0.5) * pixel,  # a silhouette pixel's center is about half a pixel inside
         person.gradient[rows, columns],
     )
