@@ -1,12 +1,12 @@
 """Engines work jobs off; `LocalEngine` on this machine's processors."""
 
 import abc
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import get_context
 
 from instax3d.errors import ConfigError
+from instax3d.io.processors import available_processors
 
 from .work import Job, Outcome, perform, use_threads
 
@@ -42,7 +42,7 @@ class LocalEngine(Engine):
     def __init__(self, workers: int | None = None, function: Callable[[Job], Outcome] = perform) -> None:
         from pebble import ProcessPool
 
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processors = available_processors()
         self.workers = workers or processors
         if self.workers > processors:
             raise ConfigError(f"{self.workers} workers are more than this machine's {processors} processors")

@@ -77,13 +77,13 @@ def perform(job: Job) -> Outcome:
 
 def _make(job: Job) -> None:
     from instax3d.config import load_config, source_kind
-    from instax3d.io.remote import fetched
+    from instax3d.io.remote import fetch
     from instax3d.stages.pipeline import create, fit, warm_up
 
     if job.once and _is_there(job):
         return  # another machine was faster
-    path = fetched(job.source)
-    file = None if job.config is None else fetched(job.config)
+    path = fetch(job.source)
+    file = None if job.config is None else fetch(job.config)
     config = load_config(preset=job.preset, path=file, overrides=job.overrides, source=source_kind(path))
     warm_up(config)  # so that the seconds of stages are without compilation
     cache = _cache(job.stages)

@@ -32,7 +32,7 @@ from instax3d.portrait.portrait import Orbit, Portrait
 from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Capture, Gaussians, HeadMesh, Photo, Views
 
-from .cache import StageCache
+from .cache import CHECKPOINT, StageCache
 from .evaluation import collect, evaluate
 from .fingerprint import hash_source, stage_keys
 from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
@@ -263,7 +263,7 @@ def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views)
         progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
 
     module, order = assemble(run.config, mesh, views, renderer, on_step=told)
-    checkpoint = run.cache.path("construct", run.keys["construct"], ".ckpt") if run.cache else None
+    checkpoint = run.cache.path("construct", run.keys["construct"], CHECKPOINT) if run.cache else None
     if checkpoint is not None:
         _take_up(run, module, checkpoint)
     train(module, order, device=renderer.device_type, checkpoint=checkpoint)

@@ -16,7 +16,7 @@ from instax3d.benchmark.store import FolderStore, open_store
 from instax3d.benchmark.summary import write_summary
 from instax3d.benchmark.work import Job, Outcome, perform
 from instax3d.errors import ConfigError, PortraitError
-from instax3d.io.remote import fetched, upload
+from instax3d.io.remote import fetch, upload
 
 
 def test_places_decide_which_store_it_is(tmp_path: Path):
@@ -32,15 +32,15 @@ def test_what_is_fetched_is_what_was_uploaded(tmp_path: Path):
     (capture / "transforms.json").write_text("{}")
     (capture / "train" / "0.png").write_bytes(b"png")
     upload(capture, (tmp_path / "there" / "capture").as_uri())
-    copy = fetched((tmp_path / "there" / "capture").as_uri())
+    copy = fetch((tmp_path / "there" / "capture").as_uri())
     assert copy.name == "capture"
     found = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
     assert found == {"transforms.json": b"{}", "train/0.png": b"png"}
     upload(capture / "transforms.json", (tmp_path / "there" / "one.json").as_uri())
-    assert fetched((tmp_path / "there" / "one.json").as_uri()).read_text() == "{}"
-    with pytest.raises(ConfigError, match="is not there"):
-        fetched((tmp_path / "there" / "no.json").as_uri())
-    assert fetched(str(capture)) == capture
+    assert fetch((tmp_path / "there" / "one.json").as_uri()).read_text() == "{}"
+    with pytest.raises(ConfigError, match="there is nothing at"):
+        fetch((tmp_path / "there" / "no.json").as_uri())
+    assert fetch(str(capture)) == capture
 
 
 def test_something_else_at_the_place_is_left_alone(tmp_path: Path):
