@@ -1,4 +1,4 @@
-"""Writing files and folders so that a half-written one never appears under its name, and names that stay in a folder."""
+"""Files and folders that appear under their names only when they are whole, and names that stay in their folder."""
 
 import os
 import shutil
@@ -28,8 +28,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write to; on success it replaces ``folder``, on failure it is removed and ``folder`` stays
-    as it was.
+    """Give an empty folder to write to; on success it replaces ``folder``, on failure it is removed and ``folder``
+    stays as it was.
 
     Raises:
         OSError: the folders cannot be made or moved.

@@ -32,7 +32,7 @@ def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, e
         photo=photo,
         turntable=file_as_jpeg_url(folder / "turntable.png"),
         figures=[
-            (figure, evaluation.figures[figure.name]) for figure in known_metrics() if figure.name in evaluation.figures
+            (figure, evaluation.metrics[figure.name]) for figure in known_metrics() if figure.name in evaluation.metrics
         ],
         missing=evaluation.missing,
         plot=_by_view(psnr(rendered, views.images).tolist(), ssim(rendered, views.images).tolist()),

@@ -181,7 +181,7 @@ def test_the_same_portrait_again_is_reused_or_the_same(made: Path, photo: Path, 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_a_killed_run_is_resumed_and_ends_as_an_unbroken_one(made: Path, photo: Path, tmp_path: Path, capsys):
     arguments = ["create", str(photo), "--preset", "draft", *SMALL, "training.iterations=300", "-o"]
-    code = "import sys; from instax3d import training; training._CHECKPOINT_SECONDS = 0.5; "
+    code = "import sys; from instax3d.stages import training; training._CHECKPOINT_SECONDS = 0.5; "
     code += "from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
     cache = Path(os.environ["INSTAX3D_CACHE"])
     before = set(cache.glob("construct-*"))

@@ -159,7 +159,7 @@ def test_without_mtcnn_s_weights_the_others_go_on(monkeypatch, context):
     found = evaluate(context, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
     assert set(found.missing) == {"pck"}
     assert "facenet-pytorch" in found.missing["pck"]
-    assert "landmarks" in found.figures or "landmarks_faces" in found.figures
+    assert "landmarks" in found.metrics or "landmarks_faces" in found.metrics
 
 
 def test_detectors_are_named_and_must_find_what_is_needed():
@@ -250,7 +250,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
             chosen,
         )
         assert found.missing == {}
-        return found.figures
+        return found.metrics
 
     perfect = measured()
     assert perfect["landmarks"] < 2.5

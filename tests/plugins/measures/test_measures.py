@@ -87,7 +87,7 @@ def test_a_metric_without_its_files_is_told_of_and_the_rest_go_on(monkeypatch):
     monkeypatch.setattr(broken.entry.plugin_class(), "measure", absent)
     evaluation = evaluate(toy_context(), choices)
     assert evaluation.missing == {"likeness": "weights are not here"}
-    assert set(evaluation.figures) == set(names("fidelity"))
+    assert set(evaluation.metrics) == set(names("fidelity"))
     assert isinstance(whole, PluginChoice)
 
 
@@ -96,7 +96,7 @@ def test_a_metric_that_cannot_be_imported_is_told_of_and_the_rest_go_on():
     absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
     evaluation = evaluate(toy_context(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
     assert "pip install 'instax3d[some]'" in evaluation.missing["likeness"]
-    assert set(evaluation.figures) == set(names("fidelity"))
+    assert set(evaluation.metrics) == set(names("fidelity"))
 
 
 def test_metrics_are_chosen_like_everything_else():
