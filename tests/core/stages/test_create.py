@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,12 +20,13 @@ import instax3d
 from instax3d.cli import main
 from instax3d.cli.interrupts import interruptible
 from instax3d.config import TrainingConfig, load_config
-from instax3d.errors import PhotoError
+from instax3d.errors import ConfigError, PhotoError
 from instax3d.geometry.cameras import read_transforms
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.progress import PlainLines
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr
+from instax3d.stages.pipeline import warm_up
 from instax3d.stages.training import PortraitModule, train
 from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
 
@@ -111,6 +113,32 @@ def test_a_photo_that_will_not_do_leaves_nothing(tmp_path: Path, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(PhotoError, match="face"):
         instax3d.create(blank, preset="draft")
+
+
+def test_a_finished_config_takes_neither_a_preset_nor_overrides(photo: Path):
+    config = load_config(preset="draft", source="photo")
+    for ignored in ({"preset": "paper"}, {"overrides": ["seed=3"]}):
+        with pytest.raises(ConfigError, match="ignore"):
+            instax3d.create(photo, config=config, **ignored)
+
+
+def test_the_callers_random_generators_are_left_alone(photo: Path):
+    def draws() -> list[float]:
+        return [float(torch.rand(())), float(np.random.rand()), random.random()]  # noqa: NPY002 - the caller's
+
+    def seed() -> None:
+        torch.manual_seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        random.seed(7)
+
+    seed()
+    wanted = draws()
+    seed()
+    instax3d.create(photo, preset="draft", overrides=[*SMALL, "training.iterations=2"])
+    assert draws() == wanted
+    seed()
+    warm_up(load_config(preset="draft", source="photo"))
+    assert draws() == wanted
 
 
 def test_a_lost_interrupt_ends_the_run_at_the_next_stage(capsys):
