@@ -68,8 +68,8 @@ def make_dataset(
         The number of clips in the data set.
 
     Raises:
-        DatasetError: the folder holds something else or another program writes to it, the source has fewer clips, a clip cannot
-            be made, or a process was killed. What is finished stays.
+        DatasetError: the folder holds something else, another program writes to it, the source has fewer clips, a clip
+            cannot be made, or a process was killed. Finished clips stay.
     """
     progress = progress or Silent()
     source = recipe.build()

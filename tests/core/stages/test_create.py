@@ -124,11 +124,11 @@ def test_a_finished_config_takes_neither_a_preset_nor_overrides(photo: Path):
 
 def test_the_callers_random_generators_are_left_alone(photo: Path):
     def draws() -> list[float]:
-        return [float(torch.rand(())), float(np.random.rand()), random.random()]  # noqa: NPY002 - the caller's
+        return [float(torch.rand(())), float(np.random.rand()), random.random()]
 
     def seed() -> None:
         torch.manual_seed(7)
-        np.random.seed(7)  # noqa: NPY002
+        np.random.seed(7)
         random.seed(7)
 
     seed()
