@@ -191,16 +191,19 @@ def find_subjects(patterns: Iterable[str], folder: Path) -> tuple[Subject, ...]:
     Raises:
         ConfigError: a path is not there, or a pattern matches nothing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}
+    """By their absolute form, so that each comes once."""
     for pattern in patterns:
         matches = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else _absolute(Path(pattern))
         if not matches:
             raise ConfigError(f"no photo or capture in {folder.absolute()} matches {pattern}; check the path")
         for path in matches:
-            paths.update(dict.fromkeys(_photos(path) if _is_plain_folder(path) else [path]))
+            for subject in _photos(path) if _is_plain_folder(path) else [path]:
+                paths.setdefault(subject.absolute(), subject)
     labels = _labels(list(paths))
     return tuple(
-        Subject(path, label, source_kind(path), digest_of(path)) for path, label in zip(paths, labels, strict=True)
+        Subject(path, label, source_kind(path), digest_of(path))
+        for path, label in zip(paths.values(), labels, strict=True)
     )
 
 
@@ -223,15 +226,14 @@ _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".tif", ".tiff", "
 
 
 def _labels(paths: list[Path]) -> list[str]:
-    """Short names, all different: with as many of the folders above as are needed to tell alike ones apart."""
+    """Short names of absolute paths, all different: with as many folders as are needed to tell alike ones apart."""
     labels = [path.stem if path.suffix else path.name for path in paths]
-    whole = [path.absolute() for path in paths]
     depth = 2
     while len(set(labels)) < len(labels):
         alike = {label for label in labels if labels.count(label) > 1}
         labels = [
             "/".join(path.parts[-depth:]) if label in alike else label
-            for label, path in zip(labels, whole, strict=True)
+            for label, path in zip(labels, paths, strict=True)
         ]
         depth += 1
     return labels

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 METRIC, VALUE, SUBJECT, CELL = "metric", "value", "subject", "cell"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """What the finished cells of a benchmark say."""
 

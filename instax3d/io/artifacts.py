@@ -21,7 +21,7 @@ Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and plain values."""
 
 _FACE = "face"
-"""Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
+"""Prefix of the names of a face's points, before its view and their scheme, which is empty for the landmarks."""
 _PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -77,18 +77,17 @@ def _unpacked(values: Tensor) -> Tensor:
 def pack_views(views: Views) -> Artifact:
     """Of views that are `quantized`."""
     cameras = views.cameras
-    found = [index for index, face in enumerate(views.faces) if face is not None]
-    faces = [views.faces[index] for index in found]
+    faces = {index: face for index, face in enumerate(views.faces) if face is not None}
     tensors = {name: _packed(values) for name, values in _pixels(views).items()}
     tensors |= {"viewmats": cameras.viewmats, "Ks": cameras.Ks}
-    for index, face in zip(found, faces):
-        marks = {"": face.landmarks, **face.points} if face else {}
-        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in marks.items() if at is not None}
+    for index, face in faces.items():
+        points = {"": face.landmarks, **face.points}
+        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in points.items() if at is not None}
     values = {
         "size": [cameras.width, cameras.height],
         "names": list(cameras.names),
         "photo_index": views.photo_index,
-        "faces": {str(index): [*face.box, face.score] for index, face in zip(found, faces) if face},
+        "faces": {str(index): [*face.box, face.score] for index, face in faces.items()},
         "face_slots": len(views.faces),
     }
     return tensors, values
@@ -100,8 +99,8 @@ def unpack_views(artifact: Artifact) -> Views:
     faces: list[Face | None] = [None] * values["face_slots"]
     for index, (*box, score) in values["faces"].items():
         prefix = f"{_FACE} {index} "
-        marks = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
-        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, marks.pop("", None), marks)
+        points = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
+        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, points.pop("", None), points)
     return Views(
         **{name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors},
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),

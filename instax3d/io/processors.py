@@ -48,7 +48,7 @@ def _quota_v1(folder: Path) -> float:
 
 
 def _numbers(path: Path) -> list[float]:
-    """Of a file of the kernel; ``max`` is infinite. None where there is no such file."""
+    """In a file of the kernel; ``max`` is infinite. Empty where there is no such file."""
     try:
         return [math.inf if word == "max" else float(word) for word in path.read_text(encoding="utf-8").split()]
     except (OSError, ValueError):

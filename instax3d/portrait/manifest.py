@@ -59,7 +59,7 @@ def head_record(mesh: "HeadMesh") -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What a finished run tells, beside its configuration."""
+    """What a finished run reports, beside its configuration."""
 
     source: Mapping[str, Any]
     """What the portrait was made from; plain values."""
@@ -81,7 +81,7 @@ class RunRecord:
     not_measured: Mapping[str, str]
     """Metric to the reason why it was not measured."""
     notes: Sequence[str] = ()
-    """What the user was told."""
+    """Shown to the user during the run."""
 
 
 def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stage cache: a stage's result, found again by a hash of all it depends on (`instax3d.stages.fingerprint`)."""
+"""The stage cache: stages' results, stored under a hash of all they depend on (`instax3d.stages.fingerprint`)."""
 
 import os
 from contextlib import suppress

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instax3d.benchmark.engine import LocalEngine
-from instax3d.benchmark.grid import Subject, find_grid, read_grid, study_names
+from instax3d.benchmark.grid import Subject, find_grid, find_subjects, read_grid, study_names
 from instax3d.benchmark.pareto import front
 from instax3d.benchmark.plan import Cell, make_plan
 from instax3d.benchmark.results import collect, metrics_of
@@ -135,6 +135,41 @@ def test_the_studies_that_come_along_can_be_planned(name, grid_file, tmp_path):
     assert len({cell.overrides for cell in plan.cells}) > 1
     with pytest.raises(ConfigError, match="lists no subjects"):
         read_grid(find_grid(name))
+
+
+def test_subjects_of_the_same_name_have_different_labels(tmp_path):
+    for name in ("a/x/me.jpg", "b/x/me.jpg", "b/y/me.jpg", "b/x/you.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    labels = [subject.label for subject in find_subjects(["*/*/*.jpg"], tmp_path)]
+    assert sorted(labels) == ["a/x/me.jpg", "b/x/me.jpg", "y/me.jpg", "you"]
+    twice = [str(tmp_path / "b" / "x" / "you.jpg"), "b/x/you.jpg"]
+    assert len(find_subjects(twice, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"instax3d": "1", "metrics": {"psnr_views": "high"}}', '{"instax3d": "1", "metrics": {}}']
+)
+def test_a_damaged_cell_is_named_with_what_to_do(grid_file, tmp_path, text):
+    plan, store = plan_of(grid_file), FolderStore(tmp_path / "out")
+    store.create()
+    folder = Path(store.cell(plan.cells[0].id))
+    folder.mkdir()
+    (folder / "run.json").write_text(text)
+    with pytest.raises(PortraitError, match=f"remove {folder} and run the same command again"):
+        collect(plan, store)
+    (folder / "run.json").unlink()
+    with pytest.raises(PortraitError, match=f"remove {folder} and run the same command again"):
+        collect(plan, store)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_damaged_record_of_a_failure_is_named_with_what_to_do(tmp_path, text):
+    store = FolderStore(tmp_path / "out")
+    store.create()
+    store.write("failed/some.json", text.encode())
+    with pytest.raises(PortraitError, match=r"failed/some\.json is damaged; remove it"):
+        store.failure("some")
 
 
 def test_a_grid_that_is_nowhere_is_refused():

@@ -163,10 +163,9 @@ def test_other_options_and_other_contents_are_refused(cheap, announced, tmp_path
 def test_a_damaged_data_set_is_refused_with_a_remedy(cheap, tmp_path, file, contents):
     folder = shutil.copytree(cheap, tmp_path / "damaged")
     (folder / file).write_text(contents)
-    with pytest.raises(DatasetError, match="make the data set again"):  # noqa: PT012 - one of the three meets it
+    with pytest.raises(DatasetError, match="make the data set again"):  # noqa: PT012 - one of the two meets it
         open_dataset(folder)[0].load()
-        if found := list(problems(folder)):
-            raise DatasetError(f"{found}: make the data set again")
+        list(problems(folder))
 
 
 def test_a_clip_shows_no_image_from_outside_its_folder(cheap, tmp_path):
