@@ -373,7 +373,7 @@ def test_a_subject_that_failed_somewhere_counts_nowhere_and_absent_figures_are_s
     table = make_table(rows(values), ("densifier", "seed"))
     assert [entries[0].mean for entries in table.entries] == [30.0, 29.0]
     assert table.counts == ((2, 2), (1, 1))
-    more = pd.concat([rows(values), rows({("anna", "none", "0"): 0.3}).assign(figure="identity_front")])
+    more = pd.concat([rows(values), rows({("anna", "none", "0"): 0.3}).assign(metric="identity_front")])
     table = make_table(more, ("densifier", "seed"))
     assert table.entries[0][1] is None
     assert "not measured" in to_markdown(table)
