@@ -78,9 +78,9 @@ def plan_here(work: Path, cells: int) -> None:
         Path(store.cell(cell.id)).mkdir()
     since = time.perf_counter()
     with LocalEngine(1, function=asleep) as engine:
-        tally = run_plan(grid, plan, store, engine)
-    assert tally.done == len(plan.cells)
-    assert tally.computed == 0
+        progress = run_plan(grid, plan, store, engine)
+    assert progress.done == len(plan.cells)
+    assert progress.computed == 0
     resumed = time.perf_counter() - since
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -98,7 +98,7 @@ def plan_here(work: Path, cells: int) -> None:
 
 def asleep(job: Job) -> Outcome:
     """A cell that only takes its time."""
-    if not job.share:
+    if not job.prepares_only:
         time.sleep(SECONDS)
         Path(str(job.output)).mkdir()
     return Outcome("done", SECONDS)
@@ -183,8 +183,8 @@ def quality(folder: Path) -> Any:
     import pandas as pd  # not in the workers, which import this file
 
     rows = pd.read_parquet(folder / "results.parquet")
-    measured = rows["figure"].str.startswith(("seconds", "peak", "fps"))
-    return rows[~measured].set_index(["cell", "figure"])["value"].sort_index()
+    measured = rows["metric"].str.startswith(("seconds", "peak", "fps"))
+    return rows[~measured].set_index(["cell", "metric"])["value"].sort_index()
 
 
 def main() -> None:

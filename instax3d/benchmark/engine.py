@@ -1,51 +1,53 @@
-"""Engines work jobs off; `LocalEngine` on this machine's processors."""
+"""Engines execute jobs; `LocalEngine` on this machine's processors."""
 
 import abc
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import get_context
 
 from instax3d.errors import ConfigError
+from instax3d.io.processors import available_processors
 
-from .work import Job, Outcome, perform, use_threads
+from .work import Job, Outcome, run_job, use_threads
 
 
 class Engine(abc.ABC):
-    """Takes jobs and gives outcomes, each job once, in the order in which they end.
+    """Takes jobs and gives their outcomes, in the order in which they end.
 
-    A context manager: what it started ends with the block.
+    A context manager: its workers end with the block.
     """
 
     workers: int
-    """How many jobs run side by side."""
+    """Jobs that run side by side."""
 
     @abc.abstractmethod
     def submit(self, job: Job) -> None:
-        """Let a worker do the job as soon as one is free."""
+        """Let a worker execute the job as soon as one is free."""
 
     @abc.abstractmethod
-    def ended(self) -> Iterator[tuple[Job, Outcome]]:
-        """Wait until at least one job has ended, and give those that have. A worker's death is an outcome."""
+    def as_completed(self) -> Iterator[tuple[Job, Outcome]]:
+        """Wait until at least one job has ended, and give all that have. A worker's death is an outcome."""
 
     def __enter__(self) -> "Engine":
         return self
 
     @abc.abstractmethod
     def __exit__(self, *error: object) -> None:
-        """End the workers; what they had not finished is lost."""
+        """End the workers; unfinished jobs are lost."""
 
 
 class LocalEngine(Engine):
     """Processes on this machine; the processors are shared out evenly among them."""
 
-    def __init__(self, workers: int | None = None, function: Callable[[Job], Outcome] = perform) -> None:
+    def __init__(self, workers: int | None = None, function: Callable[[Job], Outcome] = run_job) -> None:
         from pebble import ProcessPool
 
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processors = available_processors()
         self.workers = workers or processors
         if self.workers > processors:
-            raise ConfigError(f"{self.workers} workers are more than this machine's {processors} processors")
+            raise ConfigError(
+                f"{self.workers} workers are more than the {processors} processors available here; lower --workers"
+            )
         self._function = function
         self._pool = ProcessPool(
             max_workers=self.workers,
@@ -58,7 +60,7 @@ class LocalEngine(Engine):
     def submit(self, job: Job) -> None:
         self._running[self._pool.schedule(self._function, args=(job,))] = job
 
-    def ended(self) -> Iterator[tuple[Job, Outcome]]:
+    def as_completed(self) -> Iterator[tuple[Job, Outcome]]:
         for future in wait(self._running, return_when=FIRST_COMPLETED).done:
             yield self._running.pop(future), _outcome(future)
 

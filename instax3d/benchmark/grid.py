@@ -18,10 +18,10 @@ _PLUGIN, _LABEL = "plugin", "label"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting of an axis."""
+    """One value of an axis."""
 
     label: str
-    """How tables call it."""
+    """Its name in tables."""
     overrides: tuple[str, ...]
     """``key=value`` items, as on the command line of ``instax3d create``."""
 
@@ -41,13 +41,13 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a portrait is made of."""
+    """A photo or capture that portraits are made from."""
 
     path: Path
     label: str
     kind: Source
     digest: str
-    """Of its contents, so that another photo under the same name is another subject."""
+    """Hash of its contents: another photo under the same name is another subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +56,28 @@ class Grid:
 
     subjects: tuple[Subject, ...]
     axes: tuple[Axis, ...]
-    chosen: tuple[Mapping[str, str], ...] | None
-    """Axis to label, for each group of cells that is wanted; None means all."""
+    subset: tuple[Mapping[str, str], ...] | None
+    """Axis to label, for each group of cells that is listed; None means all combinations."""
     preset: str | None
     config: Path | None
-    """The file that the grid extends, where it is no preset."""
+    """The file that the grid extends, where it does not extend a preset."""
 
 
 def study_names() -> list[str]:
     """Names of the grids that come with the package."""
-    found = (item.name for item in files("instax3d").joinpath("configs", "studies").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+    names = (item.name for item in files("instax3d").joinpath("configs", "studies").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def find_grid(name: str) -> Path:
-    """What a user means by a grid: a file, else a study that comes with the package.
+    """The file of a grid: the path itself, or a study that comes with the package.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: it is neither.
     """
     if Path(name).exists() or name not in study_names():
         if not Path(name).is_file():
-            raise ConfigError(f"there is no grid file {name}, and no such study; studies: {', '.join(study_names())}")
+            raise ConfigError(f"{name} is neither a grid file nor a study; studies: {', '.join(study_names())}")
         return Path(name)
     return Path(str(files("instax3d").joinpath("configs", "studies", f"{name}.yaml")))
 
@@ -93,32 +93,32 @@ def read_grid(path: Path, *, subjects: Sequence[str] = (), preset: str | None = 
           training.iterations: [300, 600]
           seed: [0, 1, 2]
         cells:                             # optional: these alone, instead of all combinations
-          - {densifier: absgs}             # what is not named takes each of its values
+          - {densifier: absgs}             # axes that are not named take each of their values
 
     Args:
-        subjects: paths and patterns instead of the file's, from the current folder.
-        preset: instead of what the file extends.
+        subjects: paths and patterns that replace those of the file, relative to the current folder.
+        preset: replaces what the file extends.
 
     Raises:
-        ConfigError: it cannot be read, has unknown keys, names no subject, or a subject is not there.
+        ConfigError: it cannot be read, has unknown keys, lists no subjects, or a subject is not there.
     """
     doc = read_yaml(path)
     unknown = sorted(set(doc) - set(_KEYS))
     if unknown:
-        raise ConfigError(f"{path}: no such key: {', '.join(unknown)}; there are: {', '.join(_KEYS)}")
+        raise ConfigError(f"{path}: no such key: {', '.join(unknown)}; the keys are: {', '.join(_KEYS)}")
     axes = tuple(_axis(path, key, values) for key, values in _mapping(path, "vary", doc.get("vary") or {}).items())
     base, config = (preset, None) if preset else _base(path, doc.get("extends"))
     return Grid(
         subjects=find_subjects(subjects, Path()) if subjects else _own_subjects(path, doc.get("subjects")),
         axes=axes,
-        chosen=_chosen(path, axes, doc.get("cells")),
+        subset=_subset(path, axes, doc.get("cells")),
         preset=base,
         config=config,
     )
 
 
-def _own_subjects(path: Path, wanted: Any) -> tuple[Subject, ...]:
-    patterns = [wanted] if isinstance(wanted, str) else wanted
+def _own_subjects(path: Path, listed: Any) -> tuple[Subject, ...]:
+    patterns = [listed] if isinstance(listed, str) else listed
     if not isinstance(patterns, list) or not patterns:
         raise ConfigError(
             f"{path} lists no subjects; name photos or captures after it on the command line, or in the file, "
@@ -145,12 +145,12 @@ def _base(path: Path, name: Any) -> tuple[str | None, Path | None]:
 def _axis(path: Path, key: str, values: Any) -> Axis:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}: vary.{key} must list values, as in {key}: [A, B]")
-    found = tuple(_value(key, value) for value in values)
-    labels = [value.label for value in found]
+    axis = Axis(key, tuple(_value(key, value) for value in values))
+    labels = [value.label for value in axis.values]
     for label in labels:
         if labels.count(label) > 1:
             raise ConfigError(f"{path}: vary.{key} lists {label!r} more than once")
-    return Axis(key, found)
+    return axis
 
 
 def _value(key: str, value: Any) -> Value:
@@ -164,23 +164,23 @@ def _value(key: str, value: Any) -> Value:
 
 
 def _text(value: Any) -> str:
-    """A plain value as the command line would take it."""
+    """A plain value in the form that the command line takes."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _chosen(path: Path, axes: tuple[Axis, ...], cells: Any) -> tuple[Mapping[str, str], ...] | None:
+def _subset(path: Path, axes: tuple[Axis, ...], cells: Any) -> tuple[Mapping[str, str], ...] | None:
     if cells is None:
         return None
     labels = {axis.key: {value.label for value in axis.values} for axis in axes}
-    found = []
+    subset = []
     for cell in cells if isinstance(cells, list) else [cells]:
-        picked = {key: _value(key, value).label for key, value in _mapping(path, "each of cells", cell).items()}
-        for key, label in picked.items():
+        labels_by_axis = {key: _value(key, value).label for key, value in _mapping(path, "each of cells", cell).items()}
+        for key, label in labels_by_axis.items():
             if label not in labels.get(key, ()):
-                raise ConfigError(f"{path}: cells names {key}: {label}, which vary does not list")
-        found.append(picked)
-    return tuple(found)
+                raise ConfigError(f"{path}: cells lists {key}: {label}, which vary does not list")
+        subset.append(labels_by_axis)
+    return tuple(subset)
 
 
 def find_subjects(patterns: Iterable[str], folder: Path) -> tuple[Subject, ...]:
@@ -189,18 +189,21 @@ def find_subjects(patterns: Iterable[str], folder: Path) -> tuple[Subject, ...]:
     A folder without ``transforms*.json`` stands for the photos in it.
 
     Raises:
-        ConfigError: a path is not there, or a pattern names nothing.
+        ConfigError: a path is not there, or a pattern matches nothing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}
+    """By their absolute form, so that each comes once."""
     for pattern in patterns:
-        found = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else _absolute(Path(pattern))
-        if not found:
-            raise ConfigError(f"no photo or capture is called {pattern} in {folder.absolute()}")
-        for path in found:
-            paths.update(dict.fromkeys(_photos(path) if _is_plain_folder(path) else [path]))
+        matches = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else _absolute(Path(pattern))
+        if not matches:
+            raise ConfigError(f"no photo or capture in {folder.absolute()} matches {pattern}; check the path")
+        for path in matches:
+            for subject in _photos(path) if _is_plain_folder(path) else [path]:
+                paths.setdefault(subject.absolute(), subject)
     labels = _labels(list(paths))
     return tuple(
-        Subject(path, label, source_kind(path), digest_of(path)) for path, label in zip(paths, labels, strict=True)
+        Subject(path, label, source_kind(path), digest_of(path))
+        for path, label in zip(paths.values(), labels, strict=True)
     )
 
 
@@ -213,26 +216,31 @@ def _is_plain_folder(path: Path) -> bool:
 
 
 def _photos(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PHOTO_SUFFIXES)
-    if not found:
-        raise ConfigError(f"{folder} holds neither photos nor transforms*.json")
-    return found
+    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PHOTO_SUFFIXES)
+    if not photos:
+        raise ConfigError(f"{folder} holds neither photos nor transforms*.json; give another folder")
+    return photos
 
 
 _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".tif", ".tiff", ".bmp"}
 
 
 def _labels(paths: list[Path]) -> list[str]:
-    """Short names; with the folder before them where two would be alike."""
-    names = [path.stem if path.suffix else path.name for path in paths]
-    return [
-        name if names.count(name) == 1 else f"{path.absolute().parent.name}/{path.name}"
-        for name, path in zip(names, paths, strict=True)
-    ]
+    """Short names of absolute paths, all different: with as many folders as are needed to tell alike ones apart."""
+    labels = [path.stem if path.suffix else path.name for path in paths]
+    depth = 2
+    while len(set(labels)) < len(labels):
+        alike = {label for label in labels if labels.count(label) > 1}
+        labels = [
+            "/".join(path.parts[-depth:]) if label in alike else label
+            for label, path in zip(labels, paths, strict=True)
+        ]
+        depth += 1
+    return labels
 
 
 def digest_of(path: Path) -> str:
-    """Of the contents of a file or folder; of a capture's ``transforms*.json`` also of what lies beside it."""
+    """Hash of the contents of a file or folder; of a capture's ``transforms*.json`` also of what lies beside it."""
     capture_file = path.suffix == ".json"
     total = hashlib.sha256(path.name.encode() if capture_file else b"")
     root = path.parent if capture_file else path

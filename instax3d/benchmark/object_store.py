@@ -9,12 +9,12 @@ from instax3d.io.remote import open_url, upload
 from .store import Store
 
 _FINISHED, _SOURCES, _COPIED = "finished", "sources", "copied"
-_SIGN = "benchmark.txt"
-"""Tells a benchmark from other things at the same place."""
+_IDENTIFIER = "benchmark.txt"
+"""A file that every benchmark has, and nothing else at the same URL."""
 
 
 class ObjectStore(Store):
-    """An object store, where a folder of files cannot appear in one step: a mark is written after them.
+    """An object store, where a folder of files cannot appear in one step: a marker is written after them.
 
     Photos and captures are copied into it, since the machines that work on them may share nothing else.
     """
@@ -25,20 +25,20 @@ class ObjectStore(Store):
         self.url = url.rstrip("/")
         self._files, self._root = open_url(self.url)
 
-    def place(self, name: str = "") -> str:
+    def uri(self, name: str = "") -> str:
         return f"{self.url}/{name}" if name else self.url
 
     def create(self) -> None:
         try:
-            if not self._files.exists(f"{self._root}/{_SIGN}"):
+            if not self._files.exists(f"{self._root}/{_IDENTIFIER}"):
                 if self._files.exists(self._root) and self._files.ls(self._root, detail=False):
-                    raise PortraitError(f"{self.url} exists and holds no benchmark; choose another place with -o")
-                self.write(_SIGN, b"Results of instax3d benchmark.\n")
+                    raise PortraitError(f"{self.url} exists and is not a benchmark; choose another URL with -o")
+                self.write(_IDENTIFIER, b"Results of instax3d benchmark.\n")
         except OSError as error:
             raise PortraitError(f"cannot write to {self.url}: {error}") from error
 
-    def mark(self, identity: str) -> str | None:
-        return self.place(f"{_FINISHED}/{identity}")
+    def done_marker(self, identity: str) -> str | None:
+        return self.uri(f"{_FINISHED}/{identity}")
 
     def names(self, folder: str) -> set[str]:
         try:
@@ -69,11 +69,10 @@ class ObjectStore(Store):
             raise ConfigError(
                 f"{path} extends another file, which machines that read {self.url} lack; make it one file"
             )
-        whole = (
-            path.resolve().parent if path.suffix == ".json" else path.resolve()
-        )  # a capture's file beside its frames
-        kept = f"{_SOURCES}/{digest}/{whole.name}"
+        # of a capture's file all that lies beside it, its frames
+        whole = path.resolve().parent if path.suffix == ".json" else path.resolve()
+        name = f"{_SOURCES}/{digest}/{whole.name}"
         if digest not in self.names(_COPIED):
-            upload(whole, self.place(kept))
+            upload(whole, self.uri(name))
             self.write(f"{_COPIED}/{digest}", b"")
-        return self.place(f"{kept}/{path.name}" if path.suffix == ".json" else kept)
+        return self.uri(f"{name}/{path.name}" if path.suffix == ".json" else name)

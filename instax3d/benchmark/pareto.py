@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def front(points: Sequence[tuple[float, float]], *, higher: bool) -> list[int]:
-    """Indices of the points (cost, quality) that no other beats in both, by rising cost.
+    """Indices of the points (cost, quality) that no other point beats in both, by rising cost.
 
     Args:
         points: cost, of which less is better, and quality.
@@ -13,10 +13,10 @@ def front(points: Sequence[tuple[float, float]], *, higher: bool) -> list[int]:
     sign = -1 if higher else 1
     order = sorted(range(len(points)), key=lambda i: (points[i][0], sign * points[i][1]))
     best = float("inf")
-    found = []
+    indices = []
     for i in order:
         value = sign * points[i][1]
         if value < best:
             best = value
-            found.append(i)
-    return found
+            indices.append(i)
+    return indices

@@ -1,4 +1,4 @@
-"""What a grid asks for: its cells, each once, and the combinations that cannot be, with the reason."""
+"""What a grid asks for: its cells, each once, and the combinations that are impossible, with the reason."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from instax3d.plugin import Kind
 from .grid import Grid, Subject
 
 _BEFORE_CONSTRUCTION = (Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR, Kind.MESH_PRIOR)
-"""What the stages depend on that cells may share."""
+"""Plugins that the stages which cells may share depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A combination that cannot be."""
+    """A combination that is impossible."""
 
     subject: str
     labels: tuple[str, ...]
@@ -50,17 +50,17 @@ class Plan:
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
     duplicates: int
-    """Combinations that came out as a cell which was there already."""
+    """Combinations that are the same as another one."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A section of the configuration under one combination of the axes that concern it."""
+class _Section:
+    """A section of the configuration under one combination of the axes that change it."""
 
     digest: str
     overrides: tuple[str, ...]
     config: RunConfig | None
-    """A whole configuration with this section; None where the combination is invalid."""
+    """A whole configuration with this section; None where it is invalid."""
     reason: str = ""
     gpu: bool = False
 
@@ -69,11 +69,11 @@ def make_plan(grid: Grid, *, assets_here: bool = True) -> Plan:
     """Resolve the configuration of every cell.
 
     Args:
-        assets_here: whether combinations whose files (weights, head models) are not on this machine are left out;
-            otherwise their cells find out where they are run.
+        assets_here: whether combinations whose files (weights, head models) are not on this machine are skipped;
+            otherwise their cells are checked where they are computed.
 
-    A section of the configuration is read once for each combination of the axes that concern it, so that the cost of
-    a cell does not grow with the configuration.
+    A section of the configuration is read once for each combination of the axes that change it, so that the cost of a
+    cell does not grow with the configuration.
 
     Raises:
         ConfigError: a value of an axis is wrong in every combination, such as a misspelt plugin.
@@ -84,43 +84,43 @@ def make_plan(grid: Grid, *, assets_here: bool = True) -> Plan:
     skipped: list[Skipped] = []
     duplicates = 0
     for subject in grid.subjects:
-        sections = tables[subject.kind]
+        table = tables[subject.kind]
         for combination in _combinations(grid):
             labels = tuple(axis.values[i].label for axis, i in zip(grid.axes, combination, strict=True))
-            pieces = sections.pieces(combination)
-            reason = sections.refusal(pieces)
+            sections = table.of(combination)
+            reason = table.refusal(sections)
             if reason:
                 skipped.append(Skipped(subject.label, labels, reason))
                 continue
-            identity, shared = sections.digests(subject, pieces)
+            identity, shared = table.digests(subject, sections)
             if identity in cells:
                 duplicates += 1
                 continue
-            overrides = tuple(item for piece in pieces for item in piece.overrides)
-            cells[identity] = Cell(identity, subject, labels, overrides, shared, sections.needs_gpu(pieces))
+            overrides = tuple(item for section in sections for item in section.overrides)
+            cells[identity] = Cell(identity, subject, labels, overrides, shared, table.needs_gpu(sections))
     return Plan(tuple(axis.key for axis in grid.axes), tuple(cells.values()), tuple(skipped), duplicates)
 
 
 def _combinations(grid: Grid) -> Iterator[tuple[int, ...]]:
-    """Indices into the axes' values, those that the grid wants, each once."""
+    """Indices into the axes' values, of all combinations that the grid lists, each once."""
     every = [range(len(axis.values)) for axis in grid.axes]
-    if grid.chosen is None:
+    if grid.subset is None:
         yield from product(*every)
         return
     seen = set()
-    for picked in grid.chosen:
-        limited = [
-            [i for i in indices if axis.key not in picked or axis.values[i].label == picked[axis.key]]
+    for labels in grid.subset:
+        allowed = [
+            [i for i in indices if axis.key not in labels or axis.values[i].label == labels[axis.key]]
             for axis, indices in zip(grid.axes, every, strict=True)
         ]
-        for combination in product(*limited):
+        for combination in product(*allowed):
             if combination not in seen:
                 seen.add(combination)
                 yield combination
 
 
 class _Sections:
-    """The sections of the configuration for one kind of subject, by the axes that concern each."""
+    """The sections of the configuration for one kind of subject, by the axes that change each."""
 
     def __init__(self, grid: Grid, kind: Source, assets_here: bool) -> None:
         self._grid, self._kind, self._assets_here = grid, kind, assets_here
@@ -130,7 +130,7 @@ class _Sections:
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
         unknown = sorted({axis.key for axis in grid.axes if axis.section not in document})
         if unknown:
-            raise ConfigError(f"vary: no such key: {', '.join(unknown)}; keys begin with: {', '.join(document)}")
+            raise ConfigError(f"vary: no such key: {', '.join(unknown)}; keys start with: {', '.join(document)}")
         self._axes = axes
         self._tables = {name: self._table(name, axes[name]) for name in document}
         self._refuse_what_is_always_wrong()
@@ -141,9 +141,9 @@ class _Sections:
     def _read(self, overrides: tuple[str, ...]) -> RunConfig:
         return merge(self._documents, overrides, source=self._kind)
 
-    def _table(self, name: str, axes: list[int]) -> Mapping[tuple[int, ...], _Piece]:
+    def _table(self, name: str, axes: list[int]) -> Mapping[tuple[int, ...], _Section]:
         values = [self._grid.axes[i].values for i in axes]
-        found = {}
+        table = {}
         for combination in product(*(range(len(options)) for options in values)):
             overrides = tuple(
                 item for options, i in zip(values, combination, strict=True) for item in options[i].overrides
@@ -151,20 +151,20 @@ class _Sections:
             try:
                 config = self._read(overrides) if overrides else self._base
             except ConfigError as error:
-                found[combination] = _Piece("", overrides, None, str(error))
+                table[combination] = _Section("", overrides, None, str(error))
                 continue
             text = json.dumps(config.to_dict()[name], sort_keys=True)
             digest = hashlib.sha256(f"{name}:{text}".encode()).hexdigest()
             gpu = name in SLOTS and "cuda" in config.choices[SLOTS[name]].entry.spec.needs
-            found[combination] = _Piece(digest, overrides, config, gpu=gpu)
-        return found
+            table[combination] = _Section(digest, overrides, config, gpu=gpu)
+        return table
 
     def _refuse_what_is_always_wrong(self) -> None:
-        """A value that is wrong in every combination, and by itself, is a slip of the pen."""
+        """A value that is wrong in every combination, and by itself, is probably a typo."""
         problems = []
         for name, table in self._tables.items():
-            for place, axis in enumerate(self._axes[name]):
-                valid = {combination[place] for combination, piece in table.items() if piece.config is not None}
+            for position, axis in enumerate(self._axes[name]):
+                valid = {combination[position] for combination, section in table.items() if section.config is not None}
                 for i, value in enumerate(self._grid.axes[axis].values):
                     if i not in valid:
                         try:
@@ -174,27 +174,30 @@ class _Sections:
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
 
-    def pieces(self, combination: tuple[int, ...]) -> tuple[_Piece, ...]:
+    def of(self, combination: tuple[int, ...]) -> tuple[_Section, ...]:
         return tuple(table[tuple(combination[i] for i in self._axes[name])] for name, table in self._tables.items())
 
-    def refusal(self, pieces: tuple[_Piece, ...]) -> str:
-        """Why these cannot go together; empty where they can."""
-        key = tuple(piece.digest for piece in pieces)
-        for piece in pieces:
-            if piece.config is None:
-                return piece.reason
+    def refusal(self, sections: tuple[_Section, ...]) -> str:
+        """Why these cannot be combined; empty where they can."""
+        key = tuple(section.digest for section in sections)
+        for section in sections:
+            if section.config is None:
+                return section.reason
         slots = tuple(key[i] for i, name in enumerate(self._tables) if name in SLOTS or name == "device")
         if slots not in self._verdicts:
-            self._verdicts[slots] = self._judge(pieces)
+            self._verdicts[slots] = self._check(sections)
         return self._verdicts[slots]
 
-    def needs_gpu(self, pieces: tuple[_Piece, ...]) -> bool:
+    def needs_gpu(self, sections: tuple[_Section, ...]) -> bool:
         """Whether one of the chosen plugins can only run on a GPU."""
-        return any(piece.gpu for piece in pieces)
+        return any(section.gpu for section in sections)
 
-    def _judge(self, pieces: tuple[_Piece, ...]) -> str:
-        named = dict(zip(self._tables, pieces, strict=True))
-        configs = {name: piece.config for name, piece in named.items() if piece.config is not None}
+    def _check(self, sections: tuple[_Section, ...]) -> str:
+        configs = {
+            name: section.config
+            for name, section in zip(self._tables, sections, strict=True)
+            if section.config is not None
+        }
         choices = {kind: configs[name].choices[kind] for name, kind in SLOTS.items()}
         config = replace(self._base, choices=choices, device=configs["device"].device)
         try:
@@ -205,12 +208,12 @@ class _Sections:
             return str(error)
         return ""
 
-    def digests(self, subject: Subject, pieces: tuple[_Piece, ...]) -> tuple[str, str]:
-        """Of the whole cell, and of what goes into the stages before construction."""
+    def digests(self, subject: Subject, sections: tuple[_Section, ...]) -> tuple[str, str]:
+        """Hashes of the whole cell, and of what the stages before construction depend on."""
         whole = hashlib.sha256(subject.digest.encode())
         before = whole.copy()
-        for piece in pieces:
-            whole.update(piece.digest.encode())
+        for section in sections:
+            whole.update(section.digest.encode())
         for i in self._before:
-            before.update(pieces[i].digest.encode())
+            before.update(sections[i].digest.encode())
         return whole.hexdigest()[:20], before.hexdigest()[:20]

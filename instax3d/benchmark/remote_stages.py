@@ -8,7 +8,7 @@ from instax3d.stages.cache import StageCache
 class RemoteStages(StageCache):
     """The user's own cache on this machine, and behind it the results of other machines at a URL.
 
-    What is unfinished stays on the machine: a construction whose machine is lost starts anew.
+    Checkpoints stay on the machine: a construction whose machine is lost starts from scratch.
     """
 
     def __init__(self, url: str) -> None:

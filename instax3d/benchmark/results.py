@@ -1,4 +1,4 @@
-"""The results of a benchmark as tidy rows: one a cell and figure."""
+"""The results of a benchmark as tidy rows: one for each cell and metric."""
 
 import io
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from .store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-FIGURE, VALUE, SUBJECT, CELL = "figure", "value", "subject", "cell"
+METRIC, VALUE, SUBJECT, CELL = "metric", "value", "subject", "cell"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """What the finished cells of a benchmark tell."""
+    """What the finished cells of a benchmark say."""
 
     rows: "pd.DataFrame"
-    """Columns cell, subject, one for each axis, figure, value."""
+    """Columns cell, subject, one for each axis, metric, value."""
     machines: tuple[str, ...]
-    """What they were computed with and on."""
+    """Program, device and machine of each kind that computed cells."""
     missing: Mapping[str, str]
-    """Metrics that were not measured, to the reason."""
+    """Metric to the reason why it was not measured in some cell."""
 
     def write(self, store: Store) -> None:
         """``results.parquet`` and ``results.csv``.
@@ -37,13 +37,14 @@ class Results:
         store.write("results.csv", self.rows.to_csv(index=False).encode())
 
 
-def figures_of(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """All numbers of a ``run.json`` that describe the result.
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """All numbers of a ``run.json`` that describe the result: metrics, the fit, Gaussians, seconds.
 
     Seconds of stages that were reused are those of the run that made them, so that cells can be compared.
     """
     seconds = {name: value for name, value in manifest["seconds"].items() if name != "total"} | manifest["reused"]
     return {
+        **manifest.get("fit", {}),
         **manifest["metrics"],
         "gaussians": manifest["gaussians"],
         **{f"seconds_{name}": value for name, value in seconds.items()},
@@ -52,7 +53,11 @@ def figures_of(manifest: Mapping[str, Any]) -> dict[str, float]:
 
 
 def collect(plan: Plan, store: Store) -> Results:
-    """What the finished cells of the plan tell; each manifest is read once."""
+    """What the finished cells of the plan say; each manifest is read once.
+
+    Raises:
+        PortraitError: a manifest is absent or damaged.
+    """
     import pandas as pd
 
     done = store.done()
@@ -63,11 +68,14 @@ def collect(plan: Plan, store: Store) -> Results:
         if cell.id not in done:
             continue
         manifest = store.manifest(cell.id)
-        machines.add(_machine(manifest))
-        missing |= manifest["not_measured"]
-        for name, value in figures_of(manifest).items():
-            rows.append((cell.id, cell.subject.label, *cell.labels, name, float(value)))
-    frame = pd.DataFrame(rows, columns=[CELL, SUBJECT, *plan.axes, FIGURE, VALUE])
+        try:
+            machines.add(_machine(manifest))
+            missing |= manifest["not_measured"]
+            metrics = metrics_of(manifest)
+        except (KeyError, TypeError) as error:
+            raise store.damaged(cell.id, f"it lacks {error}") from error
+        rows += [(cell.id, cell.subject.label, *cell.labels, name, float(value)) for name, value in metrics.items()]
+    frame = pd.DataFrame(rows, columns=[CELL, SUBJECT, *plan.axes, METRIC, VALUE])
     return Results(frame, tuple(sorted(machines)), missing)
 
 

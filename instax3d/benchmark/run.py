@@ -1,11 +1,11 @@
-"""Works a plan off with an engine, keeps failures, and says how far it is."""
+"""Executes a plan with an engine, keeps failures, and reports the progress."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .engine import Engine
-from .grid import Grid, digest_of
+from .grid import Grid, Subject, digest_of
 from .plan import Cell, Plan
 from .schedule import Schedule
 from .store import Store
@@ -13,28 +13,32 @@ from .work import Job, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PlanProgress:
     """How far a benchmark is."""
 
     total: int
     done: int
     failed: int
     skipped: int
-    """Found impossible only on the machine that was to do them."""
+    """Cells that turned out impossible only on the machine that was to compute them."""
     seconds: float
-    """Since this run began."""
+    """Since this run started."""
     computed: int
     """Cells that this run computed."""
 
     @property
     def ended(self) -> int:
-        """Cells of which nothing more is to be expected."""
+        """Cells that are done, failed or skipped."""
         return self.done + self.failed + self.skipped
 
     @property
-    def left(self) -> float | None:
-        """Seconds that the rest will take, if it goes on like this; None before the first cell."""
+    def remaining_seconds(self) -> float | None:
+        """What the other cells will take at the speed so far; None before the first cell."""
         return self.seconds / self.computed * (self.total - self.ended) if self.computed else None
+
+
+OnChange = Callable[[PlanProgress, Cell | None, Outcome | None], None]
+"""Called when the run starts, and after each cell with its outcome."""
 
 
 def run_plan(
@@ -44,13 +48,16 @@ def run_plan(
     engine: Engine,
     *,
     retry_failed: bool = False,
-    on_change: Callable[[Tally, Cell | None, Outcome | None], None] = lambda tally, cell, outcome: None,
-) -> Tally:
-    """Do all cells of the plan whose results are not there yet.
+    on_change: OnChange = lambda progress, cell, outcome: None,
+) -> PlanProgress:
+    """Compute all cells of the plan whose results are not there yet.
 
     Args:
         retry_failed: also those that failed in an earlier run.
-        on_change: told at the beginning, and after each cell.
+        on_change: see `OnChange`.
+
+    Raises:
+        PortraitError: the store cannot be written.
     """
     store.create()
     done, failed = store.done(), store.failed()
@@ -58,57 +65,84 @@ def run_plan(
         for identity in failed:
             store.forget_failure(identity)
         failed = set()
-    wanted = {cell.id: cell for cell in plan.cells}
-    sources = {subject: store.source(subject.path, subject.digest) for subject in {cell.subject for cell in plan.cells}}
-    config = None if grid.config is None else store.source(grid.config, digest_of(grid.config))
-    over = done | failed
-    schedule = Schedule(cell for cell in plan.cells if cell.id not in over)
-    since = time.perf_counter()
-    counts = {"done": len(done & wanted.keys()), "failed": len(failed & wanted.keys()), "skipped": 0}
-    before = sum(counts.values())
+    cells = {cell.id: cell for cell in plan.cells}
+    counts = {"done": len(done & cells.keys()), "failed": len(failed & cells.keys()), "skipped": 0}
+    earlier, since = sum(counts.values()), time.perf_counter()
 
-    def tally() -> Tally:
-        computed = sum(counts.values()) - before
-        return Tally(len(wanted), **counts, seconds=time.perf_counter() - since, computed=computed)
+    def progress() -> PlanProgress:
+        computed = sum(counts.values()) - earlier
+        return PlanProgress(len(cells), **counts, seconds=time.perf_counter() - since, computed=computed)
 
-    on_change(tally(), None, None)
+    schedule = Schedule(cell for cell in plan.cells if cell.id not in done | failed)
+    jobs = _Jobs.of(grid, plan, store)
+    on_change(progress(), None, None)
     running = 0
     while schedule or running:
         # One job more than workers, so that none waits for this process.
         while schedule and running <= engine.workers:
-            cell, share = schedule.next(share_first=schedule.ready < engine.workers)
-            engine.submit(
-                Job(
-                    id=cell.shared if share else cell.id,
-                    source=sources[cell.subject],
-                    overrides=cell.overrides,
-                    preset=grid.preset,
-                    config=config,
-                    output=None if share else store.cell(cell.id),
-                    mark=None if share else store.mark(cell.id),
-                    stages=store.stages,
-                    once=True,
-                    labels={"subject": cell.subject.label, **dict(zip(plan.axes, cell.labels, strict=True))},
-                )
-            )
+            cell, prepares_only = schedule.next(prepare_first=schedule.ready < engine.workers)
+            engine.submit(jobs.preparing(cell) if prepares_only else jobs.computing(cell))
             running += 1
-        for job, outcome in engine.ended():
+        for job, outcome in engine.as_completed():
             running -= 1
-            if job.share:
-                schedule.shared_made(job.id)
+            if job.prepares_only:
+                schedule.prepared(job.id)
                 continue
-            cell = wanted[job.id]
             if outcome.status != "done":
-                store.fail(
-                    cell.id,
-                    {
-                        **job.labels,
-                        "status": outcome.status,
-                        "error": outcome.error,
-                        "trace": outcome.trace,
-                        "overrides": list(job.overrides),
-                    },
-                )
+                store.fail(job.id, _failure(job, outcome))
             counts[outcome.status] += 1
-            on_change(tally(), cell, outcome)
-    return tally()
+            on_change(progress(), cells[job.id], outcome)
+    return progress()
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """Makes jobs of cells."""
+
+    axes: tuple[str, ...]
+    preset: str | None
+    config: str | None
+    """URI of the file that the grid extends."""
+    sources: Mapping[Subject, str]
+    """URI of each subject."""
+    store: Store
+
+    @classmethod
+    def of(cls, grid: Grid, plan: Plan, store: Store) -> "_Jobs":
+        subjects = {cell.subject for cell in plan.cells}
+        sources = {subject: store.source(subject.path, subject.digest) for subject in subjects}
+        config = None if grid.config is None else store.source(grid.config, digest_of(grid.config))
+        return cls(plan.axes, grid.preset, config, sources, store)
+
+    def computing(self, cell: Cell) -> Job:
+        """The whole cell."""
+        return self._job(cell, cell.id, self.store.cell(cell.id), self.store.done_marker(cell.id))
+
+    def preparing(self, cell: Cell) -> Job:
+        """Only the stages that it shares with other cells."""
+        return self._job(cell, cell.shared, None, None)
+
+    def _job(self, cell: Cell, identity: str, output: str | None, done_marker: str | None) -> Job:
+        return Job(
+            id=identity,
+            source=self.sources[cell.subject],
+            overrides=cell.overrides,
+            preset=self.preset,
+            config=self.config,
+            output=output,
+            done_marker=done_marker,
+            stages=self.store.stages,
+            skip_existing=True,
+            labels={"subject": cell.subject.label, **dict(zip(self.axes, cell.labels, strict=True))},
+        )
+
+
+def _failure(job: Job, outcome: Outcome) -> dict[str, object]:
+    """What the store keeps of a cell that failed."""
+    return {
+        **job.labels,
+        "status": outcome.status,
+        "error": outcome.error,
+        "trace": outcome.trace,
+        "overrides": list(job.overrides),
+    }

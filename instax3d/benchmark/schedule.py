@@ -1,4 +1,4 @@
-"""In which order cells are done: what several of them share is made first, and only once."""
+"""In which order cells are computed: stages that several of them share come first, and only once."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from .plan import Cell
 
 @dataclass(slots=True)
 class Schedule:
-    """Hands out shared stages and cells, and knows which cells have to wait for which stages."""
+    """Gives out shared stages and cells; a cell waits for the stages that it shares."""
 
     cells: Iterable[Cell]
-    """Those that are still to do."""
+    """Those that are still to be computed."""
     _shared: deque[Cell] = field(default_factory=deque)
-    """One cell of each group whose shared stages are still to be made."""
+    """One cell of each group whose shared stages are still to be prepared."""
     _ready: deque[Cell] = field(default_factory=deque)
     _waiting: dict[str, list[Cell]] = field(default_factory=dict)
     """By the shared stages that they wait for."""
@@ -35,22 +35,22 @@ class Schedule:
         """Whether something can be started now."""
         return bool(self._ready or self._shared)
 
-    def next(self, share_first: bool) -> tuple[Cell, bool]:
-        """The next cell, and whether only its shared stages are meant.
+    def next(self, prepare_first: bool) -> tuple[Cell, bool]:
+        """The next cell, and whether only its shared stages are to be prepared.
 
         Args:
-            share_first: so few cells are ready that workers could fall idle; otherwise cells go first, so that
-                results come early and a group's stages are made shortly before they are needed.
+            prepare_first: for when so few cells are ready that workers could become idle; otherwise cells go first,
+                so that results come early and a group's stages are made shortly before they are needed.
         """
-        if self._shared and (share_first or not self._ready):
+        if self._shared and (prepare_first or not self._ready):
             return self._shared.popleft(), True
         return self._ready.popleft(), False
 
-    def shared_made(self, key: str) -> None:
-        """The stages of a group are there, or could not be made, which its cells will find out for themselves."""
+    def prepared(self, key: str) -> None:
+        """Release the cells of a group: its stages are there, or failed, which its cells will find out themselves."""
         self._ready.extend(self._waiting.pop(key))
 
     @property
     def ready(self) -> int:
-        """How many cells could be started at once."""
+        """How many cells could be started now."""
         return len(self._ready)

@@ -1,4 +1,4 @@
-"""Where a benchmark's results lie: one result folder a cell, a record for each that failed. What is there is done."""
+"""Where a benchmark's results are kept: one result folder a cell, and a record for each cell that failed."""
 
 import abc
 import json
@@ -10,34 +10,34 @@ from typing import Any
 from instax3d.errors import PortraitError
 from instax3d.io.files import atomic
 from instax3d.io.remote import is_url
-from instax3d.portrait.manifest import MANIFEST
+from instax3d.portrait.manifest import MANIFEST, parse_manifest
 
 _CELLS, _FAILED, _STAGES = "cells", "failed", "stages"
 _SHEET = "turntable.png"
 
 
-def open_store(place: str | Path) -> "Store":
+def open_store(uri: str | Path) -> "Store":
     """The results at a path, or at a URL that fsspec knows, such as ``s3://bucket/study``.
 
     Raises:
         ConfigError: the URL's protocol is unknown, or its package is not installed.
     """
-    if not is_url(str(place)):
-        return FolderStore(Path(place))
+    if not is_url(str(uri)):
+        return FolderStore(Path(uri))
     from .object_store import ObjectStore
 
-    return ObjectStore(str(place))
+    return ObjectStore(str(uri))
 
 
 class Store(abc.ABC):
-    """Results that several processes and machines may write to: each result is there wholly or not at all."""
+    """Results that several processes and machines may write: each result is there as a whole or not at all."""
 
     finished: str
-    """The folder in which finished cells are found by name."""
+    """The folder that lists finished cells by name."""
 
     @abc.abstractmethod
-    def place(self, name: str = "") -> str:
-        """Of something in the store, as a worker anywhere can read it: an absolute path, or a URL."""
+    def uri(self, name: str = "") -> str:
+        """Address of something in the store for a worker anywhere: an absolute path, or a URL."""
 
     @abc.abstractmethod
     def create(self) -> None:
@@ -49,7 +49,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def names(self, folder: str) -> set[str]:
-        """What lies in a folder, without temporary things; nothing where the folder is absent."""
+        """Names in a folder, without temporary files; none where the folder is absent."""
 
     @abc.abstractmethod
     def read(self, name: str) -> bytes:
@@ -81,16 +81,23 @@ class Store(abc.ABC):
 
     def cell(self, identity: str) -> str:
         """The result folder of a cell."""
-        return self.place(f"{_CELLS}/{identity}")
+        return self.uri(f"{_CELLS}/{identity}")
 
-    def mark(self, identity: str) -> str | None:
-        """What a worker has to write when a cell is complete; None where results appear in one step."""
+    def done_marker(self, identity: str) -> str | None:
+        """URL that a worker has to write when a cell is complete; None where results appear in one step."""
         return None
+
+    def damaged(self, identity: str, problem: str) -> PortraitError:
+        """The error for a finished cell whose manifest cannot be used."""
+        return PortraitError(
+            f"the result of a cell cannot be used: {self.uri(f'{_CELLS}/{identity}/{MANIFEST}')}: {problem}; "
+            f"remove {self.uri(f'{self.finished}/{identity}')} and run the same command again"
+        )
 
     @property
     def stages(self) -> str:
         """The stage cache that all cells share."""
-        return self.place(_STAGES)
+        return self.uri(_STAGES)
 
     def done(self) -> set[str]:
         """Cells whose result is there."""
@@ -105,18 +112,36 @@ class Store(abc.ABC):
         self.write(_failure(identity), (json.dumps(dict(record), indent=2) + "\n").encode())
 
     def failure(self, identity: str) -> dict[str, Any]:
-        """What `fail` kept."""
-        record: dict[str, Any] = json.loads(self.read(_failure(identity)))
+        """What `fail` kept.
+
+        Raises:
+            PortraitError: it is damaged.
+        """
+        name = _failure(identity)
+        try:
+            record: Any = json.loads(self.read(name))
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise PortraitError(f"{self.uri(name)} is damaged; remove it and run the same command again")
         return record
 
     def forget_failure(self, identity: str) -> None:
-        """Let a failed cell be tried again."""
+        """Remove the record, so that the cell is computed again."""
         self.remove(_failure(identity))
 
     def manifest(self, identity: str) -> dict[str, Any]:
-        """The ``run.json`` of a finished cell."""
-        found: dict[str, Any] = json.loads(self.read(f"{_CELLS}/{identity}/{MANIFEST}"))
-        return found
+        """The ``run.json`` of a finished cell.
+
+        Raises:
+            PortraitError: it is absent or damaged.
+        """
+        name = f"{_CELLS}/{identity}/{MANIFEST}"
+        try:
+            return parse_manifest(self.read(name), self.uri(name))
+        except (FileNotFoundError, PortraitError) as error:
+            reason = "it is not there" if isinstance(error, FileNotFoundError) else str(error)
+            raise self.damaged(identity, reason) from error
 
     def sheet(self, identity: str) -> bytes | None:
         """The PNG of a finished cell's turntable."""
@@ -138,13 +163,13 @@ class FolderStore(Store):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def place(self, name: str = "") -> str:
+    def uri(self, name: str = "") -> str:
         return str((self.folder / name).absolute())
 
     def create(self) -> None:
         try:
             if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _CELLS).is_dir():
-                raise PortraitError(f"{self.folder} exists and holds no benchmark; choose another folder with -o")
+                raise PortraitError(f"{self.folder} exists and is not a benchmark; choose another folder with -o")
             for name in (_CELLS, _FAILED, _STAGES):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""All that is written when a benchmark has ended: tidy results, tables, the report."""
+"""What is written when a benchmark has ended: tidy results, tables, the report."""
 
 from .plan import Plan
 from .report import make_report
@@ -32,15 +32,15 @@ def write_summary(plan: Plan, store: Store, title: str) -> Table | None:
 
 
 def best_lines(table: Table) -> list[str]:
-    """The best combination of each figure, one line each, for the terminal."""
+    """The best combinations for each metric, one line each, for the terminal."""
     lines = []
-    for column, figure in enumerate(table.figures):
+    for column, metric in enumerate(table.metrics):
         best: dict[str, list[str]] = {}
         for row, entries in zip(table.rows, table.entries, strict=True):
             entry = entries[column]
             if entry is not None and entry.best:
-                told = f"{entry.mean:,.{figure.decimals}f} {figure.unit}".rstrip()
-                best.setdefault(told, []).append(", ".join(row))
-        for told, rows in best.items():
-            lines.append(f"{figure.name}: {told} with {'; '.join(rows)}")
+                value = f"{entry.mean:,.{metric.decimals}f} {metric.unit}".rstrip()
+                best.setdefault(value, []).append(", ".join(row))
+        for value, rows in best.items():
+            lines.append(f"{metric.name}: {value} with {'; '.join(rows)}")
     return lines

@@ -64,16 +64,16 @@ def benchmark(
         _engine(engine, address, workers, gpu=gpu) as used,
         GridDisplay(plan) as shown,
     ):
-        tally = run_plan(read, plan, store, used, retry_failed=retry_failed, on_change=shown)
+        progress = run_plan(read, plan, store, used, retry_failed=retry_failed, on_change=shown)
     table = write_summary(plan, store, file.stem)
     if table is None:
         click.echo("no cell is finished, so there is no table", err=True)
     else:
         for line in best_lines(table):
             click.echo(line)
-        click.echo(f"look at {store.place('report.html')}")
-    if tally.failed:
-        click.echo(f"{tally.failed} cells failed; why stands in {store.place('failed')}", err=True)
+        click.echo(f"look at {store.uri('report.html')}")
+    if progress.failed:
+        click.echo(f"{progress.failed} cells failed; why stands in {store.uri('failed')}", err=True)
         sys.exit(1)
 
 

@@ -85,7 +85,8 @@ def _is_pattern(source: Path) -> bool:
 @click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
 def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path, transparent: bool) -> None:
     """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
-    from instax3d.portrait.portrait import Portrait, render_frames
+    from instax3d.portrait.frames import render_frames
+    from instax3d.portrait.portrait import Portrait
 
     written = render_frames(Portrait.load(folder, overrides), cameras, output, transparent=transparent)
     click.echo(f"{len(written)} images in {output}")

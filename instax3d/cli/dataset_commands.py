@@ -1,12 +1,12 @@
 """``instax3d dataset make|check``."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
 import yaml
 
+from instax3d.io.processors import available_processors
 from instax3d.io.progress import for_terminal
 
 from .interrupts import interruptible
@@ -29,7 +29,7 @@ def dataset() -> None:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
-    "--processes", type=click.IntRange(1), default=os.cpu_count() or 1, help="At once; does not change the clips."
+    "--processes", type=click.IntRange(1), default=available_processors, help="At once; does not change the clips."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
 def make(

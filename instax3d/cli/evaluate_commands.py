@@ -46,25 +46,25 @@ def evaluate(
     with interruptible(for_terminal(quiet=as_json)) as display, logged_to(display):
         from instax3d.inputs.capture import read_capture
         from instax3d.portrait.portrait import Portrait
-        from instax3d.portrait.views import read_saved
+        from instax3d.portrait.views import photo_of, read_views
         from instax3d.stages.evaluation import collect
         from instax3d.stages.evaluation import evaluate as measure
 
         portrait = Portrait.load(folder, chosen)
         detector = portrait.config.build(LandmarkDetector)
-        views, photo = read_saved(folder, detector)
+        views = read_views(folder)
         capture = None if against is None else read_capture(against)
-        context = collect(portrait, views, detector, photo=photo, capture=capture)
+        context = collect(portrait.head, views, detector, photo=photo_of(views, detector), capture=capture)
         found = measure(context, portrait.config.metrics)
     if as_json:
-        click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
+        click.echo(json.dumps({"figures": found.metrics, "not_measured": found.missing}, indent=2))
         return
     from instax3d.report.portrait_page import write_report
 
-    measured = [figure for figure in known_metrics() if figure.name in found.figures]
+    measured = [figure for figure in known_metrics() if figure.name in found.metrics]
     width = max((len(figure.name) for figure in measured), default=0)
     for figure in measured:
-        value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
+        value = f"{found.metrics[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
         click.echo(f"{figure.name:{width}} {value:>12}  {figure.description}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from instax3d.benchmark.plan import Cell, Plan
-    from instax3d.benchmark.run import Tally
+    from instax3d.benchmark.run import PlanProgress
     from instax3d.benchmark.work import Outcome
 
 
@@ -34,10 +34,10 @@ class GridDisplay:
         if self._bar:
             self._bar.take_down()
 
-    def __call__(self, tally: "Tally", cell: "Cell | None", outcome: "Outcome | None") -> None:
+    def __call__(self, progress: "PlanProgress", cell: "Cell | None", outcome: "Outcome | None") -> None:
         """As `instax3d.benchmark.run.run_plan` tells."""
         if self._bar:
-            self._bar.update(tally)
+            self._bar.update(progress)
         if cell is None or outcome is None:
             return
         name = ", ".join([cell.subject.label, *(cell.labels[i] for i in self._told)])
@@ -45,8 +45,8 @@ class GridDisplay:
         if self._bar:
             self._bar.say(f"{name}: {told}")
         else:
-            left = "" if tally.left is None else f", about {duration(tally.left)} left"
-            click.echo(f"{tally.ended}/{tally.total}  {name}: {told}{left}", err=True)
+            left = "" if progress.remaining_seconds is None else f", about {duration(progress.remaining_seconds)} left"
+            click.echo(f"{progress.ended}/{progress.total}  {name}: {told}{left}", err=True)
 
 
 class _Bar:
@@ -70,12 +70,12 @@ class _Bar:
     def take_down(self) -> None:
         self._progress.stop()
 
-    def update(self, tally: "Tally") -> None:
-        parts = [] if tally.left is None else [f"about {duration(tally.left)} left"]
-        if tally.failed:
-            parts.append(f"{tally.failed} failed")
+    def update(self, progress: "PlanProgress") -> None:
+        parts = [] if progress.remaining_seconds is None else [f"about {duration(progress.remaining_seconds)} left"]
+        if progress.failed:
+            parts.append(f"{progress.failed} failed")
         self._progress.update(
-            self._task, total=tally.total, completed=tally.ended, description=", ".join(parts), refresh=True
+            self._task, total=progress.total, completed=progress.ended, description=", ".join(parts), refresh=True
         )
 
     def say(self, line: str) -> None:

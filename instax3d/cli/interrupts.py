@@ -6,57 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from instax3d.io.progress import Progress
+from instax3d.io.progress import Forwarding, Progress
 
 
-class _Asked:
-    """Whether Ctrl-C was pressed."""
+class Interruptible(Forwarding):
+    """Passes every report on to another display, and ends the run if an interrupt was requested and lost."""
 
-    def __init__(self) -> None:
-        self.yes = False
+    def __init__(self, display: Progress) -> None:
+        super().__init__(display)
+        self._requested = False
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.yes = True
+        self._requested = True
         raise KeyboardInterrupt
 
-    def check(self) -> None:
-        if self.yes:
+    def before_report(self) -> None:
+        if self._requested:
             raise KeyboardInterrupt
-
-
-class Interruptible(Progress):
-    """Passes everything on to another display, and ends the run if an interrupt was asked for and got lost."""
-
-    def __init__(self, display: Progress, asked: _Asked) -> None:
-        self._display = display
-        self._asked = asked
-
-    def note(self, message: str) -> None:
-        self._asked.check()
-        self._display.note(message)
-
-    def start(self, stage: str, total: int | None) -> None:
-        self._asked.check()
-        self._display.start(stage, total)
-
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
-        self._asked.check()
-        self._display.step(done, psnr=psnr, gaussians=gaussians)
-
-    def count(self, done: int, total: int, what: str) -> None:
-        self._asked.check()
-        self._display.count(done, total, what)
-
-    def finish(self, stage: str, seconds: float) -> None:
-        self._asked.check()
-        self._display.finish(stage, seconds)
-
-    def reuse(self, stage: str, seconds: float) -> None:
-        self._asked.check()
-        self._display.reuse(stage, seconds)
-
-    def close(self) -> None:
-        self._display.close()
 
 
 @contextmanager
@@ -66,10 +32,10 @@ def interruptible(display: Progress) -> Iterator[Progress]:
     An interrupt that arrives within a callback from compiled code (numba while it compiles, for one) is printed and
     forgotten by Python.
     """
-    asked = _Asked()
-    before = signal.signal(signal.SIGINT, asked.on_signal)
+    outer = Interruptible(display)
+    before = signal.signal(signal.SIGINT, outer.on_signal)
     try:
-        yield Interruptible(display, asked)
+        yield outer
     finally:
         signal.signal(signal.SIGINT, before)
         display.close()

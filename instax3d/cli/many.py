@@ -49,7 +49,7 @@ def create_many(
                 )
             )
         while ended < len(subjects):
-            for job, outcome in engine.ended():
+            for job, outcome in engine.as_completed():
                 ended += 1
                 failed += outcome.status != "done"
                 told = f"{folders[job.id]}, {outcome.seconds:.0f} s" if outcome.status == "done" else outcome.error

@@ -1,4 +1,4 @@
-"""Makes a data set of turntables in parallel processes, so that it can be broken off at any moment and gone on with."""
+"""Makes a data set of turntables in parallel processes; it can be interrupted at any moment and resumed."""
 
 import contextlib
 import json
@@ -24,13 +24,14 @@ from instax3d.interfaces import ClipSource
 from instax3d.io.files import atomic
 from instax3d.io.progress import Progress, Silent
 from instax3d.registry import build
+from instax3d.types import TurntableClip
 
 from .layout import CLIP, DATASET, FORMAT, INDEX, TRANSFORMS, as_json, clip_name, read_json, sha256, shard_name
 
 _LOCK = ".lock"
 _PARTIAL = ".partial-"
 _AHEAD = 2
-"""Clips handed out for each process: no more are in memory, however many there will be."""
+"""Clips submitted for each process: no more are in memory, however many there will be."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,19 @@ class Recipe:
 def make_dataset(
     folder: Path, recipe: Recipe, *, clips: int | None, processes: int = 1, progress: Progress | None = None
 ) -> int:
-    """Make what is not there yet of a data set; gives the number of its clips.
+    """Make the clips of a data set that are not there yet.
 
     Args:
         folder: a new one, or one of the same recipe, which is completed, or extended if ``clips`` has grown.
         clips: how many; None for all that the source has.
-        processes: the clips' bytes do not depend on it.
+        processes: how many side by side; the clips' bytes do not depend on it.
+
+    Returns:
+        The number of clips in the data set.
 
     Raises:
-        DatasetError: the folder holds something else or is being written to, the source has fewer clips, a clip cannot
-            be made, or a process was killed. What is finished stays.
+        DatasetError: the folder holds something else, another program writes to it, the source has fewer clips, a clip
+            cannot be made, or a process was killed. Finished clips stay.
     """
     progress = progress or Silent()
     source = recipe.build()
@@ -82,13 +86,13 @@ def make_dataset(
         _begin(folder, description)
         for path in folder.glob(f"shard-*/{_PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
-        missing = [k for k in range(total) if not _place(folder, recipe, k).is_dir()]
+        missing = [k for k in range(total) if not _clip_folder(folder, recipe, k).is_dir()]
         if len(missing) < total:
             progress.note(f"{total - len(missing)} of {total} clips are there already")
         if missing:
             (folder / INDEX).unlink(missing_ok=True)
             progress.start("turntables", len(missing))
-            for done, index in enumerate(_made(folder, recipe, missing, processes), 1):
+            for done, index in enumerate(_make_clips(folder, recipe, missing, processes), 1):
                 progress.step(done)
                 _index_shard(folder, recipe, index // recipe.shard_size, total)
         for shard in range(-(-total // recipe.shard_size)):
@@ -98,13 +102,13 @@ def make_dataset(
 
 
 def _how_many(source: ClipSource[Any], clips: int | None) -> int:
-    there = source.clips()
+    available = source.clips()
     if clips is None:
-        if there is None:
+        if available is None:
             raise DatasetError("this source can always make more clips; say how many with --clips")
-        return there
-    if there is not None and clips > there:
-        raise DatasetError(f"the source has {there} clips, not {clips}; ask for fewer, or for none to get all")
+        return available
+    if available is not None and clips > available:
+        raise DatasetError(f"the source has {available} clips, not {clips}; lower --clips, or leave it out to get all")
     return clips
 
 
@@ -121,35 +125,36 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path, description: Mapping[str, Any]) -> None:
-    """Write the description, or compare it with the one that is there."""
+    """Write the description, or compare it with the one that is already there."""
     path = folder / DATASET
     if not path.exists():
         if any(entry.name != _LOCK for entry in folder.iterdir()):
-            raise DatasetError(f"{folder} holds something else than turntables; choose a new folder")
+            raise DatasetError(f"{folder} holds something other than turntables; choose a new folder")
         _write(path, as_json(description))
         return
     before = read_json(path)
     if before != description:
         names = [name for name in {**before, **description} if before.get(name) != description.get(name)]
-        told = [f"{name} was {json.dumps(before.get(name))}, now {json.dumps(description.get(name))}" for name in names]
+        changes = [
+            f"{name} was {json.dumps(before.get(name))}, now {json.dumps(description.get(name))}" for name in names
+        ]
         raise DatasetError(
-            f"{folder} was begun differently ({'; '.join(told)}); go on with the same options, or choose a new folder"
+            f"{folder} was made with other options ({'; '.join(changes)}); use the same, or choose a new folder"
         )
 
 
-def _place(folder: Path, recipe: Recipe, index: int) -> Path:
+def _clip_folder(folder: Path, recipe: Recipe, index: int) -> Path:
     return folder / shard_name(index // recipe.shard_size) / clip_name(index)
 
 
-def _made(folder: Path, recipe: Recipe, indices: list[int], processes: int) -> Iterator[int]:
+def _make_clips(folder: Path, recipe: Recipe, indices: list[int], processes: int) -> Iterator[int]:
     """Make clips in child processes; yields each one's index when its folder is there."""
-    waiting = iter(indices)
     # spawned, not forked: threads of torch and numba do not survive a fork
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start_child)
     try:
         running: set[Future[int]] = set()
-        for index in waiting:
-            running.add(pool.submit(_make_clip, _place(folder, recipe, index), recipe, index))
+        for index in indices:
+            running.add(pool.submit(_make_clip, _clip_folder(folder, recipe, index), recipe, index))
             if len(running) >= _AHEAD * processes:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -158,7 +163,7 @@ def _made(folder: Path, recipe: Recipe, indices: list[int], processes: int) -> I
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
         raise DatasetError(
-            "a process that made clips was ended from outside, perhaps for want of memory; "
+            "a process that made clips was killed, perhaps for lack of memory; "
             "run the same command again with fewer --processes: finished clips are kept"
         ) from error
     finally:
@@ -166,7 +171,7 @@ def _made(folder: Path, recipe: Recipe, indices: list[int], processes: int) -> I
 
 
 def _start_child() -> None:
-    """One thread a process, no Ctrl-C of its own, and an end when the parent is gone, however it went."""
+    """One thread a process, Ctrl-C left to the parent, and an exit when the parent is gone, however it ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import numba
     import torch
@@ -177,11 +182,11 @@ def _start_child() -> None:
     assert parent is not None
     sentinel = parent.sentinel
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         multiprocessing.connection.wait([sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 @cache
@@ -196,7 +201,7 @@ def _make_clip(target: Path, recipe: Recipe, index: int) -> int:
     return index
 
 
-def write_clip(target: Path, turntable: Any) -> None:
+def write_clip(target: Path, turntable: TurntableClip) -> None:
     """Write a clip's folder in one step.
 
     Raises:
@@ -227,12 +232,12 @@ def write_clip(target: Path, turntable: Any) -> None:
 
 def _index_shard(folder: Path, recipe: Recipe, shard: int, total: int) -> None:
     """Write a shard's index once all of its clips are there."""
-    first, place = shard * recipe.shard_size, folder / shard_name(shard)
+    first, shard_folder = shard * recipe.shard_size, folder / shard_name(shard)
     names = [clip_name(k) for k in range(first, min(first + recipe.shard_size, total))]
-    if not all((place / name).is_dir() for name in names):
+    if not all((shard_folder / name).is_dir() for name in names):
         return
-    clips = [{"name": name, "sha256": sha256((place / name / CLIP).read_bytes())} for name in names]
-    _write(place / INDEX, as_json({"clips": clips}))
+    clips = [{"name": name, "sha256": sha256((shard_folder / name / CLIP).read_bytes())} for name in names]
+    _write(shard_folder / INDEX, as_json({"clips": clips}))
 
 
 def _index_all(folder: Path, recipe: Recipe, total: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,11 +21,11 @@ Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and plain values."""
 
 _FACE = "face"
-"""Beginning of the names of a face's points: the word, its view and their scheme, which is empty for the landmarks."""
+"""Prefix of the names of a face's points, before its view and their scheme, which is empty for the landmarks."""
 _PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What `read_artifact` raises for files that are none."""
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What `read_artifact` raises for files that are damaged or something else."""
 
 
 def write_artifact(path: Path, artifact: Artifact) -> None:
@@ -44,10 +45,14 @@ def read_artifact(path: Path) -> Artifact:
     """What `write_artifact` wrote.
 
     Raises:
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: there is none (see `UNREADABLE`).
+        OSError: there is no such file, or it cannot be read.
+        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, or something
+            else (see `UNREADABLE`).
     """
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         values = json.loads(str(stored[_VALUES]))
+        if not isinstance(values, dict):
+            raise ValueError(f"{path.name} holds no plain values by name")
         return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
 
 
@@ -72,18 +77,17 @@ def _unpacked(values: Tensor) -> Tensor:
 def pack_views(views: Views) -> Artifact:
     """Of views that are `quantized`."""
     cameras = views.cameras
-    found = [index for index, face in enumerate(views.faces) if face is not None]
-    faces = [views.faces[index] for index in found]
+    faces = {index: face for index, face in enumerate(views.faces) if face is not None}
     tensors = {name: _packed(values) for name, values in _pixels(views).items()}
     tensors |= {"viewmats": cameras.viewmats, "Ks": cameras.Ks}
-    for index, face in zip(found, faces):
-        marks = {"": face.landmarks, **face.points} if face else {}
-        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in marks.items() if at is not None}
+    for index, face in faces.items():
+        points = {"": face.landmarks, **face.points}
+        tensors |= {f"{_FACE} {index} {scheme}": at for scheme, at in points.items() if at is not None}
     values = {
         "size": [cameras.width, cameras.height],
         "names": list(cameras.names),
         "photo_index": views.photo_index,
-        "faces": {str(index): [*face.box, face.score] for index, face in zip(found, faces) if face},
+        "faces": {str(index): [*face.box, face.score] for index, face in faces.items()},
         "face_slots": len(views.faces),
     }
     return tensors, values
@@ -95,8 +99,8 @@ def unpack_views(artifact: Artifact) -> Views:
     faces: list[Face | None] = [None] * values["face_slots"]
     for index, (*box, score) in values["faces"].items():
         prefix = f"{_FACE} {index} "
-        marks = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
-        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, marks.pop("", None), marks)
+        points = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
+        faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, points.pop("", None), points)
     return Views(
         **{name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors},
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),
@@ -118,8 +122,18 @@ def pack_mesh(mesh: HeadMesh) -> Artifact:
 
 
 def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
-    """``head_model`` gives the model of the rig, where there is one."""
+    """What `pack_mesh` packed.
+
+    Args:
+        head_model: gives the model of the rig, where there is one; without it the rig is left out.
+
+    Raises:
+        KeyError, ValueError: it is something else.
+    """
     tensors, values = artifact
+    _check_mesh(tensors["vertices"], tensors["faces"])
+    if not isinstance(values["metrics"], dict) or not isinstance(values["units_per_meter"], int | float):
+        raise ValueError("metrics and units per meter must be numbers")
     rig = None
     if head_model is not None and "rig scale" in tensors:
         parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
@@ -136,6 +150,16 @@ def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None =
         units_per_meter=values["units_per_meter"],
         metrics=values["metrics"],
     )
+
+
+def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
+    """Raises ValueError where shapes or indices are not those of a mesh, which would fail only later."""
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or not vertices.is_floating_point():
+        raise ValueError("vertices must be rows of three numbers")
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.is_floating_point():
+        raise ValueError("faces must be rows of three indices")
+    if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < len(vertices):
+        raise ValueError("a face has a vertex that is not there")
 
 
 def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artifact:

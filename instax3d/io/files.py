@@ -1,18 +1,19 @@
-"""Writing files and folders so that a half-written one is never found under its name."""
+"""Files and folders that appear under their names only when they are whole, and names that stay in their folder."""
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; move it to ``path`` on success, remove it on failure.
 
-    The temporary name keeps the suffix, since some writers choose the format by it.
+    The temporary name is hidden, and keeps the suffix, since some writers choose the format by it.
 
     Raises:
         OSError: the folder is absent or cannot be written.
@@ -27,20 +28,44 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write to; on success it takes the place of ``folder``, whatever was there, on failure it
-    is removed.
+    """Give an empty folder to write to; on success it replaces ``folder``, on failure it is removed and ``folder``
+    stays as it was.
 
     Raises:
         OSError: the folders cannot be made or moved.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-        made = Path(work) / "new"
-        made.mkdir()
-        yield made
-        if folder.exists():
-            folder.rename(Path(work) / "old")
-        made.rename(folder)
+        new = Path(work) / "new"
+        new.mkdir()
+        yield new
+        if not folder.exists():
+            new.rename(folder)
+            return
+        # Beside the temporary folder, not in it: whatever happens here, nothing deletes the earlier result.
+        previous = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}-previous")
+        folder.rename(previous)
+        try:
+            new.rename(folder)
+        except BaseException:
+            previous.rename(folder)
+            raise
+        _remove(previous)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a relative path from a file, an archive or a server names something below the folder it is joined to, on
+    POSIX and on Windows: neither absolute nor with ``..``, and not the folder itself."""
+    windows = PureWindowsPath(name)
+    parts = {*PurePosixPath(name).parts, *windows.parts}
+    return bool(parts) and not (name.startswith("/") or windows.anchor or ".." in parts or "\0" in name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,19 +12,19 @@ from torch import Tensor
 from .files import atomic
 
 _FORMATS = {"AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
-"""Pillow's other readers are left out: some run programs (EPS), none are for photos."""
+"""Pillow's other readers are not used: some run programs (EPS), none are for photos."""
 
 
 def open_image(path: Path) -> Image.Image:
     """Open an image without decoding it, in a format that photos and frames come in.
 
     Raises:
-        OSError: there is no such file, or it is no such image.
+        OSError: there is no such file, or it is not such an image.
         PIL.Image.DecompressionBombError: it has more than about 170 megapixels.
     """
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks about size and odd metadata
+        warnings.simplefilter("ignore")  # Pillow's warnings about size and odd metadata
         return Image.open(path, formats=sorted(_FORMATS & set(Image.OPEN)))
 
 
@@ -41,7 +41,7 @@ def to_float(pixels: UInt8[Tensor, "h w channels"]) -> Float[Tensor, "channels h
 def over_white(
     color: Float[Tensor, "*batch 3 h w"], alpha: Float[Tensor, "*batch 1 h w"]
 ) -> Float[Tensor, "*batch 3 h w"]:
-    """Straight (not premultiplied) colors seen before white."""
+    """Straight (not premultiplied) colors composited over white."""
     return color * alpha + (1 - alpha)
 
 

@@ -25,10 +25,10 @@ def write_obj(path: Path, vertices: Float[Tensor, "vertices 3"], faces: Int[Tens
 
 
 def read_obj(path: Path) -> tuple[Float[Tensor, "vertices 3"], Int[Tensor, "faces 3"]]:
-    """Vertices and triangles of an OBJ file; polygons are cut into fans, texture and normal indices are left out.
+    """Vertices and triangles of an OBJ file; polygons are cut into fans, texture and normal indices are ignored.
 
     Raises:
-        PortraitError: there is no such file, or a line of it is no OBJ.
+        PortraitError: there is no such file, or a line of it is not OBJ.
     """
     vertices: list[list[float]] = []
     faces: list[list[int]] = []
@@ -48,19 +48,19 @@ def read_obj(path: Path) -> tuple[Float[Tensor, "vertices 3"], Int[Tensor, "face
                     raise ValueError("a face needs three corners")
                 faces.extend([corners[0], b, c] for b, c in pairwise(corners[1:]))
         except ValueError as error:
-            problem = f"{path}, line {number}: {line.strip()[:60]!r} is no OBJ ({error})"
+            problem = f"{path}, line {number}: {line.strip()[:60]!r} is not OBJ ({error})"
             raise PortraitError(f"{problem}; export it again") from error
-    found = torch.tensor(vertices, dtype=torch.float32).reshape(-1, 3)
+    points = torch.tensor(vertices, dtype=torch.float32).reshape(-1, 3)
     triangles = torch.tensor(faces, dtype=torch.int64).reshape(-1, 3)
-    if not found.isfinite().all():
+    if not points.isfinite().all():
         raise PortraitError(f"{path} has vertices that are not finite; export it again")
-    return found, triangles
+    return points, triangles
 
 
 def _index(corner: str, count: int) -> int:
     """The zero-based vertex of ``7``, ``7/1``, ``7//2`` or, counted from the last one so far, ``-1``."""
-    given = int(corner.split("/", 1)[0])
-    index = given - 1 if given > 0 else count + given
-    if given == 0 or not 0 <= index < count:
-        raise ValueError(f"there is no vertex {given}")
+    number = int(corner.split("/", 1)[0])
+    index = number - 1 if number > 0 else count + number
+    if number == 0 or not 0 <= index < count:
+        raise ValueError(f"there is no vertex {number}")
     return index

@@ -1,4 +1,4 @@
-"""Image files of every common kind to upright eight-bit sRGB; files are hostile until read."""
+"""Image files of every common kind to upright eight-bit sRGB; files are treated as hostile."""
 
 import difflib
 import io
@@ -17,7 +17,7 @@ from instax3d.errors import PhotoError
 from .images import open_image
 
 MAX_SIDE = 2048
-"""Larger photos are reduced to this longest side, pixels: the portrait holds no finer detail."""
+"""Larger photos are reduced to this longest side, pixels: a portrait has no finer detail."""
 
 _RAW = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -32,7 +32,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image with this EXIF orientation upright."""
+"""The transposition that makes an image with this EXIF orientation upright."""
 _TAG_ORIENTATION, _TAG_EXIF = 0x0112, 0x8769
 _TAG_FOCAL, _TAG_FOCAL_35MM = 0x920A, 0xA405
 _TAG_WIDTH, _TAG_HEIGHT = 0xA002, 0xA003
@@ -43,7 +43,7 @@ _FILM_DIAGONAL = math.hypot(36, 24)
 _SENSOR_RATIOS = (4 / 3, 3 / 2, 16 / 9)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoFile:
     """The pixels of a file, upright, in sRGB and of a sensible size."""
 
@@ -52,15 +52,16 @@ class PhotoFile:
     alpha: UInt8[np.ndarray, "h w"] | None
     """None where the whole image is opaque."""
     focal: float | None
-    """Focal length in pixels of ``rgb`` by the file's EXIF; None where that is silent or the photo was cropped."""
+    """Focal length in pixels of ``rgb`` from the file's EXIF; None where that lacks it or the photo was cropped."""
     notes: tuple[str, ...]
+    """What the user should know, one sentence each."""
 
 
 def read_photo_file(path: Path) -> PhotoFile:
     """Read an image file.
 
     Raises:
-        PhotoError: there is no such file, or it is no image that can be read; the message says what to do.
+        PhotoError: there is no such file, or it is not an image that can be read; the message says what to do.
     """
     _check_exists(path)
     _check_format(path)
@@ -96,7 +97,7 @@ def _check_exists(path: Path) -> None:
 
 
 def _check_format(path: Path) -> None:
-    """Refuse what Pillow would misread or cannot read without help."""
+    """Refuse what Pillow would misread, or cannot read without a plugin."""
     if path.suffix.lower() in _RAW:
         # Many are TIFF inside, and Pillow would take their thumbnail for the photo.
         raise PhotoError(f"{path} is a camera raw file; export it as JPEG, PNG or TIFF and use that")
@@ -119,14 +120,14 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "is not an image that can be read; use JPEG, PNG, WebP or TIFF"
     if "truncated" in str(error) or isinstance(error, EOFError):
-        return "is cut off; copy or download it again"
+        return "is truncated; copy or download it again"
     return f"is damaged or of an unusual kind ({error}); save it again as JPEG or PNG"
 
 
 def _decode(image: Image.Image, notes: list[str]) -> PhotoFile:
     size = image.size
     if _frames(image) > 1:
-        notes.append("The file holds several pictures; the first one is used.")
+        notes.append("The file holds several images; the first one is used.")
     upright, diagonals = _metadata(image, notes)
     # JPEG can be decoded at a half, quarter or eighth of its size, which saves the memory of a huge one.
     image.draft(None, (MAX_SIDE, MAX_SIDE))
@@ -146,17 +147,17 @@ def _decode(image: Image.Image, notes: list[str]) -> PhotoFile:
 
 
 def _frames(image: Image.Image) -> int:
-    """Pictures in the file; a phone's JPEG that carries a second one beside the photo (MPO) counts as one."""
+    """Images in the file; a phone's JPEG that carries a second one beside the photo (MPO) counts as one."""
     return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _metadata(image: Image.Image, notes: list[str]) -> tuple[Image.Transpose | None, float | None]:
-    """What makes the image upright, and its focal length in image diagonals."""
+    """The transposition that makes the image upright, and its focal length in image diagonals."""
     try:
         exif = image.getexif()
         return _UPRIGHT.get(exif.get(_TAG_ORIENTATION, 1)), _focal_in_diagonals(exif, image.size)
     except Exception:  # as with the pixels, anything can come out of damaged metadata
-        notes.append("The photo's metadata is damaged and was left out; check that the portrait is upright.")
+        notes.append("The photo's metadata is damaged and was ignored; check that the portrait is upright.")
         return None, None
 
 
@@ -202,7 +203,7 @@ def _focal_in_diagonals(exif: Image.Exif, size: tuple[int, int]) -> float | None
     """Focal length in image diagonals, from the 35 mm equivalent or the resolution of the focal plane (EXIF 2.3).
 
     Both describe the whole sensor: a photo whose sides are in no sensor's ratio, or in another one than when the camera
-    wrote it, was cropped and tells nothing.
+    wrote it, was cropped, and its focal length is not known.
     """
     details = exif.get_ifd(_TAG_EXIF)
 

@@ -52,7 +52,7 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
 
 
 def read_ply(path: Path) -> Gaussians:
-    """Read Gaussians in the layout that `write_ply` writes, whoever wrote them; other properties are left out.
+    """Read Gaussians in the layout that `write_ply` writes, whichever program wrote them; other properties are ignored.
 
     Raises:
         PortraitError: there is no such file, or it holds something else.
@@ -62,7 +62,7 @@ def read_ply(path: Path) -> Gaussians:
     except FileNotFoundError:
         raise PortraitError(f"there is no file {path}; make the portrait again") from None
     except Exception as error:
-        # Of a file that is no PLY, plyfile raises whatever its parsing meets, MemoryError for absurd counts included.
+        # For other files plyfile raises whatever its parsing meets, MemoryError for absurd counts included.
         raise PortraitError(f"{path} cannot be read as a PLY of Gaussians ({error}); export it again") from error
     names = vertices.dtype.names or ()
     rest = sum(name.startswith("f_rest_") for name in names)
@@ -74,7 +74,9 @@ def read_ply(path: Path) -> Gaussians:
             f"{' and more' if len(missing) > 4 else ''}; export it as an uncompressed splat PLY"
         )
     if rest % 3 or round(bands**0.5) ** 2 != bands or bands > (_MAX_SH_DEGREE + 1) ** 2:
-        raise PortraitError(f"{path} has {rest} f_rest properties, which fit no degree of spherical harmonics up to 4")
+        raise PortraitError(
+            f"{path} has {rest} f_rest properties, which match no degree of spherical harmonics up to 4"
+        )
 
     def columns(*names: str) -> Float[Tensor, "n columns"]:
         try:
@@ -84,18 +86,20 @@ def read_ply(path: Path) -> Gaussians:
 
     colors = columns(*_color_properties(bands))
     higher = colors[:, 3:].unflatten(1, (3, bands - 1))
-    found = Gaussians(
+    gaussians = Gaussians(
         means=columns("x", "y", "z"),
         quats=columns("rot_0", "rot_1", "rot_2", "rot_3"),
         scales=columns("scale_0", "scale_1", "scale_2").exp(),
         opacities=columns("opacity")[:, 0].sigmoid(),
         sh=torch.cat([colors[:, None, :3], higher.transpose(1, 2)], 1),
     )
-    whole = torch.cat([found.means, found.quats, found.scales, found.opacities[:, None], found.sh.flatten(1)], 1)
-    broken = int((~whole.isfinite().all(1) | (found.quats.norm(dim=1) < 1e-8)).sum())
+    whole = torch.cat(
+        [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities[:, None], gaussians.sh.flatten(1)], 1
+    )
+    broken = int((~whole.isfinite().all(1) | (gaussians.quats.norm(dim=1) < 1e-8)).sum())
     if broken:
-        raise PortraitError(f"{path}: {broken} of {len(found)} Gaussians are no valid numbers; export it again")
-    return found
+        raise PortraitError(f"{path}: {broken} of {len(gaussians)} Gaussians are not valid numbers; export it again")
+    return gaussians
 
 
 def _color_properties(bands: int) -> list[str]:

@@ -8,38 +8,38 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
 
-_SHOWN: ContextVar["Progress | None"] = ContextVar("instax3d_progress", default=None)
+_CURRENT: ContextVar["Progress | None"] = ContextVar("instax3d_progress", default=None)
 """The display of the stage that runs in this context."""
 
 
 def count(done: int, total: int, what: str) -> None:
-    """Tell the display of the current stage, if there is one, that so many of its parts are done.
+    """Report to the display of the current stage, if there is one, that so many of its parts are done.
 
     For plugins that take long: ``count(3, 50, "denoising steps")``. It is also where a run that the user wants to end
     is ended, with KeyboardInterrupt.
     """
-    shown = _SHOWN.get()
-    if shown is not None:
-        shown.count(done, total, what)
+    display = _CURRENT.get()
+    if display is not None:
+        display.count(done, total, what)
 
 
 class Progress(abc.ABC):
-    """Told by the pipeline what happens."""
+    """A display that the pipeline reports to."""
 
     @abc.abstractmethod
     def note(self, message: str) -> None:
-        """Something the user should know."""
+        """Something that the user should know."""
 
     @abc.abstractmethod
     def start(self, stage: str, total: int | None) -> None:
-        """A stage begins; ``total`` steps where it counts them."""
+        """A stage starts, of ``total`` steps where it counts them."""
 
     @abc.abstractmethod
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
         """So many steps of the current stage are done."""
 
     def count(self, done: int, total: int, what: str) -> None:  # noqa: B027 - a display may leave it out
-        """So many parts of the current stage are done; another ``what`` begins another count."""
+        """So many parts of the current stage are done; another ``what`` starts another count."""
 
     @abc.abstractmethod
     def finish(self, stage: str, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Progress(abc.ABC):
 
     @abc.abstractmethod
     def reuse(self, stage: str, seconds: float) -> None:
-        """The stage is skipped, as its result is there from an earlier run, which took so many seconds for it."""
+        """The stage is skipped, as its result is there from an earlier run, where it took so many seconds."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -70,6 +70,44 @@ class Silent(Progress):
     def close(self) -> None: ...
 
 
+class Forwarding(Progress):
+    """Passes every report on to another display; a child adds what is done before each."""
+
+    def __init__(self, display: Progress) -> None:
+        self._display = display
+
+    @abc.abstractmethod
+    def before_report(self) -> None:
+        """Called before each report but `close`, which must always come through."""
+
+    def note(self, message: str) -> None:
+        self.before_report()
+        self._display.note(message)
+
+    def start(self, stage: str, total: int | None) -> None:
+        self.before_report()
+        self._display.start(stage, total)
+
+    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+        self.before_report()
+        self._display.step(done, psnr=psnr, gaussians=gaussians)
+
+    def count(self, done: int, total: int, what: str) -> None:
+        self.before_report()
+        self._display.count(done, total, what)
+
+    def finish(self, stage: str, seconds: float) -> None:
+        self.before_report()
+        self._display.finish(stage, seconds)
+
+    def reuse(self, stage: str, seconds: float) -> None:
+        self.before_report()
+        self._display.reuse(stage, seconds)
+
+    def close(self) -> None:
+        self._display.close()
+
+
 class PlainLines(Progress):
     """One line per stage, and one per fifth of a counted stage: for logs, pipes and ``--quiet``."""
 
@@ -78,14 +116,14 @@ class PlainLines(Progress):
         self.quiet = quiet
         self._total: int | None = None
         self._what = ""
-        self._said = 0
+        self._printed_fifths = 0
         self._since = 0.0
 
     def note(self, message: str) -> None:
         self._print(f"note: {message}")
 
     def start(self, stage: str, total: int | None) -> None:
-        self._total, self._what, self._said, self._since = total, "", 0, time.perf_counter()
+        self._total, self._what, self._printed_fifths, self._since = total, "", 0, time.perf_counter()
 
     def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
         if self.quiet or not self._total or psnr is None:
@@ -98,14 +136,14 @@ class PlainLines(Progress):
 
     def count(self, done: int, total: int, what: str) -> None:
         if what != self._what:
-            self._what, self._said, self._since = what, 0, time.perf_counter()
+            self._what, self._printed_fifths, self._since = what, 0, time.perf_counter()
         if not self.quiet and total and self._new_fifth(done, total):
             spent = time.perf_counter() - self._since
-            self._print(f"  {done}/{total} {what}, {left(done, total, spent)}")
+            self._print(f"  {done}/{total} {what}, {remaining(done, total, spent)}")
 
     def _new_fifth(self, done: int, total: int) -> bool:
         fifth = 5 * done // total
-        new, self._said = fifth > self._said, fifth
+        new, self._printed_fifths = fifth > self._printed_fifths, fifth
         return new
 
     def finish(self, stage: str, seconds: float) -> None:
@@ -164,7 +202,7 @@ class Live(Progress):
         if what != self._what:
             self._what, self._since = what, time.perf_counter()
         spent = time.perf_counter() - self._since
-        self._bars.update(self._task, total=total, completed=done, detail=f"{what}, {left(done, total, spent)}")
+        self._bars.update(self._task, total=total, completed=done, detail=f"{what}, {remaining(done, total, spent)}")
 
     def finish(self, stage: str, seconds: float) -> None:
         assert self._task is not None
@@ -177,13 +215,13 @@ class Live(Progress):
         self._bars.stop()
 
 
-def left(done: int, total: int, seconds: float) -> str:
-    """What is said of the time that the rest will take, if it goes on as in the ``seconds`` so far."""
+def remaining(done: int, total: int, seconds: float) -> str:
+    """A text on the time that the rest will take at the speed of the ``seconds`` so far."""
     return f"{seconds * (total - done) / done:.0f} s left" if done else "starting"
 
 
 def reused(seconds: float) -> str:
-    """What is said of a stage that was skipped."""
+    """A text on a stage that was skipped."""
     return f"reused from an earlier run, where it took {seconds:.1f} s"
 
 
@@ -195,7 +233,7 @@ def for_terminal(*, quiet: bool) -> Progress:
 
 
 class Stages:
-    """Times the stages of a run and tells the display of them."""
+    """Times the stages of a run and reports them to a display."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -212,15 +250,15 @@ class Stages:
     def stage(self, name: str, total: int | None = None) -> Iterator[None]:
         self.progress.start(name, total)
         since = time.perf_counter()
-        token = _SHOWN.set(self.progress)
+        token = _CURRENT.set(self.progress)
         try:
             yield
         finally:
-            _SHOWN.reset(token)
+            _CURRENT.reset(token)
         self.seconds[name] = round(time.perf_counter() - since, 3)
         self.progress.finish(name, self.seconds[name])
 
     def reuse(self, name: str, seconds: float) -> None:
-        """A stage's result was found, which had taken so many seconds."""
+        """A stage's result comes from the cache; it once took so many seconds."""
         self.reused[name] = seconds
         self.progress.reuse(name, seconds)

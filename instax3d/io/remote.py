@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from instax3d.errors import ConfigError, PortraitError
 
-from .files import atomic
+from .files import atomic, stays_inside
 from .paths import cache_dir
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is a URL rather than a path."""
-    return "://" in place
+def is_url(uri: str) -> bool:
+    """Whether it is a URL rather than a path."""
+    return "://" in uri
 
 
 def open_url(url: str) -> tuple["AbstractFileSystem", str]:
@@ -71,32 +71,44 @@ def download(url: str, target: Path) -> bool:
     return True
 
 
-def fetched(place: str) -> Path:
-    """A place as a path of this machine: what a URL names is copied once; a URL's contents must never change.
+def fetch(uri: str) -> Path:
+    """A path on this machine: what a URL names is copied once; its contents must never change.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: it is not there, or one of its names leads out of the folder it is copied to.
     """
-    if not is_url(place):
-        return Path(place)
-    files, path = open_url(place)
-    here = cache_dir() / "fetched" / hashlib.sha256(place.encode()).hexdigest()[:20] / path.rpartition("/")[2]
-    if here.exists():
-        return here
-    here.parent.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=here.parent.parent, prefix=".fetch-"))
+    if not is_url(uri):
+        return Path(uri)
+    files, path = open_url(uri)
+    name = path.rstrip("/").rpartition("/")[2]
+    local = cache_dir() / "fetched" / hashlib.sha256(uri.encode()).hexdigest()[:20] / _safe_name(name, uri)
+    if local.exists():
+        return local
+    local.parent.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=local.parent.parent, prefix=".fetch-"))
     try:
-        for found in files.find(path):
-            inner = found.removeprefix(path).strip("/")
-            target = work / here.name / inner if inner else work / here.name
+        for file in files.find(path):
+            inner = file.removeprefix(path).strip("/")
+            target = work / local.name / _safe_name(inner, uri) if inner else work / local.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(found, str(target))
-        if not (work / here.name).exists():
-            raise ConfigError(f"{place} is not there")
-        work.rename(here.parent)
+            files.get_file(file, str(target))
+        if not (work / local.name).exists():
+            raise ConfigError(f"there is nothing at {uri}; check the address")
+        work.rename(local.parent)
     except OSError as error:
-        if not here.exists():  # else another process was faster
-            raise ConfigError(f"cannot read {place}: {error}") from error
+        if not local.exists():  # else another process was faster
+            raise ConfigError(f"cannot read {uri}: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return here
+    return local
+
+
+def _safe_name(name: str, uri: str) -> str:
+    """A name from an object store, whose keys may be any text.
+
+    Raises:
+        ConfigError: it leads out of the folder it is joined to.
+    """
+    if not stays_inside(name):
+        raise ConfigError(f"{uri} has a file named {name!r}, which leads out of its folder; rename it there")
+    return name

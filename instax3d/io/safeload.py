@@ -1,8 +1,8 @@
-"""Reads pickles, .npy files and torch checkpoints that others made, without running anything that is in them.
+"""Reads third-party pickles, .npy files and torch checkpoints without running any code in them.
 
-A pickle is a program. Here it may name nothing but the few things below, each by its exact module and name, and every
-one is replaced by a stand-in that only keeps what it is given; arrays are then made from their plain bytes. chumpy's
-arrays (old head models are full of them) are read without that library.
+A pickle is a program. Here it may use only the names below, each by its exact module and name, and every one is
+replaced by a stand-in that only keeps its arguments; arrays are then made from their plain bytes. chumpy's arrays (old
+head models are full of them) are read without that library.
 """
 
 import io
@@ -25,7 +25,7 @@ _UNSUPPORTED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\
 
 
 class _Stub:
-    """Something that a pickle made, as it was told; turned into its value when the whole pickle is read."""
+    """Keeps the arguments of something that a pickle creates; turned into its value when the whole pickle is read."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -36,13 +36,13 @@ class _Stub:
         return self
 
     def __init__(self, *arguments: Any) -> None:
-        """What matters was kept by `__new__`, which alone is called by newer pickles."""
+        """The arguments are kept by `__new__`; newer pickles call nothing else."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def value(self, resolve: Callable[[Any], Any]) -> Any:
-        """What it stands for; ``resolve`` gives the values of the things inside."""
+        """The value; ``resolve`` gives those of the objects inside."""
         raise NotImplementedError
 
 
@@ -94,7 +94,7 @@ class _Sparse(_Stub):
 
 
 class _Chumpy(_Stub):
-    """chumpy.ch.Ch: an array with memories of how it came about."""
+    """chumpy.ch.Ch: an array with the graph that computed it."""
 
     def value(self, resolve: Callable[[Any], Any]) -> Any:
         return np.asarray(resolve(self.state["x"]))
@@ -104,19 +104,19 @@ class _ChumpySelect(_Stub):
     """chumpy.reordering.Select: chosen entries of another array."""
 
     def value(self, resolve: Callable[[Any], Any]) -> Any:
-        whole, chosen = np.asarray(resolve(self.state["a"])), np.asarray(resolve(self.state["idxs"]))
+        whole, indices = np.asarray(resolve(self.state["a"])), np.asarray(resolve(self.state["idxs"]))
         shape = resolve(self.state["preferred_shape"])
-        return whole.ravel()[chosen].reshape([int(n) for n in np.atleast_1d(np.asarray(shape))])
+        return whole.ravel()[indices].reshape([int(n) for n in np.atleast_1d(np.asarray(shape))])
 
 
 class _Object(_Stub):
     """copy_reg._reconstructor(class, object, None), the oldest way to make an instance."""
 
     def __new__(cls, *arguments: Any) -> Any:
-        made, base, _ = arguments
-        if not (isinstance(made, type) and issubclass(made, _Stub) and base is object):
+        stub, base, _ = arguments
+        if not (isinstance(stub, type) and issubclass(stub, _Stub) and base is object):
             raise ValueError("copy_reg._reconstructor is used for something unusual")
-        return made.__new__(made)
+        return stub.__new__(stub)
 
 
 class _Encoded(_Stub):
@@ -147,7 +147,7 @@ class _TorchStorage(_Stub):
         stored = _torch_load(io.BytesIO(_bytes(self.arguments[0])))
         if not isinstance(stored, torch.storage.TypedStorage):
             raise ValueError("a tensor without its storage")
-        with warnings.catch_warnings(action="ignore"):  # old files hold storages that torch no longer likes
+        with warnings.catch_warnings(action="ignore"):  # old files hold storages that torch warns of
             return torch.tensor([], dtype=stored.dtype).set_(stored.untyped()).numpy()
 
 
@@ -194,19 +194,19 @@ _ALLOWED: Mapping[tuple[str, str], type] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Refuses every name that is not allowed. Its stand-ins are its own: a pickle may set attributes of classes."""
+    """Refuses every name that is not allowed. Each load has its own stand-ins: a pickle may set class attributes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")
         self._own: dict[type, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        found = _ALLOWED.get((module, name))
-        if found is None:
+        allowed = _ALLOWED.get((module, name))
+        if allowed is None:
             raise _ForbiddenNameError(f"{module}.{name}")
-        if not issubclass(found, _Stub):
-            return found
-        return self._own.setdefault(found, type(found.__name__, (found,), {}))
+        if not issubclass(allowed, _Stub):
+            return allowed
+        return self._own.setdefault(allowed, type(allowed.__name__, (allowed,), {}))
 
 
 class _ForbiddenNameError(Exception):
@@ -219,7 +219,7 @@ def read_pickle(path: Path) -> Any:
     Strings of Python 2 are read as latin-1; ``chumpy`` arrays become numpy's, and so do torch tensors.
 
     Raises:
-        UnsafeFileError: it names anything else, which is said, or cannot be read. Nothing of it was run.
+        UnsafeFileError: it names anything else, or cannot be read. Nothing of it was run.
     """
     try:
         with path.open("rb") as file:
@@ -242,29 +242,31 @@ def read_npy(path: Path) -> Any:
             if not dtype.hasobject:
                 file.seek(0)
                 return np.load(file, allow_pickle=False)
-            found = _loaded(file, path)
+            content = _loaded(file, path)
     except OSError as error:
         raise UnsafeFileError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise UnsafeFileError(f"{path} is no .npy file ({error})") from error
-    return found[()] if isinstance(found, np.ndarray) and found.ndim == 0 else found
+        raise UnsafeFileError(f"{path} is not an .npy file ({error}); download it again") from error
+    return content[()] if isinstance(content, np.ndarray) and content.ndim == 0 else content
 
 
 def read_checkpoint(path: Path) -> Any:
     """What a torch checkpoint (.pth, .pt, .tar, .ckpt) holds, with tensors on the CPU.
 
     Raises:
-        UnsafeFileError: it holds more than tensors and plain values, which is said, or cannot be read.
+        UnsafeFileError: it holds more than tensors and plain values, or cannot be read.
     """
     try:
         return _torch_load(path)
     except OSError as error:
         raise UnsafeFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # torch and pickle raise all kinds for files that are none
+    except Exception as error:  # torch and pickle raise anything for other files
         named = _UNSUPPORTED.search(str(error))
         if named:
             raise _refusal(path, named[1]) from error
-        raise UnsafeFileError(f"{path} is no torch checkpoint that can be read ({_first_line(error)})") from error
+        raise UnsafeFileError(
+            f"{path} is not a torch checkpoint that can be read ({_first_line(error)}); download it again"
+        ) from error
 
 
 def _torch_load(source: Any) -> Any:
@@ -281,13 +283,15 @@ def _loaded(file: IO[bytes], path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # a broken pickle can raise anything
-        raise UnsafeFileError(f"{path} is no pickle that can be read ({_first_line(error)})") from error
+        raise UnsafeFileError(
+            f"{path} is not a pickle that can be read ({_first_line(error)}); download it again"
+        ) from error
 
 
 def _refusal(path: Path, name: str) -> UnsafeFileError:
     return UnsafeFileError(
-        f"{path} was not read: it wants {name}, which a file of numbers does not need. It may be hostile; "
-        "nothing of it was run. Get the file anew from its makers"
+        f"{path} was not read: it uses {name}, which a file of numbers does not need. It may be hostile; "
+        "nothing of it was run. Download the file again from its authors"
     )
 
 
@@ -296,7 +300,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _resolved(loaded: Any) -> Any:
-    """The loaded value with all stand-ins replaced. Things that contain themselves are refused."""
+    """The loaded value with all stand-ins replaced. Objects that contain themselves are refused."""
     known: dict[int, Any] = {}
     unfinished = object()
 
@@ -305,11 +309,11 @@ def _resolved(loaded: Any) -> Any:
             return item
         if id(item) in known:
             if known[id(item)] is unfinished:
-                raise ValueError("something contains itself")
+                raise ValueError("an object contains itself")
             return known[id(item)]
         known[id(item)] = unfinished
-        known[id(item)] = made = fresh(item)
-        return made
+        known[id(item)] = value = fresh(item)
+        return value
 
     def fresh(item: Any) -> Any:
         if isinstance(item, _Stub):

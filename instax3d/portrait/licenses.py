@@ -1,4 +1,4 @@
-"""May a portrait be used commercially? What its plugins and the files of others say. Never imports torch."""
+"""May a portrait be used commercially? What its plugins and third-party assets say. Never imports torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _PERMISSIVE = {
     *("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0", "Zlib", "CC0-1.0", "CC-BY-4.0"),
     *("MPL-2.0", "Unlicense", "0BSD", "PSF-2.0"),
 }
-"""SPDX names of licenses that allow commercial use and ask for no more than a notice."""
+"""SPDX names of licenses that allow commercial use and require no more than a notice."""
 
 NOT_KNOWN = "not known"
 
@@ -49,7 +49,7 @@ def allows_commercial(license: str) -> bool | None:
 
 
 def parts(manifest: Mapping[str, Any]) -> Iterator[Part]:
-    """Plugins and assets of a run by its manifest; those of older manifests as far as they are still known."""
+    """Plugins and assets of a run from its manifest; of older manifests what is still known."""
     for slot, plugin in manifest.get("plugins", {}).items():
         license = plugin.get("license") or license_of(plugin["distribution"])
         name = f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})"
@@ -59,11 +59,11 @@ def parts(manifest: Mapping[str, Any]) -> Iterator[Part]:
             f"{asset['name']} (used by {asset['used_by']})", asset["license"], asset["commercial"], asset["license_url"]
         )
     if "assets" not in manifest:
-        yield Part("files of others (this run did not write them down)", NOT_KNOWN, None)
+        yield Part("third-party assets (this run did not record them)", NOT_KNOWN, None)
 
 
-def verdict(found: list[Part]) -> bool | None:
+def verdict(items: list[Part]) -> bool | None:
     """Whether all of it together may be used commercially; None where that is not known."""
-    if any(part.commercial is False for part in found):
+    if any(part.commercial is False for part in items):
         return False
-    return None if any(part.commercial is None for part in found) else True
+    return None if any(part.commercial is None for part in items) else True

@@ -1,13 +1,16 @@
-"""``run.json``: what was run, with what, for how long, and how good it became. Never imports torch by itself."""
+"""``run.json``: what was run, with what, for how long, and how good the result is. Never imports torch by itself."""
 
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
 
 from instax3d._version import __version__
 from instax3d.assets.usage import asset_records
@@ -54,25 +57,35 @@ def head_record(mesh: "HeadMesh") -> dict[str, str] | None:
     return None if mesh.rig is None else {"name": mesh.rig.head.name, "identity": mesh.rig.head.identity}
 
 
-def new_manifest(
-    config: RunConfig,
-    *,
-    mesh: "HeadMesh",
-    source: Mapping[str, Any],
-    device: str,
-    seconds: Mapping[str, float],
-    reused: Mapping[str, float],
-    gaussians: int,
-    losses: Mapping[str, float],
-    metrics: Mapping[str, float],
-    not_measured: Mapping[str, str],
-    notes: list[str],
-) -> dict[str, Any]:
-    """The manifest of a finished run; plain values only.
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a finished run reports, beside its configuration."""
 
-    ``not_measured`` names metrics, with the reason. ``seconds`` are those of the stages that ran; ``reused`` names
-    those that did not, with what they once took.
-    """
+    source: Mapping[str, Any]
+    """What the portrait was made from; plain values."""
+    device: str
+    seconds: Mapping[str, float]
+    """Of the stages that ran."""
+    reused: Mapping[str, float]
+    """Stages that did not run, with the seconds that they once took."""
+    gaussians: int
+    """How many."""
+    losses: Mapping[str, float]
+    """Of the last step."""
+    head_model: Mapping[str, str] | None
+    """See `head_record`."""
+    fit: Mapping[str, float]
+    """How well the head fits (`HeadMesh.metrics`)."""
+    metrics: Mapping[str, float]
+    """What the metrics measured."""
+    not_measured: Mapping[str, str]
+    """Metric to the reason why it was not measured."""
+    notes: Sequence[str] = ()
+    """Shown to the user during the run."""
+
+
+def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
+    """The manifest of a finished run; plain values only."""
     import torch
 
     return {
@@ -80,20 +93,21 @@ def new_manifest(
         "instax3d": __version__,
         "status": "done",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": dict(source),
+        "source": dict(run.source),
         "seed": config.seed,
-        "device": device,
-        "seconds": {**seconds, "total": round(sum(seconds.values()), 3)},
-        "reused": dict(reused),
-        "gaussians": gaussians,
+        "device": run.device,
+        "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 3)},
+        "reused": dict(run.reused),
+        "gaussians": run.gaussians,
         "iterations": config.training.iterations,
         "plugins": plugin_records(config),
         "assets": asset_records(config),
-        "head_model": head_record(mesh),
-        "losses": {name: round(value, 6) for name, value in losses.items()},
-        "metrics": {name: round(value, 4) for name, value in metrics.items()},
-        "not_measured": dict(not_measured),
-        "notes": notes,
+        "head_model": None if run.head_model is None else dict(run.head_model),
+        "losses": {name: round(value, 6) for name, value in run.losses.items()},
+        "fit": {name: round(value, 4) for name, value in run.fit.items()},
+        "metrics": {name: round(value, 4) for name, value in run.metrics.items()},
+        "not_measured": dict(run.not_measured),
+        "notes": list(run.notes),
         "machine": {
             "platform": platform.platform(),
             "python": platform.python_version(),
@@ -104,33 +118,90 @@ def new_manifest(
     }
 
 
+class _Plugin(BaseModel):
+    name: str
+    distribution: str
+    version: str
+    license: str | None = None
+
+
+class _Asset(BaseModel):
+    name: str
+    used_by: str
+    license: str
+    license_url: str
+    commercial: bool | None
+
+
+class _Layout(BaseModel):
+    """What readers rely on, where it is there; older versions wrote less."""
+
+    instax3d: str
+    format: int = 0
+    gaussians: int = 0
+    seconds: dict[str, float] = {}
+    reused: dict[str, float] = {}
+    fit: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    not_measured: dict[str, str] = {}
+    plugins: dict[str, _Plugin] = {}
+    assets: list[_Asset] = []
+    notes: list[str] = []
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The ``run.json`` of a result folder.
 
     Raises:
-        PortraitError: there is none, or it cannot be read.
+        PortraitError: there is none, it cannot be read, is damaged, or was written by a newer version.
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError as error:
-        raise PortraitError(f"{folder} holds no portrait: it has no {MANIFEST}") from error
-    except (OSError, ValueError) as error:
-        raise PortraitError(f"cannot read {path}: {error}") from error
+        raise PortraitError(
+            f"{folder} is not a portrait: it has no {MANIFEST}; give a folder that `instax3d create` wrote"
+        ) from error
+    except OSError as error:
+        raise PortraitError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def parse_manifest(data: bytes, where: str) -> dict[str, Any]:
+    """The manifest in a file's contents.
+
+    Args:
+        where: what errors call the file.
+
+    Raises:
+        PortraitError: it is damaged, or was written by a newer version.
+    """
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise PortraitError(f"{where} is not valid JSON ({error}); make the portrait again") from error
     if not isinstance(manifest, dict) or "instax3d" not in manifest:
-        raise PortraitError(f"{path} is not the manifest of a portrait")
+        raise PortraitError(f"{where} is not the manifest of a portrait; make the portrait again")
+    number = manifest.get("format", 0)
+    if isinstance(number, int) and number > FORMAT:
+        raise PortraitError(f"{where} was written by a newer instax3d ({manifest['instax3d']}); update yours")
+    try:
+        _Layout.model_validate(manifest, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise PortraitError(f"{where} is damaged: {key}: {first['msg']}; make the portrait again") from error
     return manifest
 
 
 def check_output(folder: Path, marker: str = MANIFEST, what: str = "portrait") -> None:
-    """Refuse a place for results that holds something else than an earlier result, known by its file ``marker``.
+    """Refuse a folder for results that holds something other than an earlier result, known by its file ``marker``.
 
     Raises:
-        PortraitError: ``folder`` is a file, or a non-empty folder that is no such result, or cannot be created.
+        PortraitError: ``folder`` is a file, or a non-empty folder that is not such a result, or cannot be created.
     """
     if folder.is_dir():
         if any(folder.iterdir()) and not (folder / marker).is_file():
-            raise PortraitError(f"{folder} exists and is no {what}; choose another folder with -o, or remove it")
+            raise PortraitError(f"{folder} exists and is not a {what}; choose another folder with -o, or remove it")
     elif folder.exists():
         raise PortraitError(f"{folder} is a file; choose a folder with -o")
     above = next(parent for parent in folder.absolute().parents if parent.exists())

@@ -1,4 +1,4 @@
-"""What shows a portrait at a glance: a video of a turn, and a contact sheet."""
+"""A portrait at a glance: a turntable video, and a contact sheet."""
 
 import math
 from pathlib import Path
@@ -16,7 +16,7 @@ from instax3d.io.images import to_uint8, write_png
 _SHEET_SIDE = 2048
 """Longest side of a contact sheet, pixels."""
 _GAP = 4
-"""White between the pictures of a contact sheet, pixels."""
+"""White between the images of a contact sheet, pixels."""
 # Tagged as BT.709, so that every player shows the same colors; +faststart lets browsers play while loading.
 _ENCODING = [
     *("-crf", "18", "-preset", "medium", "-movflags", "+faststart"),
@@ -54,7 +54,7 @@ def write_video(path: Path, images: Float[Tensor, "frames 3 h w"], *, fps: int =
                 writer.close()
     except RuntimeError as error:
         raise PortraitError(
-            f"{path.name} could not be made ({error}); run: pip install --force-reinstall imageio-ffmpeg"
+            f"{path.name} could not be encoded ({error}); run: pip install --force-reinstall imageio-ffmpeg"
         ) from error
 
 
@@ -70,17 +70,17 @@ def write_contact_sheet(
         OSError: the file cannot be written.
     """
     height, width = images.shape[2:]
-    pictures = list(images.detach().cpu())
+    cells = list(images.detach().cpu())
     if first is not None:
-        pictures.insert(0, _contained(first.detach().cpu(), height, width))
-    columns = _columns(len(pictures))
-    rows = math.ceil(len(pictures) / columns)
+        cells.insert(0, _contained(first.detach().cpu(), height, width))
+    columns = _columns(len(cells))
+    rows = math.ceil(len(cells) / columns)
     shrink = min(1.0, _SHEET_SIDE / max(columns * width, rows * height))
     cell_height, cell_width = max(1, round(height * shrink)), max(1, round(width * shrink))
     sheet = torch.ones(3, rows * (cell_height + _GAP) - _GAP, columns * (cell_width + _GAP) - _GAP)
-    for index, picture in enumerate(pictures):
+    for index, cell in enumerate(cells):
         top, left = index // columns * (cell_height + _GAP), index % columns * (cell_width + _GAP)
-        sheet[:, top : top + cell_height, left : left + cell_width] = _resized(picture, cell_height, cell_width)
+        sheet[:, top : top + cell_height, left : left + cell_width] = _resized(cell, cell_height, cell_width)
     write_png(path, sheet)
 
 

@@ -19,18 +19,21 @@ from instax3d.stages.pipeline import FittedViews
 from .overlays import overlay, reprojection
 
 FIT = "fit.json"
-"""Its figures; a folder that has it is a fit."""
+"""Its measurements; a folder that has it is a fit."""
 
 
 def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Write overlays, ``fit.json``, ``mesh.obj`` and, of a parametric head, ``parameters.npz``; returns the figures.
+    """Write overlays, ``fit.json``, ``mesh.obj`` and, of a parametric head, ``parameters.npz``.
+
+    Returns:
+        What ``fit.json`` holds.
 
     Raises:
         PortraitError: ``folder`` holds something else, or cannot be written.
     """
     check_output(folder, FIT, "fit of a head")
     mesh, views = fitted.mesh, fitted.views
-    figures = {
+    document = {
         "instax3d": __version__,
         "source": dict(source),
         "head_model": head_record(mesh),
@@ -41,15 +44,15 @@ def write_fit(folder: Path, fitted: FittedViews, config: RunConfig, source: Mapp
         "assets": asset_records(config),
     }
     try:
-        with atomic_folder(folder) as made:
-            (made / "overlays").mkdir()
+        with atomic_folder(folder) as new:
+            (new / "overlays").mkdir()
             for index in range(len(views)):
-                write_png(made / "overlays" / f"{index:03}.png", overlay(mesh, views, index))
-            write_obj(made / "mesh.obj", mesh.vertices, mesh.faces)
+                write_png(new / "overlays" / f"{index:03}.png", overlay(mesh, views, index))
+            write_obj(new / "mesh.obj", mesh.vertices, mesh.faces)
             if mesh.rig is not None:
-                write_head(made / "parameters.npz", FittedHead.of(mesh.rig))
-            (made / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-            (made / FIT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+                write_head(new / "parameters.npz", FittedHead.of(mesh.rig))
+            (new / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            (new / FIT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise PortraitError(f"cannot write the fit to {folder}: {error.strerror or error}") from error
-    return figures
+    return document

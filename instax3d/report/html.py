@@ -1,4 +1,4 @@
-"""Pages that need no network: templates, and plots inside them."""
+"""Pages that need no network: templates, and plots in them."""
 
 import html
 import io
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def fill(template: str, **values: Any) -> str:
-    """A page of one of the package's templates; values are escaped."""
+    """A page from one of the package's templates; values are escaped."""
     return Environment(loader=PackageLoader("instax3d.report"), autoescape=True).get_template(template).render(**values)
 
 
 def as_svg(canvas: "Figure", label: str) -> str:
-    """A matplotlib figure as an SVG element, told to those who cannot see it by ``label``."""
+    """A matplotlib figure as an SVG element; screen readers read out ``label``."""
     data = io.StringIO()
     canvas.savefig(data, format="svg", metadata={"Date": None})
     svg = data.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures inside a page: JPEG data as a URL."""
+"""Images inside a page: JPEG data as a URL."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ def as_jpeg_url(pixels: UInt8[np.ndarray, "h w 3"], *, widest: int = 1100) -> st
 
 
 def file_as_jpeg_url(file: Path | io.BytesIO, *, widest: int = 1100) -> str:
-    """A picture file as a data URL, reduced to ``widest`` pixels.
+    """An image file as a data URL, reduced to ``widest`` pixels.
 
     Raises:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""``report.html`` of one portrait: photo, turntable, figures with definitions, view by view, licenses, settings."""
+"""``report.html`` of one portrait: photo, turntable, metrics with definitions, view by view, licenses, settings."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from instax3d.errors import PortraitError
 from instax3d.io.files import write_text
 from instax3d.io.images import to_uint8
 from instax3d.portrait.licenses import parts
-from instax3d.portrait.portrait import Portrait
+from instax3d.portrait.portrait import SHEET, Portrait
 from instax3d.splats.photometric import psnr, ssim
 from instax3d.stages.evaluation import Evaluation
 from instax3d.types import EvaluationContext
@@ -22,7 +22,7 @@ def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, e
     """Write the report into the portrait's folder.
 
     Raises:
-        PortraitError: it cannot be written.
+        PortraitError: the turntable cannot be read, or the report cannot be written.
     """
     views, rendered = context.views, context.rendered
     photo = None if views.photo_index is None else as_jpeg_url(to_uint8(views.images[views.photo_index]).numpy())
@@ -30,9 +30,9 @@ def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, e
         "portrait.html.j2",
         title=folder.absolute().name,
         photo=photo,
-        turntable=file_as_jpeg_url(folder / "turntable.png"),
-        figures=[
-            (figure, evaluation.figures[figure.name]) for figure in known_metrics() if figure.name in evaluation.figures
+        turntable=_turntable(folder / SHEET),
+        metrics=[
+            (metric, evaluation.metrics[metric.name]) for metric in known_metrics() if metric.name in evaluation.metrics
         ],
         missing=evaluation.missing,
         plot=_by_view(psnr(rendered, views.images).tolist(), ssim(rendered, views.images).tolist()),
@@ -45,6 +45,18 @@ def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, e
     except OSError as error:
         raise PortraitError(f"cannot write {folder / REPORT}: {error.strerror or error}") from error
     return folder / REPORT
+
+
+def _turntable(path: Path) -> str:
+    """A contact sheet as a data URL.
+
+    Raises:
+        PortraitError: it cannot be read.
+    """
+    try:
+        return file_as_jpeg_url(path)
+    except Exception as error:  # Pillow's readers raise whatever their parsing meets
+        raise PortraitError(f"cannot read {path} ({error}); make the portrait again") from error
 
 
 def _by_view(psnrs: list[float], ssims: list[float]) -> str:

@@ -1,11 +1,14 @@
-"""Hashes of all that a stage's result depends on: its input, its options, and the code that makes it."""
+"""Hashes of all that a stage's result depends on: its input, its options, and the code that makes it.
+
+Of a plugin's code the whole package of its implementation counts, and what that imports from its own distribution or
+from code under development (`instax3d.stages.sources`); of other libraries the version counts.
+"""
 
 import hashlib
 import json
 import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,10 @@ from instax3d.plugin import Kind
 from instax3d.registry import PluginEntry, registry
 from instax3d.types import Capture, Photo
 
+from .sources import package_files, plugin_sources
+
 NOT_HASHED = ("__main__.py", "benchmark", "cli", "configs", "portrait", "report", "testing")
 """Parts of this package that no stage's result depends on: they choose, show, store or measure."""
-_CODE = (".py", ".npz", ".npy", ".json", ".so", ".pyd")
-"""Files of a package that results may depend on."""
 
 
 def digest(*parts: Any) -> str:
@@ -35,28 +38,13 @@ def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def hash_source(path: Path, given: Photo | Capture) -> str:
+def hash_source(path: Path, source: Photo | Capture) -> str:
     """A hash of what a portrait is made from, wherever it lies and whatever it is called."""
-    if isinstance(given, Photo):
+    if isinstance(source, Photo):
         return hash_file(path)
-    cameras = given.cameras
+    cameras = source.cameras
     size = [cameras.width, cameras.height]
-    return digest([hash_file(file) for file in given.files], cameras.viewmats.tolist(), cameras.Ks.tolist(), size)
-
-
-@cache
-def hash_package(name: str, without: tuple[str, ...] = ()) -> str:
-    """A hash of everything in an importable package but what lies at the top of it and is named in ``without``, so
-    that results of edited code are never mixed up."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"{name} has no code to take a fingerprint of")
-    origin = Path(spec.origin)
-    if spec.submodule_search_locations is None:
-        return hash_file(origin)
-    files = (path.relative_to(origin.parent) for path in origin.parent.rglob("*") if path.is_file())
-    counted = sorted(path for path in files if path.parts[0] not in without and path.suffix in _CODE)
-    return digest([(path.as_posix(), hash_file(origin.parent / path)) for path in counted])
+    return digest([hash_file(file) for file in source.files], cameras.viewmats.tolist(), cameras.Ks.tolist(), size)
 
 
 @cache
@@ -84,14 +72,36 @@ def _version(distribution: str) -> str | None:
 @cache
 def hash_core() -> str:
     """A hash of this package, as far as results depend on it, and of the libraries it calculates with."""
-    return digest(hash_package("instax3d", NOT_HASHED), hash_libraries("instax3d"))
+    files = package_files("instax3d").items()
+    code = [(name, hash_file(path)) for name, path in sorted(files) if name.partition("/")[0] not in NOT_HASHED]
+    return digest(code, hash_libraries("instax3d"))
+
+
+@cache
+def hash_code(target: str, config: str, distribution: str) -> str:
+    """A hash of the code and data of a plugin.
+
+    Args:
+        target: the module of its implementation.
+        config: the module of its options.
+        distribution: where both come from.
+
+    Raises:
+        BrokenPluginError: a module is not there.
+    """
+    return digest([(name, hash_file(path)) for name, path in sorted(plugin_sources(target, config, distribution))])
 
 
 def hash_plugin(entry: PluginEntry) -> str:
-    """A hash of a plugin's name and code, and of the libraries it calculates with."""
-    package = entry.spec.target.partition(":")[0].partition(".")[0]
+    """A hash of a plugin's name and code, and of the libraries it calculates with.
+
+    Raises:
+        BrokenPluginError: its code is not there.
+    """
+    target, config = (path.partition(":")[0] for path in (entry.spec.target, entry.spec.config))
     provider = entry.provider
-    return digest(entry.qualified_name, provider.version, hash_package(package), hash_libraries(provider.distribution))
+    code = hash_code(target, config, provider.distribution)
+    return digest(entry.qualified_name, provider.version, code, hash_libraries(provider.distribution))
 
 
 def hash_choice(choice: PluginChoice) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from instax3d.assets.usage import check_assets
-from instax3d.config import RunConfig, check_capabilities, load_config, source_kind
-from instax3d.errors import IncompatiblePipelineError
+from instax3d.config import RunConfig, Source, check_capabilities, load_config, source_kind
+from instax3d.errors import ConfigError, IncompatiblePipelineError
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
 from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, ViewGenerator
@@ -27,14 +27,17 @@ from instax3d.io.artifacts import (
 from instax3d.io.images import to_uint8
 from instax3d.io.progress import Progress, Silent, Stages
 from instax3d.plugin import Kind
-from instax3d.portrait.manifest import new_manifest
-from instax3d.portrait.portrait import Orbit, Portrait
+from instax3d.portrait.gaussian_head import GaussianHead
+from instax3d.portrait.manifest import RunRecord, head_record, new_manifest
+from instax3d.portrait.orbit import Orbit
+from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Capture, Gaussians, HeadMesh, Photo, Views
 
-from .cache import StageCache
-from .evaluation import collect, evaluate
+from .cache import CHECKPOINT, StageCache
+from .evaluation import Evaluation, collect, evaluate
 from .fingerprint import hash_source, stage_keys
+from .randomness import preserved_generators, seed_torch
 from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
 
 T = TypeVar("T")
@@ -42,16 +45,16 @@ _SECONDS = "seconds"
 Resume = bool | Literal["if any"]
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(requested: str) -> str:
     """The device that ``auto`` means here: CUDA where torch finds it.
 
     Raises:
-        IncompatiblePipelineError: CUDA is asked for and not there.
+        IncompatiblePipelineError: CUDA is requested and not there.
     """
-    found = torch.cuda.is_available()
-    if wanted == "cuda" and not found:
-        raise IncompatiblePipelineError("device=cuda was asked for, but torch finds no CUDA device; write device=cpu")
-    return ("cuda" if found else "cpu") if wanted == "auto" else wanted
+    available = torch.cuda.is_available()
+    if requested == "cuda" and not available:
+        raise IncompatiblePipelineError("device=cuda was requested, but torch finds no CUDA device; write device=cpu")
+    return ("cuda" if available else "cpu") if requested == "auto" else requested
 
 
 def create(
@@ -66,60 +69,73 @@ def create(
 ) -> Portrait:
     """Make a portrait of a photo or of a capture.
 
+    The global random generators of torch, numpy and Python are left as they were.
+
     Args:
         source: an image file, or a folder that holds ``transforms*.json`` (or that file itself).
         preset: ``draft``, ``standard`` (the default) or ``paper``.
-        config: a YAML file laid over the preset, or a finished `RunConfig`.
-        overrides: ``key=value`` items laid over both, such as ``"densifier.grow_grad2d=4.0e-4"``.
-        progress: told what happens; silent by default. The caller closes it.
+        config: a YAML file laid over the preset, or a finished `RunConfig`, which takes neither preset nor overrides.
+        overrides: ``key=value`` items laid over both, such as ``"densifier.max_gaussians=30000"``.
+        progress: shows what happens; silent by default. The caller closes it.
         cache: where results of stages are kept and found again; without one every stage is run.
-        resume: go on with the construction of the same portrait that was broken off; a note says if there is none,
-            except with ``if any``.
+        resume: continue the interrupted construction of the same portrait; a note says if there is none, except with
+            ``if any``.
 
     Raises:
         Instax3DError: any of its children, with one sentence that says what to do.
     """
     if resume and cache is None:
         raise IncompatiblePipelineError("resume needs the stage cache, where an unfinished run leaves its state")
-    path = Path(source)
+    path, overrides = Path(source), list(overrides)
     if not isinstance(config, RunConfig):
         file = None if config is None else Path(config)
         config = load_config(preset=preset, path=file, overrides=overrides, source=source_kind(path))
-    return _create(path, _start(path, config, progress, cache, resume))
+    elif preset is not None or overrides:
+        raise ConfigError(
+            "create() got a finished RunConfig and also a preset or overrides, which it would have to ignore; "
+            "give them to load_config instead"
+        )
+    run = _start(path, config, progress, cache, resume)
+    with preserved_generators(run.device):
+        return _create(run)
 
 
-def _start(
-    path: Path, config: RunConfig, progress: Progress | None, cache: StageCache | None, resume: Resume = False
-) -> "_Run":
-    """A run of the stages, once it is known that the configuration fits the source, this device and the files here."""
-    device = resolve_device(config.device)
-    config = config.resolved_for(device)
-    check_capabilities(config, source=source_kind(path), device=device)
-    check_assets(config)
-    return _Run(config, device, Stages(progress or Silent()), cache, resume)
+def fit(
+    source: str | Path, config: RunConfig, *, progress: Progress | None = None, cache: StageCache | None = None
+) -> "FittedViews":
+    """Views and the head fitted to them, without the construction.
+
+    Raises:
+        Instax3DError: any of its children, with one sentence that says what to do.
+    """
+    run = _start(Path(source), config, progress, cache)
+    with preserved_generators(run.device):
+        return _fit(run, run.config.build(LandmarkDetector))
 
 
 def warm_up(config: RunConfig) -> float:
     """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
-    config = config.resolved_for(resolve_device(config.device))
-    for choice in config.choices.values():
-        choice.build().warmup()
-    image = torch.rand(1, 3, 16, 16, requires_grad=True)
-    (photometric_loss(image, torch.rand(1, 3, 16, 16)) + alpha_loss(image[:, :1], torch.rand(1, 1, 16, 16))).backward()
+    device = resolve_device(config.device)
+    config = config.resolved_for(device)
+    with preserved_generators(device):
+        for choice in config.choices.values():
+            choice.build().warmup()
+        image, target = torch.rand(1, 3, 16, 16, requires_grad=True), torch.rand(1, 3, 16, 16)
+        (photometric_loss(image, target) + alpha_loss(image[:, :1], target[:, :1])).backward()
     return time.perf_counter() - since
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedViews:
     """What the stages before the construction make."""
 
-    given: Photo | Capture
+    source: Photo | Capture
     views: Views
     mesh: HeadMesh
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Construction:
     """What the last stage makes."""
 
@@ -127,17 +143,22 @@ class Construction:
     losses: dict[str, float]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
     """One run of the stages: what shows and times them, and what keeps their results."""
 
+    path: Path
     config: RunConfig
     device: str
     stages: Stages
     cache: StageCache | None
-    resume: Resume = False
+    resume: Resume
     keys: Mapping[str, str] = field(default_factory=dict)
     """Of the stages' results, by stage; filled in once the source is read."""
+
+    @property
+    def source_kind(self) -> Source:
+        return source_kind(self.path)
 
     def stage(
         self,
@@ -148,13 +169,13 @@ class _Run:
         *,
         steps: int | None = None,
     ) -> T:
-        """The stage's result: found, or made and kept. Each stage begins with the seed, whatever ran before it."""
-        found = self.cache.load(name, self.keys[name]) if self.cache else None
-        if found is not None:
-            self.stages.reuse(name, found[1][_SECONDS])
-            return unpack(found)
+        """The stage's result, from the cache or made and kept. Each stage begins with the seed, whatever ran before."""
+        stored = self.cache.load(name, self.keys[name]) if self.cache else None
+        if stored is not None:
+            self.stages.reuse(name, stored[1][_SECONDS])
+            return unpack(stored)
         with self.stages.stage(name, steps):
-            torch.manual_seed(self.config.seed)
+            seed_torch(self.config.seed, self.device)
             result = make()
         if self.cache:
             tensors, values = pack(result)
@@ -162,110 +183,94 @@ class _Run:
         return result
 
 
-def fit(
-    source: str | Path, config: RunConfig, *, progress: Progress | None = None, cache: StageCache | None = None
-) -> FittedViews:
-    """Views and the head fitted to them, without the construction.
-
-    Raises:
-        Instax3DError: any of its children, with one sentence that says what to do.
-    """
-    run = _start(Path(source), config, progress, cache)
-    for note in run.config.notes:
-        run.stages.note(note)
-    return _fit(Path(source), run, run.config.build(LandmarkDetector))
-
-
-def _fit(path: Path, run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
-    kind = source_kind(path)
-    given: Photo | Capture
-    with run.stages.stage(kind):
-        given = read_photo(path, detector) if kind == "photo" else read_capture(path)
-        for note in given.notes:
-            run.stages.note(note)
-        if run.cache:
-            run.keys = stage_keys(run.config, run.device, hash_source(path, given))
-    views = run.stage("views", lambda: _views(run, given, detector), pack_views, unpack_views)
-    prior: MeshPrior[Any] = run.config.build(MeshPrior)
-    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
-    return FittedViews(given, views, mesh)
-
-
-def _create(path: Path, run: _Run) -> Portrait:
-    config, stages = run.config, run.stages
+def _start(
+    path: Path, config: RunConfig, progress: Progress | None, cache: StageCache | None, resume: Resume = False
+) -> _Run:
+    """A run, once it is known that the configuration fits the source, this device and the files here."""
+    device = resolve_device(config.device)
+    config = config.resolved_for(device)
+    check_capabilities(config, source=source_kind(path), device=device)
+    check_assets(config)
+    run = _Run(path, config, device, Stages(progress or Silent()), cache, resume)
     for note in config.notes:
-        stages.note(note)
-    detector: LandmarkDetector[Any] = run.config.build(LandmarkDetector)
-    renderer: Renderer[Any] = run.config.build(Renderer)
-    if config.device != "auto" and renderer.device_type != config.device:
+        run.stages.note(note)
+    return run
+
+
+def _create(run: _Run) -> Portrait:
+    detector = run.config.build(LandmarkDetector)
+    renderer = _renderer(run)
+    fitted = _fit(run, detector)
+    construction = _construct(run, fitted, renderer)
+    orbit = Orbit.around(fitted.mesh, fitted.views.cameras)
+    head = GaussianHead(construction.gaussians, fitted.mesh, orbit, renderer)
+    evaluation = _evaluate(run, head, fitted, detector)
+    manifest = new_manifest(run.config, _record(run, fitted, construction, renderer, evaluation))
+    return Portrait(head.gaussians, run.config, manifest, orbit, head.mesh, views=fitted.views)
+
+
+def _renderer(run: _Run) -> Renderer[Any]:
+    config = run.config
+    renderer = config.build(Renderer)
+    if config.device not in ("auto", renderer.device_type):
         raise IncompatiblePipelineError(
-            f"device={config.device} was asked for, but the renderer "
+            f"device={config.device} was requested, but the renderer "
             f"{config.choices[Kind.RENDERER].entry.spec.name!r} runs on {renderer.device_type}; change one of them"
         )
-    fitted = _fit(path, run, detector)
-    views, mesh = fitted.views, fitted.mesh
-    made = run.stage(
-        "construct",
-        lambda: _construct(run, renderer, mesh, views),
-        lambda made: pack_gaussians(made.gaussians, made.losses),
-        lambda stored: Construction(*unpack_gaussians(stored)),
-        steps=config.training.iterations,
-    )
-    portrait = Portrait(made.gaussians, config, {}, Orbit.around(mesh, views.cameras), mesh, views)
-    with stages.stage("evaluate"):
-        context = collect(
-            portrait,
-            views,
-            detector,
-            photo=fitted.given if isinstance(fitted.given, Photo) else None,
-            capture=fitted.given if isinstance(fitted.given, Capture) else None,
-        )
-        evaluation = evaluate(context, config.metrics)
-        for name, reason in evaluation.missing.items():
-            stages.note(f"{name} was not measured: {reason}")
-    portrait.manifest = new_manifest(
-        config,
-        mesh=mesh,
-        source={
-            "kind": source_kind(path),
-            "name": path.name,
-            "views": len(views),
-            "size": [views.cameras.width, views.cameras.height],
-        },
-        device=renderer.device_type,
-        seconds=stages.seconds,
-        reused=stages.reused,
-        gaussians=len(made.gaussians),
-        losses=made.losses,
-        metrics={**mesh.metrics, **evaluation.figures},
-        not_measured=evaluation.missing,
-        notes=stages.notes,
-    )
-    return portrait
+    return renderer
 
 
-def _views(run: _Run, given: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
+def _fit(run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
+    source = _read(run, detector)
+    views = run.stage("views", lambda: _generate(run, source, detector), pack_views, unpack_views)
+    prior: MeshPrior[Any] = run.config.build(MeshPrior)
+    mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
+    return FittedViews(source, views, mesh)
+
+
+def _read(run: _Run, detector: LandmarkDetector[Any]) -> Photo | Capture:
+    source: Photo | Capture
+    with run.stages.stage(run.source_kind):
+        source = read_photo(run.path, detector) if run.source_kind == "photo" else read_capture(run.path)
+        for note in source.notes:
+            run.stages.note(note)
+        if run.cache:
+            run.keys = stage_keys(run.config, run.device, hash_source(run.path, source))
+    return source
+
+
+def _generate(run: _Run, source: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
     generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
-    views = quantized(generator.generate(given, seed=run.config.seed))
+    views = quantized(generator.generate(source, seed=run.config.seed))
     return views if views.faces else with_faces(views, detector)
 
 
 def with_faces(views: Views, detector: LandmarkDetector[Any]) -> Views:
-    """The views and the surest face that the detector finds in each of them."""
-    found = (detector.detect(to_uint8(image)) for image in views.images)
-    return replace(views, faces=tuple(faces[0] if faces else None for faces in found))
+    """The views with the highest-scoring face that the detector finds in each of them."""
+    detections = (detector.detect(to_uint8(image)) for image in views.images)
+    return replace(views, faces=tuple(faces[0] if faces else None for faces in detections))
 
 
-def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views) -> Construction:
+def _construct(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construction:
+    return run.stage(
+        "construct",
+        lambda: _train(run, fitted, renderer),
+        lambda construction: pack_gaussians(construction.gaussians, construction.losses),
+        lambda stored: Construction(*unpack_gaussians(stored)),
+        steps=run.config.training.iterations,
+    )
+
+
+def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construction:
     progress = run.stages.progress
 
-    def told(report: StepReport) -> None:
+    def on_step(report: StepReport) -> None:
         progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
 
-    module, order = assemble(run.config, mesh, views, renderer, on_step=told)
-    checkpoint = run.cache.path("construct", run.keys["construct"], ".ckpt") if run.cache else None
+    module, order = assemble(run.config, fitted.mesh, fitted.views, renderer, on_step=on_step)
+    checkpoint = run.cache.path("construct", run.keys["construct"], CHECKPOINT) if run.cache else None
     if checkpoint is not None:
-        _take_up(run, module, checkpoint)
+        _resume(run, module, checkpoint)
     train(module, order, device=renderer.device_type, checkpoint=checkpoint)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -273,17 +278,56 @@ def _construct(run: _Run, renderer: Renderer[Any], mesh: HeadMesh, views: Views)
     return Construction(module.representation.gaussians().detach(), module.losses)
 
 
-def _take_up(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
-    """Go on from the checkpoint of a run that was broken off, if that is wished."""
-    left = load_checkpoint(checkpoint)
-    if left is None:
+def _resume(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
+    """Continue from the checkpoint of an interrupted run, if that is requested."""
+    state = load_checkpoint(checkpoint)
+    if state is None:
         if run.resume is True:
-            run.stages.note("there is no unfinished construction of this portrait to resume; it starts anew")
+            run.stages.note("there is no unfinished construction of this portrait to resume; it starts from scratch")
     elif run.resume:
-        module.resume(left)
+        module.resume(state)
         run.stages.note(f"resumed after {module.step_count} of {run.config.training.iterations} steps")
     else:
         run.stages.note(
-            f"an earlier construction of this portrait stopped after {left['step_count']} steps; "
-            "it starts anew, as --resume was not given"
+            f"an earlier construction of this portrait stopped after {state['step_count']} steps; "
+            "it starts from scratch, as --resume was not given"
         )
+
+
+def _evaluate(run: _Run, head: GaussianHead, fitted: FittedViews, detector: LandmarkDetector[Any]) -> Evaluation:
+    with run.stages.stage("evaluate"):
+        context = collect(
+            head,
+            fitted.views,
+            detector,
+            photo=fitted.source if isinstance(fitted.source, Photo) else None,
+            capture=fitted.source if isinstance(fitted.source, Capture) else None,
+        )
+        evaluation = evaluate(context, run.config.metrics)
+        for name, reason in evaluation.missing.items():
+            run.stages.note(f"{name} was not measured: {reason}")
+    return evaluation
+
+
+def _record(
+    run: _Run, fitted: FittedViews, construction: Construction, renderer: Renderer[Any], evaluation: Evaluation
+) -> RunRecord:
+    cameras = fitted.views.cameras
+    return RunRecord(
+        source={
+            "kind": run.source_kind,
+            "name": run.path.name,
+            "views": len(fitted.views),
+            "size": [cameras.width, cameras.height],
+        },
+        device=renderer.device_type,
+        seconds=run.stages.seconds,
+        reused=run.stages.reused,
+        gaussians=len(construction.gaussians),
+        losses=construction.losses,
+        head_model=head_record(fitted.mesh),
+        fit=fitted.mesh.metrics,
+        metrics=evaluation.metrics,
+        not_measured=evaluation.missing,
+        notes=run.stages.notes,
+    )

@@ -30,10 +30,10 @@ _POSITION = "means"
 _PSNR_EVERY = 10
 _CHECKPOINT_SECONDS = 10.0
 _BATCH = 10
-"""Optimization steps that Lightning calls for at a time: what it does around each call takes 0.6 ms."""
+"""Optimization steps in each call by Lightning, whose own work around a call takes 0.6 ms."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingView:
     """One view at one resolution, ready to be compared with a render."""
 
@@ -41,7 +41,7 @@ class TrainingView:
     alpha: Float[Tensor, "1 1 h w"]
     camera: Cameras
     confidence: Float[Tensor, "1 1 h w"] | None
-    """None where every pixel is fully trusted."""
+    """None where it is 1 everywhere."""
 
     def to(self, device: torch.device) -> "TrainingView":
         confidence = None if self.confidence is None else self.confidence.to(device)
@@ -53,14 +53,14 @@ def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:
     cameras = views.cameras.scaled(factor)
     size = (cameras.height, cameras.width)
     same = size == tuple(views.images.shape[2:])
-    found = []
+    result = []
     for index in range(len(views)):
         parts = [full[index : index + 1] for full in (views.images, views.alpha, views.confidence)]
         if not same:
             parts = [functional.interpolate(part, size, mode="area") for part in parts]
         image, alpha, confidence = (part.contiguous() for part in parts)
-        found.append(TrainingView(image, alpha, cameras[index], None if bool((confidence == 1).all()) else confidence))
-    return found
+        result.append(TrainingView(image, alpha, cameras[index], None if bool((confidence == 1).all()) else confidence))
+    return result
 
 
 def scene_extent(cameras: Cameras, target: Float[Tensor, "3"]) -> float:
@@ -92,7 +92,7 @@ def view_order(views: Views, iterations: int, photo_share: float, seed: int) -> 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a progress display is told after a step."""
+    """What a progress display may show of a step."""
 
     step: int
     loss: float
@@ -225,7 +225,7 @@ class PortraitModule(lightning.LightningModule):
             optimizer.param_groups[0]["lr"] = self._start_rates[name] * decay**progress
 
     def checkpoint(self) -> dict[str, Any]:
-        """All that an interrupted optimization needs to go on as if nothing had happened; tensors and plain values."""
+        """All that an interrupted optimization needs to continue with the same results; tensors and plain values."""
         state = {
             "step_count": self.step_count,
             "representation": self.representation.state_dict(),
@@ -236,7 +236,7 @@ class PortraitModule(lightning.LightningModule):
         return state | ({"random_cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
-        """Go on from a `checkpoint`; to be called before `train`, after the representation was initialized as then."""
+        """Continue from a `checkpoint`; to be called before `train`, on a representation initialized as it was then."""
         splats = self.representation.splats
         for name in splats:
             value = checkpoint["representation"][f"splats.{name}"]  # there may be more or fewer Gaussians by now
@@ -276,7 +276,7 @@ def assemble(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning announces hardware and loops that mean nothing to a user of this program."""
+    """Silence Lightning's messages on hardware and loops, which mean nothing to a user of this program."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -290,7 +290,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 class _Checkpoints(lightning.Callback):
-    """Leaves a checkpoint from time to time; the last one stays until another takes its place."""
+    """Writes a checkpoint from time to time over the last one."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._since = path, time.monotonic()
@@ -318,7 +318,7 @@ def save_checkpoint(path: Path, module: PortraitModule) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What `save_checkpoint` wrote; None where there is nothing, or nothing whole."""
+    """What `save_checkpoint` wrote; None where there is no file, or a damaged one."""
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
@@ -330,7 +330,7 @@ def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: 
     """Run the optimization: one step for each view named in ``order``, without those that a resumed module has done.
 
     Args:
-        checkpoint: where to leave checkpoints.
+        checkpoint: where to write checkpoints; None for nowhere.
     """
     with _quiet_lightning():
         trainer = lightning.Trainer(
@@ -345,8 +345,8 @@ def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: 
         )
         try:
             # a generator of its own, as a loader draws a number from torch's when it starts
-            left, generator = order[module.step_count :], torch.Generator()
-            batches: Any = DataLoader(left, batch_size=_BATCH, collate_fn=list, generator=generator)  # type: ignore[arg-type]
+            remaining, generator = order[module.step_count :], torch.Generator()
+            batches: Any = DataLoader(remaining, batch_size=_BATCH, collate_fn=list, generator=generator)  # type: ignore[arg-type]
             trainer.fit(module, train_dataloaders=batches)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instax3d.benchmark.engine import LocalEngine
-from instax3d.benchmark.grid import Subject, find_grid, read_grid, study_names
+from instax3d.benchmark.grid import Subject, find_grid, find_subjects, read_grid, study_names
 from instax3d.benchmark.pareto import front
 from instax3d.benchmark.plan import Cell, make_plan
-from instax3d.benchmark.results import collect, figures_of
+from instax3d.benchmark.results import collect, metrics_of
 from instax3d.benchmark.run import run_plan
 from instax3d.benchmark.schedule import Schedule
 from instax3d.benchmark.store import FolderStore
@@ -137,6 +137,41 @@ def test_the_studies_that_come_along_can_be_planned(name, grid_file, tmp_path):
         read_grid(find_grid(name))
 
 
+def test_subjects_of_the_same_name_have_different_labels(tmp_path):
+    for name in ("a/x/me.jpg", "b/x/me.jpg", "b/y/me.jpg", "b/x/you.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    labels = [subject.label for subject in find_subjects(["*/*/*.jpg"], tmp_path)]
+    assert sorted(labels) == ["a/x/me.jpg", "b/x/me.jpg", "y/me.jpg", "you"]
+    twice = [str(tmp_path / "b" / "x" / "you.jpg"), "b/x/you.jpg"]
+    assert len(find_subjects(twice, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"instax3d": "1", "metrics": {"psnr_views": "high"}}', '{"instax3d": "1", "metrics": {}}']
+)
+def test_a_damaged_cell_is_named_with_what_to_do(grid_file, tmp_path, text):
+    plan, store = plan_of(grid_file), FolderStore(tmp_path / "out")
+    store.create()
+    folder = Path(store.cell(plan.cells[0].id))
+    folder.mkdir()
+    (folder / "run.json").write_text(text)
+    with pytest.raises(PortraitError, match=f"remove {folder} and run the same command again"):
+        collect(plan, store)
+    (folder / "run.json").unlink()
+    with pytest.raises(PortraitError, match=f"remove {folder} and run the same command again"):
+        collect(plan, store)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_damaged_record_of_a_failure_is_named_with_what_to_do(tmp_path, text):
+    store = FolderStore(tmp_path / "out")
+    store.create()
+    store.write("failed/some.json", text.encode())
+    with pytest.raises(PortraitError, match=r"failed/some\.json is damaged; remove it"):
+        store.failure("some")
+
+
 def test_a_grid_that_is_nowhere_is_refused():
     with pytest.raises(ConfigError, match="studies: default-combos"):
         find_grid("default-combo")
@@ -145,7 +180,7 @@ def test_a_grid_that_is_nowhere_is_refused():
 def test_a_folder_that_holds_something_else_is_refused(grid_file, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(PortraitError, match="holds no benchmark"):
+    with pytest.raises(PortraitError, match="is not a benchmark"):
         FolderStore(tmp_path / "mine").create()
 
 
@@ -156,11 +191,11 @@ def test_shared_stages_come_once_and_before_their_cells(groups, workers):
     made, cells, running = [], [], []
     while schedule or running:
         while schedule and len(running) < workers:
-            running.append(schedule.next(share_first=schedule.ready < workers))
+            running.append(schedule.next(prepare_first=schedule.ready < workers))
         cell, share = running.pop(0)
         if share:
             made.append(cell.shared)
-            schedule.shared_made(cell.shared)
+            schedule.prepared(cell.shared)
         else:
             assert groups.count(int(cell.shared)) == 1 or cell.shared in made
             cells.append(cell.id)
@@ -173,7 +208,7 @@ def test_shared_stages_come_once_and_before_their_cells(groups, workers):
 
 def simulated(job):
     """A cell that takes a moment and whose figures follow from its settings alone."""
-    if job.share:
+    if job.prepares_only:
         with (Path(job.stages).parent / "shared.log").open("a") as log:
             log.write(job.id + "\n")
         return Outcome("done", 0.0)
@@ -196,7 +231,7 @@ def simulated(job):
 
 def simulated_anywhere(job):
     """The same, for any kind of place."""
-    if job.share:
+    if job.prepares_only:
         return Outcome("done", 0.0)
     draw = random.Random(job.id)
     manifest = {
@@ -207,13 +242,13 @@ def simulated_anywhere(job):
     with tempfile.TemporaryDirectory() as work:
         (Path(work) / "run.json").write_text(json.dumps(manifest))
         upload(Path(work), job.output if is_url(job.output) else Path(job.output).as_uri())
-        if job.mark is not None:
-            upload(Path(work) / "run.json", job.mark)
+        if job.done_marker is not None:
+            upload(Path(work) / "run.json", job.done_marker)
     return Outcome("done", 0.0)
 
 
 def dying(job):
-    if "seed=1" in job.overrides and not job.share:
+    if "seed=1" in job.overrides and not job.prepares_only:
         os._exit(7)
     return simulated(job)
 
@@ -221,15 +256,15 @@ def dying(job):
 def test_each_cell_is_computed_once_and_its_shared_stages_too(grid_file, tmp_path):
     grid = read_grid(grid_file)
     plan, store = make_plan(grid), FolderStore(tmp_path / "out")
-    tallies = []
+    reports = []
     with LocalEngine(2, function=simulated) as engine:
-        run_plan(grid, plan, store, engine, on_change=lambda tally, cell, outcome: tallies.append(tally))
+        run_plan(grid, plan, store, engine, on_change=lambda progress, cell, outcome: reports.append(progress))
     assert store.done() == {cell.id for cell in plan.cells}
     shared = (store.folder / "shared.log").read_text().split()
     assert sorted(shared) == sorted({cell.shared for cell in plan.cells})
-    assert [tally.done for tally in tallies] == list(range(25))
-    assert tallies[0].left is None
-    assert tallies[-1].left == 0
+    assert [report.done for report in reports] == list(range(25))
+    assert reports[0].remaining_seconds is None
+    assert reports[-1].remaining_seconds == 0
     results = collect(plan, store)
     assert len(results.rows) == 24 * 5  # psnr, Gaussians, and seconds of views, of construction, and in all
     results.write(store)
@@ -241,8 +276,8 @@ def test_a_dead_worker_costs_its_cell_alone(grid_file, tmp_path):
     grid = read_grid(grid_file)
     plan, store = make_plan(grid), FolderStore(tmp_path / "out")
     with LocalEngine(2, function=dying) as engine:
-        tally = run_plan(grid, plan, store, engine)
-    assert (tally.done, tally.failed) == (12, 12)
+        progress = run_plan(grid, plan, store, engine)
+    assert (progress.done, progress.failed) == (12, 12)
     failed = next(cell for cell in plan.cells if cell.labels[-1] == "1")
     assert "worker died" in store.failure(failed.id)["error"]
     with LocalEngine(2, function=simulated) as engine:
@@ -309,7 +344,7 @@ def test_after_ctrl_c_it_says_how_to_go_on(grid_file, tmp_path, capsys, monkeypa
 def rows(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:
     return pd.DataFrame(
         [("-".join(key), *key, "psnr_views", value) for key, value in values.items()],
-        columns=["cell", "subject", "densifier", "seed", "figure", "value"],
+        columns=["cell", "subject", "densifier", "seed", "metric", "value"],
     )
 
 
@@ -338,7 +373,7 @@ def test_a_subject_that_failed_somewhere_counts_nowhere_and_absent_figures_are_s
     table = make_table(rows(values), ("densifier", "seed"))
     assert [entries[0].mean for entries in table.entries] == [30.0, 29.0]
     assert table.counts == ((2, 2), (1, 1))
-    more = pd.concat([rows(values), rows({("anna", "none", "0"): 0.3}).assign(figure="identity_front")])
+    more = pd.concat([rows(values), rows({("anna", "none", "0"): 0.3}).assign(metric="identity_front")])
     table = make_table(more, ("densifier", "seed"))
     assert table.entries[0][1] is None
     assert "not measured" in to_markdown(table)
@@ -358,7 +393,7 @@ def test_rows_without_a_subject_in_common_are_compared_among_themselves():
 
 
 def test_seconds_of_reused_stages_count():
-    figures = figures_of(
+    figures = metrics_of(
         {"metrics": {}, "gaussians": 5, "seconds": {"save": 1.0, "total": 1.0}, "reused": {"views": 9.0}}
     )
     assert figures == {"gaussians": 5, "seconds_save": 1.0, "seconds_views": 9.0, "seconds_total": 10.0}

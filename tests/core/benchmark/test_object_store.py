@@ -14,9 +14,9 @@ from instax3d.benchmark.plan import make_plan
 from instax3d.benchmark.run import run_plan
 from instax3d.benchmark.store import FolderStore, open_store
 from instax3d.benchmark.summary import write_summary
-from instax3d.benchmark.work import Job, Outcome, perform
+from instax3d.benchmark.work import Job, Outcome, run_job
 from instax3d.errors import ConfigError, PortraitError
-from instax3d.io.remote import fetched, upload
+from instax3d.io.remote import fetch, upload
 
 
 def test_places_decide_which_store_it_is(tmp_path: Path):
@@ -32,20 +32,20 @@ def test_what_is_fetched_is_what_was_uploaded(tmp_path: Path):
     (capture / "transforms.json").write_text("{}")
     (capture / "train" / "0.png").write_bytes(b"png")
     upload(capture, (tmp_path / "there" / "capture").as_uri())
-    copy = fetched((tmp_path / "there" / "capture").as_uri())
+    copy = fetch((tmp_path / "there" / "capture").as_uri())
     assert copy.name == "capture"
     found = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
     assert found == {"transforms.json": b"{}", "train/0.png": b"png"}
     upload(capture / "transforms.json", (tmp_path / "there" / "one.json").as_uri())
-    assert fetched((tmp_path / "there" / "one.json").as_uri()).read_text() == "{}"
-    with pytest.raises(ConfigError, match="is not there"):
-        fetched((tmp_path / "there" / "no.json").as_uri())
-    assert fetched(str(capture)) == capture
+    assert fetch((tmp_path / "there" / "one.json").as_uri()).read_text() == "{}"
+    with pytest.raises(ConfigError, match="there is nothing at"):
+        fetch((tmp_path / "there" / "no.json").as_uri())
+    assert fetch(str(capture)) == capture
 
 
 def test_something_else_at_the_place_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(PortraitError, match="holds no benchmark"):
+    with pytest.raises(PortraitError, match="is not a benchmark"):
         ObjectStore(tmp_path.as_uri()).create()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -84,9 +84,9 @@ class Here(Engine):
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
 
-    def ended(self) -> Iterator[tuple[Job, Outcome]]:
+    def as_completed(self) -> Iterator[tuple[Job, Outcome]]:
         job = self._jobs.pop(0)
-        yield job, perform(job)
+        yield job, run_job(job)
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -101,8 +101,8 @@ def test_a_grid_at_a_url_is_computed_once_with_all_it_needs(made: Path, tmp_path
     plan, store = make_plan(grid), open_store((tmp_path / "there").as_uri())
 
     def run() -> None:
-        tally = run_plan(grid, plan, store, Here())
-        assert (tally.total, tally.done) == (2, 2), [store.failure(cell) for cell in store.failed()]
+        progress = run_plan(grid, plan, store, Here())
+        assert (progress.total, progress.done) == (2, 2), [store.failure(cell) for cell in store.failed()]
         assert store.done() == {cell.id for cell in plan.cells}
 
     run()

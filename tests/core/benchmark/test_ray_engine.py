@@ -24,11 +24,11 @@ def killed_once(job):
     with begun.open("a") as log:
         log.write(job.id + "\n")
     mark = store / "killed"
-    if not job.share and "seed=1" in job.overrides and not mark.exists():
+    if not job.prepares_only and "seed=1" in job.overrides and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.1)
-    if not job.share:
+    if not job.prepares_only:
         folder = Path(job.output)
         temporary = folder.with_name("." + folder.name)
         temporary.mkdir()
@@ -47,8 +47,8 @@ def test_a_killed_worker_costs_nothing(tmp_path, monkeypatch):
     grid = read_grid(tmp_path / "grid.yaml")
     plan, store = make_plan(grid), FolderStore(tmp_path / "out")
     with RayEngine(workers=2, function=killed_once) as engine:
-        tally = run_plan(grid, plan, store, engine)
-    assert (tally.done, tally.failed) == (12, 0), [store.failure(identity) for identity in store.failed()][:1]
+        progress = run_plan(grid, plan, store, engine)
+    assert (progress.done, progress.failed) == (12, 0), [store.failure(identity) for identity in store.failed()][:1]
     assert store.done() == {cell.id for cell in plan.cells}
     begun = (store.folder / "begun.log").read_text().split()
     assert len(begun) == 12 + 2 + 1  # cells, shared stages of two seeds, and the one that was lost

@@ -24,8 +24,8 @@ HOSTILE = {
     "flame_hostile_getattr.pkl": r"__builtin__\.(getattr|__import__)",
     "flame_hostile_numpy_runstring.pkl": r"numpy\.testing\._private\.utils\.runstring",
     "flame_hostile_dotted.pkl": r"numpy\.",
-    "landmark_hostile.npy": "wants",
-    "checkpoint_hostile.pkl": "wants",
+    "landmark_hostile.npy": "uses",
+    "checkpoint_hostile.pkl": "uses",
 }
 
 
@@ -203,10 +203,10 @@ def test_checkpoints_are_read_as_weights_only(tmp_path):
     torch.testing.assert_close(found["net"]["w"], state["net"]["w"])
     assert found["epoch"] == 3
     torch.save({"x": _Unusual(print, ("hello",))}, path)
-    with pytest.raises(UnsafeFileError, match=r"wants .*print"):
+    with pytest.raises(UnsafeFileError, match=r"uses .*print"):
         read_checkpoint(path)
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(UnsafeFileError, match="no torch checkpoint"):
+    with pytest.raises(UnsafeFileError, match="not a torch checkpoint"):
         read_checkpoint(path)
     with pytest.raises(UnsafeFileError, match="cannot read"):
         read_checkpoint(tmp_path / "nosuch.pth")

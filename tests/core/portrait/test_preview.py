@@ -11,7 +11,7 @@ from PIL import Image
 
 from instax3d.errors import PortraitError
 from instax3d.geometry.cameras import orbit
-from instax3d.portrait.portrait import Orbit
+from instax3d.portrait.orbit import Orbit
 from instax3d.portrait.preview import write_contact_sheet, write_video
 from instax3d.types import HeadMesh
 

@@ -19,10 +19,12 @@ from instax3d.io.artifacts import (
     pack_mesh,
     pack_views,
     quantized,
+    read_artifact,
     unpack_gaussians,
     unpack_mesh,
     unpack_views,
 )
+from instax3d.io.files import atomic
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.stages import fingerprint
@@ -110,6 +112,50 @@ def test_what_was_used_longest_ago_is_forgotten_first(tmp_path):
     assert cache.files() == []
 
 
+def test_files_that_other_processes_are_writing_are_neither_counted_nor_removed(cache):
+    cache.store("stage", "key", ({"a": torch.zeros(10)}, {}))
+    with atomic(cache.path("stage", "other")) as half_written:
+        half_written.write_bytes(b"half")
+        assert cache.files() == [cache.path("stage", "key")]
+        cache.clear()
+        cache.limit = 0
+        cache.store("stage", "key", ({"a": torch.zeros(10)}, {}))
+        assert half_written.exists()
+    assert cache.path("stage", "other").exists()
+
+
+def test_files_that_other_processes_remove_meanwhile_do_no_harm(cache, monkeypatch):
+    for key in "abc":
+        cache.store("stage", key, ({"a": torch.zeros(10)}, {}))
+    stat, size = Path.stat, cache.path("stage", "c").stat().st_size
+
+    def removed_after_one_look(path: Path, **options) -> os.stat_result:
+        status = stat(path, **options)
+        if path.name == "stage-a.npz":
+            path.unlink()
+        return status
+
+    monkeypatch.setattr(Path, "stat", removed_after_one_look)
+    assert cache.size() in (2 * size, 3 * size)
+    cache.limit = size
+    cache.store("stage", "d", ({"a": torch.zeros(10)}, {}))
+    cache.clear()
+    assert cache.files() == []
+
+
+def test_a_result_that_is_removed_while_it_is_read_leaves_no_empty_file(cache, monkeypatch):
+    cache.store("stage", "key", ({"a": torch.ones(3)}, {}))
+
+    def read_then_removed(path: Path):
+        artifact = read_artifact(path)
+        path.unlink()
+        return artifact
+
+    monkeypatch.setattr("instax3d.stages.cache.read_artifact", read_then_removed)
+    assert cache.load("stage", "key") is not None
+    assert not cache.path("stage", "key").exists()
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PortraitError, match="INSTAX3D_CACHE"):
@@ -148,19 +194,6 @@ def changed(*overrides: str) -> set[str]:
 )
 def test_an_option_changes_the_stages_that_depend_on_it(override, stages):
     assert changed(override) == stages
-
-
-def test_edited_code_is_other_code(tmp_path, monkeypatch):
-    package = tmp_path / "some_plugin"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = fingerprint.hash_package.__wrapped__("some_plugin")
-    (package / "__pycache__").mkdir()
-    (package / "__pycache__" / "x.pyc").write_text("")
-    assert fingerprint.hash_package.__wrapped__("some_plugin") == before
-    (package / "__init__.py").write_text("x = 1")
-    assert fingerprint.hash_package.__wrapped__("some_plugin") != before
 
 
 def test_what_is_not_hashed_is_used_by_no_stage():

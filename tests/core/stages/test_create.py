@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,12 +20,14 @@ import instax3d
 from instax3d.cli import main
 from instax3d.cli.interrupts import interruptible
 from instax3d.config import TrainingConfig, load_config
-from instax3d.errors import PhotoError
+from instax3d.errors import ConfigError, PhotoError
 from instax3d.geometry.cameras import read_transforms
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.progress import PlainLines
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr
+from instax3d.stages.pipeline import warm_up
+from instax3d.stages.randomness import preserved_generators, seed_torch
 from instax3d.stages.training import PortraitModule, train
 from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
 
@@ -113,6 +116,61 @@ def test_a_photo_that_will_not_do_leaves_nothing(tmp_path: Path, capsys):
         instax3d.create(blank, preset="draft")
 
 
+def test_a_finished_config_takes_neither_a_preset_nor_overrides(photo: Path):
+    config = load_config(preset="draft", source="photo")
+    for ignored in ({"preset": "paper"}, {"overrides": ["seed=3"]}):
+        with pytest.raises(ConfigError, match="ignore"):
+            instax3d.create(photo, config=config, **ignored)
+
+
+def test_the_callers_random_generators_are_left_alone(photo: Path):
+    """Python's own generator is asked below, as the type checks of the suite draw from it."""
+
+    def draws() -> list[float]:
+        return [float(torch.rand(())), float(np.random.rand())]
+
+    def seed() -> None:
+        torch.manual_seed(7)
+        np.random.seed(7)
+
+    seed()
+    wanted = draws()
+    seed()
+    instax3d.create(photo, preset="draft", overrides=[*SMALL, "training.iterations=2"])
+    assert draws() == wanted
+    seed()
+    warm_up(load_config(preset="draft", source="photo"))
+    assert draws() == wanted
+
+
+def test_all_generators_are_given_back_even_after_an_error():
+    def draws() -> list[float]:
+        return [float(torch.rand(())), float(np.random.rand()), random.random()]
+
+    torch.manual_seed(7)
+    np.random.seed(7)
+    random.seed(7)
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    wanted = draws()
+    torch.set_rng_state(before[0])
+    np.random.set_state(before[1])
+    random.setstate(before[2])
+    with contextlib.suppress(ZeroDivisionError), preserved_generators("cpu"):
+        seed_torch(3, "cpu")
+        np.random.seed(3)
+        random.seed(3)
+        raise ZeroDivisionError
+    assert draws() == wanted
+
+
+def test_a_seed_gives_the_same_numbers_as_torchs_own():
+    with preserved_generators("cpu"):
+        seed_torch(3, "cpu")
+        numbers = torch.rand(5)
+        torch.manual_seed(3)
+        assert torch.equal(numbers, torch.rand(5))
+
+
 def test_a_lost_interrupt_ends_the_run_at_the_next_stage(capsys):
     """Python forgets exceptions in callbacks from compiled code."""
     with interruptible(PlainLines()) as display:
@@ -181,7 +239,7 @@ def test_the_same_portrait_again_is_reused_or_the_same(made: Path, photo: Path, 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_a_killed_run_is_resumed_and_ends_as_an_unbroken_one(made: Path, photo: Path, tmp_path: Path, capsys):
     arguments = ["create", str(photo), "--preset", "draft", *SMALL, "training.iterations=300", "-o"]
-    code = "import sys; from instax3d import training; training._CHECKPOINT_SECONDS = 0.5; "
+    code = "import sys; from instax3d.stages import training; training._CHECKPOINT_SECONDS = 0.5; "
     code += "from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"
     cache = Path(os.environ["INSTAX3D_CACHE"])
     before = set(cache.glob("construct-*"))

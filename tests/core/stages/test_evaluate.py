@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy_portrait import toy_portrait
 
 from instax3d.cli import main
-from instax3d.config import load_config
 from instax3d.geometry.cameras import write_transforms
 from instax3d.io.images import write_png
-from instax3d.portrait.manifest import new_manifest
-from instax3d.portrait.portrait import HEAD, Orbit, Portrait
-from instax3d.testing import toy_gaussians, toy_mesh, toy_views
+from instax3d.portrait.portrait import HEAD, Portrait
+from instax3d.testing import toy_mesh, toy_views
 
 LANDMARKS = torch.full((68, 3), -0.02)
 
@@ -22,7 +21,6 @@ LANDMARKS = torch.full((68, 3), -0.02)
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A portrait of the toy ball in a world in which a meter is two units."""
-    config = load_config(overrides=["output.turntable_frames=4", "output.sheet_views=2"], source="capture")
     mesh = replace(
         toy_mesh(rings=24, spokes=36),
         landmarks=LANDMARKS,
@@ -30,24 +28,8 @@ def saved(tmp_path_factory):
         axes=torch.eye(3),
         regions={"face": toy_mesh(rings=24, spokes=36).vertices[:, 2] > 0},
     )
-    views = replace(toy_views(), photo_index=None)
-    gaussians = toy_gaussians()
-    manifest = new_manifest(
-        config,
-        mesh=mesh,
-        source={"kind": "capture"},
-        device="cpu",
-        seconds={},
-        reused={},
-        gaussians=len(gaussians),
-        losses={},
-        metrics={},
-        not_measured={},
-        notes=[],
-    )
     folder = tmp_path_factory.mktemp("saved") / "ball"
-    Portrait(gaussians, config, manifest, Orbit.around(mesh, views.cameras), mesh, views).save(folder)
-    return folder
+    return toy_portrait(mesh, replace(toy_views(), photo_index=None)).save(folder)
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ def test_without_weights_the_way_to_them_is_told(networks):
     folder, _, _ = networks
     context = toy_context()
     found = evaluate(context, load_config(overrides=["metrics=[mvc, fidelity]"], source="photo").metrics)
-    assert "psnr_views" in found.figures
+    assert "psnr_views" in found.metrics
     assert "instax3d assets get clip-vit-large-patch14" in found.missing["mvc"]
     with pytest.raises(AssetError, match="assets get dino-vits16"):
         build(Metric, "mvc", clip=str(folder / "clip")).measure(context)

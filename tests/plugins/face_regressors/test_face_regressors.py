@@ -111,8 +111,7 @@ def test_deep3d_s_camera(fixtures_dir):
     with np.load(fixtures_dir / "deep3d" / "deep3d_expected.npz") as expected:
         points, angles, trans = (tensor(expected[name]) for name in ("points", "angles", "trans"))
         assert relative_error(rotation(angles).mT, expected["rotation"]) < 1e-6
-        moved = points @ rotation(angles).mT + trans[:, None]
-        seen = torch.cat([moved[..., :2], 10 - moved[..., 2:]], -1)
+        seen = to_camera(points, angles, trans)
         assert relative_error(seen, expected["points_camera"]) < 1e-6
         pixels = DEEP3D_FOCAL * seen[..., :2] / seen[..., 2:] + DEEP3D_CENTER
         assert relative_error(pixels, expected["points_image"]) < 1e-5

@@ -243,7 +243,7 @@ def test_without_deca_s_file_the_others_go_on(tmp_path):
     chosen = load_config(overrides=["metrics=[shape_pose, fidelity]"], source="photo").metrics
     found = evaluate(toy_context(), chosen)
     assert "instax3d assets get deca" in found.missing["shape_pose"]
-    assert "psnr_views" in found.figures
+    assert "psnr_views" in found.metrics
     torch.save({"E_flame": {"layers.0.weight": torch.zeros(3)}}, tmp_path / "deca_model.tar")
     with pytest.raises(AssetError, match="does not hold DECA's E_flame"):
         metric(tmp_path / "deca_model.tar").measure(toy_context())

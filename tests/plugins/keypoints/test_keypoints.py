@@ -162,7 +162,7 @@ def test_without_mtcnn_s_weights_the_other_metrics_are_measured(monkeypatch, con
     found = evaluate(context, load_config(overrides=["metrics=[pck, landmarks]"], source="photo").metrics)
     assert set(found.missing) == {"pck"}
     assert "facenet-pytorch" in found.missing["pck"]
-    assert "landmarks" in found.figures or "landmarks_faces" in found.figures
+    assert "landmarks" in found.metrics or "landmarks_faces" in found.metrics
 
 
 def test_detectors_are_named_and_must_find_what_is_needed():
@@ -253,7 +253,7 @@ def test_a_portrait_that_is_farther_off_measures_worse(scanned):
             chosen,
         )
         assert found.missing == {}
-        return found.figures
+        return found.metrics
 
     perfect = measured()
     assert perfect["landmarks"] < 2.5

@@ -97,7 +97,7 @@ def test_a_metric_without_its_files_is_reported_and_the_others_are_measured(monk
     monkeypatch.setattr(broken.entry.plugin_class(), "measure", absent)
     evaluation = evaluate(toy_context(), choices)
     assert evaluation.missing == {"likeness": "weights are not here"}
-    assert set(evaluation.figures) == set(names("fidelity"))
+    assert set(evaluation.metrics) == set(names("fidelity"))
     assert isinstance(whole, PluginChoice)
 
 
@@ -106,7 +106,7 @@ def test_a_metric_that_cannot_be_imported_is_reported_and_the_others_are_measure
     absent = replace(broken.entry.spec, target="instax3d_absent.metric:Absent", extra="some")
     evaluation = evaluate(toy_context(), [replace(broken, entry=replace(broken.entry, spec=absent)), whole])
     assert "pip install 'instax3d[some]'" in evaluation.missing["likeness"]
-    assert set(evaluation.figures) == set(names("fidelity"))
+    assert set(evaluation.metrics) == set(names("fidelity"))
 
 
 def test_metrics_are_chosen_like_everything_else():

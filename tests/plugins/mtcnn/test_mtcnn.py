@@ -104,7 +104,7 @@ def test_weights_that_are_not_there_or_not_mtcnn_s_are_refused(tmp_path):
     with pytest.raises(AssetError, match="does not hold the weights of MTCNN's PNet"):
         load_cascade(tmp_path)
     (tmp_path / "pnet.pt").write_bytes(b"no weights at all")
-    with pytest.raises(AssetError, match="no torch checkpoint"):
+    with pytest.raises(AssetError, match="not a torch checkpoint"):
         load_cascade(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Data sets of turntables: drawn heads, captures, and how they are made, kept and checked."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_other_options_and_other_contents_are_refused(cheap, announced, tmp_path
     with pytest.raises(DatasetError, match="seed was 3, now 4"):
         make_dataset(cheap, Recipe("cheap", {}, 4), clips=5)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DatasetError, match="something else"):
+    with pytest.raises(DatasetError, match="something other than turntables"):
         make_dataset(tmp_path, Recipe("heads", {"size": 16}, 0), clips=1)
     with pytest.raises(DatasetError, match="--clips"):
         make_dataset(tmp_path / "new", Recipe("heads", {"size": 16}, 0), clips=None)
@@ -141,6 +142,39 @@ def test_other_options_and_other_contents_are_refused(cheap, announced, tmp_path
     assert not (tmp_path / "new").exists()
     with pytest.raises(DatasetError, match="no turntables"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "contents"),
+    [
+        ("dataset.json", "[]"),
+        ("dataset.json", "{"),
+        ("index.json", '{"shards": 3}'),
+        ("index.json", '{"shards": [{"name": "../../elsewhere", "sha256": ""}]}'),
+        ("shard-00000/index.json", "{}"),
+        ("shard-00000/index.json", '{"clips": ["clip-000000"]}'),
+        ("shard-00000/index.json", '{"clips": [{"name": "clip-000000"}]}'),
+        ("shard-00000/index.json", '{"clips": [{"name": "..", "sha256": ""}]}'),
+        ("shard-00000/clip-000000/clip.json", "{}"),
+        ("shard-00000/clip-000000/clip.json", '{"elevation_deg": "high", "about": {}, "sha256": []}'),
+        ("shard-00000/clip-000000/clip.json", '{"elevation_deg": 5, "about": [], "sha256": {}}'),
+    ],
+)
+def test_a_damaged_data_set_is_refused_with_a_remedy(cheap, tmp_path, file, contents):
+    folder = shutil.copytree(cheap, tmp_path / "damaged")
+    (folder / file).write_text(contents)
+    with pytest.raises(DatasetError, match="make the data set again"):  # noqa: PT012 - one of the two meets it
+        open_dataset(folder)[0].load()
+        list(problems(folder))
+
+
+def test_a_clip_shows_no_image_from_outside_its_folder(cheap, tmp_path):
+    folder = shutil.copytree(cheap, tmp_path / "hostile")
+    clip = open_dataset(folder)[0]
+    transforms = clip.folder / "transforms.json"
+    transforms.write_text(transforms.read_text().replace('"00.png"', '"../clip-000001/00.png"'))
+    with pytest.raises(DatasetError, match="lies outside the clip"):
+        clip.load()
 
 
 def test_what_a_source_says_of_a_clip_reaches_the_user(announced, tmp_path, capsys):
