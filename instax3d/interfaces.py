@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from .headmodel import HeadModel
-from .plugin import Kind, PluginConfig
+from .plugin import Kind, PluginConfig, PluginSpec
 from .types import (
     Cameras,
     Capture,
@@ -41,6 +41,11 @@ class Component(abc.ABC, Generic[C]):
 
     def warmup(self) -> None:
         """Do now what the first use would do once per machine, such as compiling; nothing by default."""
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        """Where the class is not what its spec says, a sentence each; the registry refuses such a plugin."""
+        return []
 
 
 class ViewGenerator(Component[C]):
@@ -85,6 +90,12 @@ class MeshPrior(Component[C]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no parametric head model")
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if "head_model" in spec.provides and cls.head_model is MeshPrior.head_model:
+            return ["it declares provides={'head_model'}, but does not implement head_model()"]
+        return []
+
 
 class Representation(nn.Module, Component[C]):
     """Holds the parameters of the Gaussians and says how they become Gaussians in the world."""
@@ -124,7 +135,7 @@ class Densifier(Component[C]):
 
     kind: ClassVar[Kind] = Kind.DENSIFIER
 
-    absgrad: bool = False
+    absgrad: ClassVar[bool] = False
     """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
 
     @abc.abstractmethod
@@ -144,6 +155,12 @@ class Densifier(Component[C]):
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if cls.absgrad != ("absgrad" in spec.needs):
+            return [f"its class has absgrad = {cls.absgrad}, but its spec needs {sorted(spec.needs)}; change one"]
+        return []
+
 
 class Renderer(Component[C]):
     """Draws Gaussians. Differentiable with respect to all fields of `Gaussians`.
@@ -153,7 +170,7 @@ class Renderer(Component[C]):
 
     kind: ClassVar[Kind] = Kind.RENDERER
 
-    device_type: str = "cpu"
+    device_type: ClassVar[str] = "cpu"
     """Where Gaussians, cameras and background must be, and where the optimization runs: ``cpu`` or ``cuda``."""
 
     @abc.abstractmethod
@@ -167,6 +184,14 @@ class Renderer(Component[C]):
     ) -> Render:
         """One image per camera over ``background``. With ``absgrad`` the backward pass leaves the sums of absolute
         image-plane gradients in ``info["means2d"].absgrad``."""
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if (cls.device_type == "cuda") != ("cuda" in spec.needs):
+            return [
+                f"its class has device_type {cls.device_type!r}, but its spec needs {sorted(spec.needs)}; change one"
+            ]
+        return []
 
 
 class LandmarkDetector(Component[C]):
@@ -189,6 +214,12 @@ class LandmarkDetector(Component[C]):
             NotImplementedError: this detector does not compare identities (it does not declare ``identity``).
         """
         raise NotImplementedError(f"{type(self).__name__} does not compare identities")
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if "identity" in spec.provides and cls.descriptor is LandmarkDetector.descriptor:
+            return ["it declares provides={'identity'}, but does not implement descriptor()"]
+        return []
 
 
 class Metric(Component[C]):

@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from instax3d.config import METRICS, PluginChoice, RunConfig, references
+from instax3d.config import METRICS, PluginChoice, RunConfig
 from instax3d.errors import AssetError
 from instax3d.io.paths import assets_dir
 from instax3d.plugin import AssetRef, PluginConfig
-from instax3d.registry import PluginEntry, registry
+from instax3d.registry import PluginEntry, references, registry
 
 from .ledger import Ledger, sha256
 from .library import Located, require

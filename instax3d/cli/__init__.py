@@ -62,7 +62,7 @@ def _imported(spec: CommandSpec) -> click.Command:
         hint = f"; try: pip install 'instax3d[{spec.extra}]'" if spec.extra else ""
         raise BrokenPluginError(f"the command {spec.name!r} cannot be imported ({error}){hint}") from error
     if not isinstance(command, click.Command):
-        raise BrokenPluginError(f"the command {spec.name!r}: {spec.target} is no click.Command")
+        raise BrokenPluginError(f"the command {spec.name!r}: {spec.target} is not a click.Command")
     return command
 
 

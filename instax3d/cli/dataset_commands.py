@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import click
-import yaml
 
+from instax3d.config import parse_option
 from instax3d.io.progress import for_terminal
 
 from .interrupts import interruptible
@@ -46,21 +46,11 @@ def make(
     """
     from instax3d.datasets.making import Recipe, make_dataset
 
-    recipe = Recipe(source, dict(_option(text) for text in options), seed)
+    recipe = Recipe(source, dict(map(parse_option, options)), seed)
     with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
         total = make_dataset(folder, recipe, clips=clips, processes=processes, progress=display)
     if not quiet:
         click.echo(f"{folder}: {total} clips")
-
-
-def _option(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"{text!r} is no option of a source; write KEY=VALUE")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"{text!r}: the value is not valid YAML; quote it") from error
 
 
 @dataset.command()

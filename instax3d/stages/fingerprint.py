@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from instax3d.assets.usage import contents
-from instax3d.config import PluginChoice, RunConfig, references
+from instax3d.config import PluginChoice, RunConfig
 from instax3d.plugin import Kind
-from instax3d.registry import PluginEntry, registry
+from instax3d.registry import PluginEntry, references, registry
 from instax3d.types import Capture, Photo
 
 NOT_HASHED = ("__main__.py", "benchmark", "cli", "configs", "portrait", "report", "testing")

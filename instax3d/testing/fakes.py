@@ -16,15 +16,11 @@ from .toys import toy_views
 _EPS2D, _NEAR, _ALPHA_MAX, _ALPHA_MIN, _T_MIN = 0.3, 0.01, 0.999, 1 / 255, 1e-4
 
 
-class _Nothing(PluginConfig):
-    """No options."""
-
-
 class SphereViews(ViewGenerator[PluginConfig]):
     """Views of a colored ball, whatever the photo."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
         return toy_views()
@@ -34,7 +30,7 @@ class BlobGaussians(Representation[PluginConfig]):
     """Plain 3DGS: one free Gaussian per vertex of the mesh."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
         count = len(mesh.vertices)
@@ -60,7 +56,7 @@ class IdleDensifier(Densifier[PluginConfig]):
     """Changes nothing."""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def before_backward(self, step: DensifyStep) -> None: ...
 
@@ -72,7 +68,7 @@ class FakeDetector(LandmarkDetector[PluginConfig]):
     """Finds what it is told to find."""
 
     def __init__(self, faces: list[Face] | None = None) -> None:
-        super().__init__(_Nothing())
+        super().__init__(PluginConfig())
         self.faces = faces or []
 
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
@@ -90,7 +86,7 @@ class DenseRenderer(Renderer[PluginConfig]):
     """
 
     def __init__(self, config: PluginConfig | None = None) -> None:
-        super().__init__(config or _Nothing())
+        super().__init__(config or PluginConfig())
 
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, background: Float[Tensor, "3"], absgrad: bool = False

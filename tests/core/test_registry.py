@@ -16,9 +16,11 @@ from instax3d.registry import Registry, build
 _PLUGIN = """
 from instax3d.plugin import Kind, PluginSpec, hookimpl
 
+INSTAX3D_API = {api}
+
 @hookimpl
 def {hook}():
-    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", api={api}, summary="From outside.",
+    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", summary="From outside.",
                      target="{package}.densifier:Outside", config="{package}.config:OutsideConfig")
 """
 _CONFIG = """
@@ -101,8 +103,8 @@ def test_a_faulty_plugin_is_reported_and_harms_nothing(install, options, reason)
 
 def test_a_module_without_a_hook_is_reported(install):
     site = install("outside_empty")
-    (site / "outside_empty" / "plugin.py").write_text("")
-    assert "announces no plugin" in registry_of(site).broken[0].reason
+    (site / "outside_empty" / "plugin.py").write_text("INSTAX3D_API = 1\n")
+    assert "announces nothing" in registry_of(site).broken[0].reason
 
 
 def test_a_duplicate_name_must_be_qualified(install):

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from instax3d.interfaces import Metric
 from instax3d.io.ply import write_ply
+from instax3d.plugin import PluginConfig
 from instax3d.types import EvaluationContext
-
-from .config import NoOptions
 
 _ROUNDS = 3
 
 
-class Cost(Metric[NoOptions]):
+class Cost(Metric[PluginConfig]):
     """Frames a second (the fastest of three rounds, since other programs can only slow it down), size and memory."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:

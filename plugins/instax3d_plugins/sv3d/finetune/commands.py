@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import click
-import yaml
 from pydantic import ValidationError
 
 from instax3d.cli.interrupts import interruptible
 from instax3d.cli.logs import logged_to
+from instax3d.config import parse_option
 from instax3d.errors import ConfigError
 from instax3d.io.progress import for_terminal
 
@@ -92,14 +92,8 @@ def options() -> None:
 
 
 def _config(texts: tuple[str, ...]) -> FinetuneConfig:
-    values = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"{text!r} is no option of training; write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
     try:
-        return FinetuneConfig.model_validate(values)
+        return FinetuneConfig.model_validate(dict(map(parse_option, texts)))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise ConfigError(f"{problems}; `instax3d finetune options` lists what there is") from error
