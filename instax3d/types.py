@@ -27,7 +27,7 @@ MEDIAPIPE_POINTS = "mediapipe478"
 """A scheme of `Face.points`: MediaPipe's face mesh of 468 points, then five of each iris."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One detected face, in pixels of its image."""
 
@@ -54,7 +54,7 @@ class Face:
         return self.landmarks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """A photo that passed the gate: upright, RGB, with the face of its person."""
 
@@ -70,7 +70,7 @@ class Photo:
     """What the gate decided and the user should know, one sentence each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cameras:
     """Pinhole cameras of one image size."""
 
@@ -117,7 +117,7 @@ class Cameras:
         return torch.cat([pixels, depth], -1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrueSurface:
     """The surface of a captured head as a scanner gave it, in the world of the capture's cameras."""
 
@@ -126,7 +126,7 @@ class TrueSurface:
     """None where it is a cloud of points."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """A folder of posed frames, read but not yet loaded."""
 
@@ -142,7 +142,7 @@ class Capture:
     """What the folder brings of the true head, to measure portraits by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """Images of one head from known cameras."""
 
@@ -171,7 +171,7 @@ class Views:
         return (self.confidence * share).sum((1, 2, 3)) / share.sum((1, 2, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TurntableClip:
     """A clip of one head that turns: views in the order of `instax3d.datasets.AZIMUTHS_DEG`, the input view last."""
 
@@ -182,7 +182,7 @@ class TurntableClip:
     """What a user may want to choose clips by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rig:
     """What makes a head mesh move: the head model, its fitted parameters, and the head's place in the world."""
 
@@ -201,7 +201,7 @@ class Rig:
         return self.scale * self.head(parameters) @ self.rotation.T + self.translation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadMesh:
     """A head fitted to views, placed in their world."""
 
@@ -219,7 +219,7 @@ class HeadMesh:
     """How well it fits, for the run's manifest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussians:
     """3D Gaussians in the world, after all activations."""
 
@@ -250,7 +250,7 @@ class Gaussians:
         return self.means, self.quats, self.scales, self.opacities, self.sh
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Render:
     """What a renderer returns for a batch of cameras."""
 
@@ -264,7 +264,7 @@ class Render:
     ``n_cameras``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluationContext:
     """All that a metric may look at of a finished portrait. New fields get defaults, so an old plugin keeps working."""
 
@@ -302,7 +302,7 @@ class EvaluationContext:
         return [frame for frame in range(count) if min(frame, count - frame) * 360 / count <= FRONT_DEG]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DensifyStep:
     """All that a densifier may look at and change. New fields get defaults, so an old plugin keeps working."""
 

@@ -16,6 +16,7 @@ from instax3d.interfaces import ClipSource
 from instax3d.plugin import Kind, PluginRef
 from instax3d.registry import PluginEntry, Provider, build, registry
 
+_TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1)
 _ODD_TEXTS = st.sampled_from(
     ["yes", "off", "010", "1:30", "8e-4", "0o7", "null", "~", "<<", "=", "2026-01-31", "1_0", ".inf", "- a"]
 )
@@ -100,13 +101,8 @@ def test_a_device_that_is_off_is_refused_by_that_name():
 
 @given(
     st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats(allow_nan=False)
-        | st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]))
-        | _ODD_TEXTS,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS | _ODD_TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
         max_leaves=6,
     )
 )
