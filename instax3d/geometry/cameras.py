@@ -221,7 +221,7 @@ class _Fields:
         return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Frame:
     """What a frame says, checked."""
 

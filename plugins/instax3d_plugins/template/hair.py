@@ -124,7 +124,7 @@ def _lift(
     return np.asarray(sample(lack, at / _BIN) * shown * ridge * (room > 0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Front:
     """How far forward the hair beside the face reaches."""
 

@@ -29,7 +29,7 @@ _FACE_BRIGHTNESS = (0.16, 0.34)
 """Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Artist:
     """Draws one person."""
 

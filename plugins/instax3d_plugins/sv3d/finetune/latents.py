@@ -26,7 +26,7 @@ _CHUNK = 7
 """Frames encoded at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """One clip as SV3D sees it."""
 

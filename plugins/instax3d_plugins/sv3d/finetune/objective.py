@@ -12,7 +12,7 @@ from ..unet import SV3DUNet
 from .latents import Encoded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
     """All that is random in one step."""
 
