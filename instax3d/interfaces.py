@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from .errors import IncompatiblePipelineError
 from .headmodel import HeadModel
 from .plugin import Kind, PluginConfig, PluginSpec
 from .types import (
@@ -28,6 +29,7 @@ from .types import (
 )
 
 C = TypeVar("C", bound=PluginConfig)
+S = TypeVar("S", Photo, Capture)
 
 
 class Component(abc.ABC, Generic[C]):
@@ -64,6 +66,19 @@ class ViewGenerator(Component[C]):
         believed, ``provenance`` where it came from, if the generator knows.
         ``faces`` may stay empty: the pipeline fills it in.
         """
+
+    def expect(self, source: Photo | Capture, kind: type[S]) -> S:
+        """The source, if it is of the kind that this generator understands; the first line of many a `generate`.
+
+        Raises:
+            IncompatiblePipelineError: it is of the other kind.
+        """
+        if isinstance(source, kind):
+            return source
+        raise IncompatiblePipelineError(
+            f"{type(self).__name__} needs a {kind.__name__.lower()}, not a {type(source).__name__.lower()}; choose "
+            "another view generator"
+        )
 
 
 class MeshPrior(Component[C]):

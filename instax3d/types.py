@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .errors import FitError
@@ -52,6 +52,21 @@ class Face:
                 "them, such as landmark_detector=dlib."
             )
         return self.landmarks
+
+
+@runtime_checkable
+class FaceDetector(Protocol):
+    """What `instax3d.interfaces.LandmarkDetector` offers to a metric."""
+
+    def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+        """All faces of an RGB image, the highest-scoring first."""
+
+    def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
+        """A vector whose Euclidean distance to another's tells whether both are of the same person.
+
+        Raises:
+            NotImplementedError: the detector does not compare identities.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +293,7 @@ class EvaluationContext:
     """A turn about the head in even steps, the first from straight in front."""
     render: Callable[[Cameras], Float[Tensor, "_ 3 _ _"]]
     """Draws the portrait from any cameras, in [0, 1] on white."""
-    detector: Any = None
+    detector: FaceDetector
     """The run's landmark detector."""
     photo: Photo | None = None
     test_images: Float[Tensor, "tests 3 high wide"] | None = None

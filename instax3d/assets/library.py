@@ -101,7 +101,8 @@ def verify(file: AssetFile, path: Path, asset: Asset) -> str:
     if file.size is not None and size != file.size:
         raise AssetError(f"{path} has {size:,} bytes, not {file.size:,}; remove it and run {again}")
     ledger = Ledger(assets_dir())
-    first, found = ledger.recorded(path), ledger.sum_of(path, keep_first=True)
+    found = ledger.sum_of(path, keep_first=True)
+    first = ledger.recorded(path)
     if file.sha256 is not None and found != file.sha256:
         raise AssetError(
             f"{path} is not the published file (its SHA-256 is {found}, not {file.sha256}); remove it and run {again}"

@@ -1,6 +1,7 @@
 """``instax3d create`` and ``instax3d render``."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
 from instax3d.io.progress import Stages, for_terminal
 from instax3d.portrait.manifest import check_output
+from instax3d.report.metric_info import known_metrics
 
 from .interrupts import interruptible
 from .logs import logged_to
@@ -64,11 +66,16 @@ def create(
     if as_json:
         click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not quiet:
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in portrait.metrics.items())
-        click.echo(f"{folder}: {portrait.manifest['gaussians']:,} Gaussians; {figures}")
+        click.echo(f"{folder}: {result_line(portrait.manifest['gaussians'], portrait.metrics)}")
         click.echo(
             f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer"
         )
+
+
+def result_line(gaussians: int, figures: Mapping[str, float]) -> str:
+    """The size of a portrait and its metrics, each with its own decimals. Diagnostics stay in ``run.json``."""
+    measured = [f"{info.name} {info.format(figures[info.name])}" for info in known_metrics() if info.name in figures]
+    return "; ".join(filter(None, [f"{gaussians:,} Gaussians", ", ".join(measured)]))
 
 
 def _is_pattern(source: Path) -> bool:

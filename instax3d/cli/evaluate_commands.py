@@ -64,8 +64,7 @@ def evaluate(
     measured = [figure for figure in known_metrics() if figure.name in found.figures]
     width = max((len(figure.name) for figure in measured), default=0)
     for figure in measured:
-        value = f"{found.figures[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
-        click.echo(f"{figure.name:{width}} {value:>12}  {figure.description}")
+        click.echo(f"{figure.name:{width}} {figure.format(found.figures[figure.name]):>12}  {figure.description}")
     for name, reason in found.missing.items():
         click.echo(f"{name}: not measured: {reason}")
     click.echo(f"look at {write_report(folder, portrait, context, found)}")

@@ -70,12 +70,12 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
         The world is the head's: meters, upright, the face looks along +z.
 
         Raises:
-            FitError: the landmarks are no face.
+            FitError: the landmarks are not those of a face.
+            IncompatiblePipelineError: ``source`` is a capture.
         """
-        if not isinstance(source, Photo):
-            raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
+        photo = self.expect(source, Photo)
         model = registry.build(MeshPrior, self.config.head).head_model()
-        person, scene, painter = reconstruct(source, model, seed)
+        person, scene, painter = reconstruct(photo, model, seed)
         camera = person.head.camera
         count, size = self.config.views, self.config.size
         azimuths = np.arange(count) * 360.0 / count

@@ -115,7 +115,7 @@ def _lift(
     best = np.full((count, count), -np.inf)
     np.maximum.at(best, (row[allowed], column[allowed]), field[allowed])
     lack = np.where(best > -_MOST_LIFT, np.maximum(-best, 0), 0)
-    lack = cv2.GaussianBlur(ndimage.gray_dilation(lack, 3), (0, 0), 1.0)
+    lack = cv2.GaussianBlur(ndimage.grey_dilation(lack, 3), (0, 0), 1.0)
     shown = smoothstep(sample(outline.hair, at), 0.0, 0.002) * (sample(outline.beyond, at) == 0)
     # only where the line comes nearest: raised all along, hair would be flat against the line
     nearest = np.full(len(field), -np.inf)
