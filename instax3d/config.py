@@ -120,7 +120,7 @@ class RunConfig:
     notes: tuple[str, ...] = ()
     """What the user should know: options that were dropped, or that have no effect."""
 
-    def build(self, kind: Callable[[Any], K]) -> K:
+    def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
 
         Args:

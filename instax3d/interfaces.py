@@ -5,10 +5,11 @@ A plugin class takes one argument, its validated config. Records are described i
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from .errors import IncompatiblePipelineError
 from .headmodel import HeadModel
@@ -28,7 +29,8 @@ from .types import (
     Views,
 )
 
-C = TypeVar("C", bound=PluginConfig)
+C = TypeVar("C", bound=PluginConfig, default=PluginConfig, covariant=True)
+"""The class of a plugin's options: `Renderer` alone means any renderer, ``Renderer[PluginConfig]``."""
 S = TypeVar("S", Photo, Capture)
 
 
