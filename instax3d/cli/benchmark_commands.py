@@ -9,9 +9,9 @@ from instax3d.benchmark.grid import find_grid, read_grid
 from instax3d.benchmark.plan import Plan, make_plan
 from instax3d.benchmark.store import Store, open_store
 from instax3d.config import preset_names
+from instax3d.io.terminal import resumable
 
 from .grid_display import GridDisplay
-from .interrupts import goes_on
 
 if TYPE_CHECKING:
     from instax3d.benchmark.engine import Engine
@@ -60,7 +60,7 @@ def benchmark(
 
     gpu = any(cell.gpu for cell in plan.cells)
     with (
-        goes_on("the same command goes on"),
+        resumable("the same command goes on"),
         _engine(engine, address, workers, gpu=gpu) as used,
         GridDisplay(plan) as shown,
     ):

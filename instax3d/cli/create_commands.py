@@ -8,12 +8,11 @@ import click
 
 from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
-from instax3d.io.progress import Stages, for_terminal
+from instax3d.io.progress import Stages
+from instax3d.io.terminal import terminal
 from instax3d.portrait.manifest import check_output
 from instax3d.report.metric_info import known_metrics
 
-from .interrupts import interruptible
-from .logs import logged_to
 from .options import run_options
 
 
@@ -55,7 +54,7 @@ def create(
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_assets(config)
     check_output(output)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet) as display:
         from instax3d.stages.cache import StageCache
         from instax3d.stages.pipeline import create as make
 
@@ -101,7 +100,7 @@ def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path
 @click.command()
 def warmup() -> None:
     """Compile ahead what the first portrait would compile; afterwards it starts at once."""
-    with interruptible(for_terminal(quiet=False)) as display, logged_to(display):
+    with terminal():
         from instax3d.stages.pipeline import warm_up
 
         seconds = warm_up(load_config(source="photo"))

@@ -7,10 +7,7 @@ from pathlib import Path
 import click
 
 from instax3d.config import parse_option
-from instax3d.io.progress import for_terminal
-
-from .interrupts import interruptible
-from .logs import logged_to
+from instax3d.io.terminal import terminal
 
 
 @click.group()
@@ -47,7 +44,7 @@ def make(
     from instax3d.datasets.making import Recipe, make_dataset
 
     recipe = Recipe(source, dict(map(parse_option, options)), seed)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet) as display:
         total = make_dataset(folder, recipe, clips=clips, processes=processes, progress=display)
     if not quiet:
         click.echo(f"{folder}: {total} clips")

@@ -12,9 +12,6 @@ from instax3d.plugin import Kind
 from instax3d.registry import registry
 from instax3d.report.metric_info import known_metrics
 
-from .interrupts import interruptible
-from .logs import logged_to
-
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -41,9 +38,9 @@ def evaluate(
         raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
     chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
     load_config(path=folder / "config.yaml", overrides=chosen)  # a misspelt metric is refused before torch is imported
-    from instax3d.io.progress import for_terminal
+    from instax3d.io.terminal import terminal
 
-    with interruptible(for_terminal(quiet=as_json)) as display, logged_to(display):
+    with terminal(quiet=as_json):
         from instax3d.inputs.capture import read_capture
         from instax3d.portrait.portrait import Portrait
         from instax3d.portrait.views import read_saved

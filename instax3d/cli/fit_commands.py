@@ -7,11 +7,9 @@ import click
 
 from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
-from instax3d.io.progress import for_terminal
+from instax3d.io.terminal import terminal
 from instax3d.portrait.manifest import check_output
 
-from .interrupts import interruptible
-from .logs import logged_to
 from .options import run_options
 
 
@@ -37,7 +35,7 @@ def fit(
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_assets(config)
     check_output(output, "fit.json", "fit of a head")
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet) as display:
         from instax3d.report.fit_output import write_fit
         from instax3d.stages.cache import StageCache
         from instax3d.stages.pipeline import fit as run

@@ -9,9 +9,8 @@ from instax3d.benchmark.engine import LocalEngine
 from instax3d.benchmark.grid import find_subjects
 from instax3d.benchmark.work import Job
 from instax3d.config import load_config
+from instax3d.io.terminal import resumable
 from instax3d.portrait.manifest import check_output
-
-from .interrupts import goes_on
 
 
 def create_many(
@@ -36,7 +35,7 @@ def create_many(
         check_output(folder)
     failed = ended = 0
     again = "the photos that are missing can be named again"
-    with goes_on(again), LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
+    with resumable(again), LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
         for subject in subjects:
             engine.submit(
                 Job(

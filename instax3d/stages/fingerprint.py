@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import sys
+import uuid
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -89,9 +91,17 @@ def hash_core() -> str:
 
 def hash_plugin(entry: PluginEntry) -> str:
     """A hash of a plugin's name and code, and of the libraries it calculates with."""
+    if entry.registered is not None and "." not in entry.registered[0].__module__:
+        return digest(entry.qualified_name, [_hash_module(each) for each in entry.registered])
     package = entry.spec.target.partition(":")[0].partition(".")[0]
     provider = entry.provider
     return digest(entry.qualified_name, provider.version, hash_package(package), hash_libraries(provider.distribution))
+
+
+def _hash_module(defined: type) -> str:
+    """A hash of the file that defines a registered class; never the same where there is none, as in a notebook."""
+    file = getattr(sys.modules.get(defined.__module__), "__file__", None)
+    return hash_file(Path(file)) if file and Path(file).is_file() else uuid.uuid4().hex
 
 
 def hash_choice(choice: PluginChoice) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from instax3d.cli import main
 from instax3d.cli.create_commands import result_line
-from instax3d.cli.logs import logged_to
 from instax3d.io.progress import PlainLines
+from instax3d.io.terminal import logged_to
 
 PYTHON = [sys.executable, "-c", "import sys; from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"]
 

@@ -6,11 +6,9 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from instax3d.cli.interrupts import interruptible
-from instax3d.cli.logs import logged_to
 from instax3d.config import parse_option
 from instax3d.errors import ConfigError
-from instax3d.io.progress import for_terminal
+from instax3d.io.terminal import terminal
 
 from .options import FinetuneConfig
 
@@ -57,7 +55,7 @@ def sv3d(
     instax3d finetune sv3d --data turntables -o tuned --devices 4 --strategy ddp lora_rank=16
     """
     config = _config(options)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet):
         import torch
 
         from instax3d.assets import require
