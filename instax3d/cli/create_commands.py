@@ -18,8 +18,8 @@ from .options import run_options
 
 @click.command()
 @run_options
-@click.option("--resume", is_flag=True, help="Go on with the same portrait where an earlier run was broken off.")
-@click.option("--workers", type=click.IntRange(min=1), help="With a pattern: how many side by side.")
+@click.option("--resume", is_flag=True, help="Resume the same portrait where an earlier run was interrupted.")
+@click.option("--workers", type=click.IntRange(min=1), help="With a pattern: how many portraits at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's manifest (run.json) to standard output.")
 def create(
     source: Path,
@@ -35,11 +35,11 @@ def create(
 ) -> None:
     """Make a portrait of SOURCE: a photo, or a folder with posed frames (transforms.json).
 
-    A pattern in quotation marks makes one of each photo that it names, in folders under that of -o.
+    A quoted pattern makes one portrait of each matching photo, in folders under that of -o.
 
     \b
     instax3d create me.jpg -o out/me
-    instax3d create me.jpg -o out/me --preset draft densifier.grow_grad2d=4.0e-4
+    instax3d create me.jpg -o out/me --preset draft densifier.max_gaussians=30000
     instax3d create 'photos/*.jpg' -o out/all
     """
     if _is_pattern(source):
@@ -49,17 +49,17 @@ def create(
 
         sys.exit(1 if create_many([str(source)], overrides, output, preset, config_file, workers) else 0)
     if resume and no_cache:
-        raise click.UsageError("--resume needs the cache, where an unfinished run leaves its state; drop --no-cache")
+        raise click.UsageError("--resume needs the cache, which holds the state of an unfinished run; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_assets(config)
     check_output(output)
     with terminal(quiet=quiet) as display:
         from instax3d.stages.cache import StageCache
-        from instax3d.stages.pipeline import create as make
+        from instax3d.stages.pipeline import create as create_portrait
 
         cache = None if no_cache else StageCache()
-        portrait = make(source, config=config, progress=display, cache=cache, resume=resume)
+        portrait = create_portrait(source, config=config, progress=display, cache=cache, resume=resume)
         with Stages(display).stage("save"):
             folder = portrait.save(output)
     if as_json:
@@ -78,17 +78,15 @@ def result_line(gaussians: int, figures: Mapping[str, float]) -> str:
 
 
 def _is_pattern(source: Path) -> bool:
-    return not source.exists() and any(sign in str(source) for sign in "*?[")
+    return not source.exists() and any(wildcard in str(source) for wildcard in "*?[")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG."
-)
+@click.option("--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one PNG per frame.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the images.")
-@click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
+@click.option("--transparent", is_flag=True, help="Write alpha instead of a white background.")
 def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path, transparent: bool) -> None:
     """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
     from instax3d.portrait.portrait import Portrait, render_frames
@@ -99,7 +97,7 @@ def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path
 
 @click.command()
 def warmup() -> None:
-    """Compile ahead what the first portrait would compile; afterwards it starts at once."""
+    """Compile ahead what the first portrait would have to compile."""
     with terminal():
         from instax3d.stages.pipeline import warm_up
 
@@ -108,11 +106,11 @@ def warmup() -> None:
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Forget all of it.")
+@click.option("--clear", is_flag=True, help="Remove all of it.")
 def cache(clear: bool) -> None:
-    """Where results of stages are kept for later runs, and how much room they take.
+    """Where results of stages are kept for later runs, and how much space they take.
 
-    A stage is run again when its input, its options, or the code that makes it has changed, or one before it has.
+    A stage is run again when its input, its options or its code has changed, or when an earlier stage was run again.
     """
     from instax3d.stages.cache import StageCache
 

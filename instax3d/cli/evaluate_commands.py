@@ -19,10 +19,10 @@ from instax3d.report.metric_info import known_metrics
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="A capture in the portrait's world: its held-out frames and its surface are the truth.",
+    help="A capture in the portrait's world: its held-out frames and its surface are the ground truth.",
 )
-@click.option("--metrics", metavar="A,B|all", help="Which; those of the portrait's configuration by default.")
-@click.option("--json", "as_json", is_flag=True, help="For machines; writes no report.")
+@click.option("--metrics", metavar="A,B|all", help="Which metrics; by default those of the portrait's configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and write no report.")
 def evaluate(
     folder: Path, overrides: tuple[str, ...], against: Path | None, metrics: str | None, as_json: bool
 ) -> None:
@@ -35,9 +35,9 @@ def evaluate(
     if metrics == "all":
         metrics = ",".join(entry.qualified_name for entry in registry().plugins(Kind.METRIC))
     if metrics is not None and not metrics:
-        raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
-    chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
-    load_config(path=folder / "config.yaml", overrides=chosen)  # a misspelt metric is refused before torch is imported
+        raise ConfigError("--metrics names no metric; see `instax3d plugins list --kind metric`")
+    overrides = (*overrides, *([f"metrics=[{metrics}]"] if metrics else []))
+    load_config(path=folder / "config.yaml", overrides=overrides)  # a misspelt metric is refused before torch loads
     from instax3d.io.terminal import terminal
 
     with terminal(quiet=as_json):
@@ -47,21 +47,21 @@ def evaluate(
         from instax3d.stages.evaluation import collect
         from instax3d.stages.evaluation import evaluate as measure
 
-        portrait = Portrait.load(folder, chosen)
+        portrait = Portrait.load(folder, overrides)
         detector = portrait.config.build(LandmarkDetector)
         views, photo = read_saved(folder, detector)
         capture = None if against is None else read_capture(against)
         context = collect(portrait, views, detector, photo=photo, capture=capture)
-        found = measure(context, portrait.config.metrics)
+        evaluation = measure(context, portrait.config.metrics)
     if as_json:
-        click.echo(json.dumps({"figures": found.figures, "not_measured": found.missing}, indent=2))
+        click.echo(json.dumps({"figures": evaluation.figures, "not_measured": evaluation.missing}, indent=2))
         return
     from instax3d.report.portrait_page import write_report
 
-    measured = [figure for figure in known_metrics() if figure.name in found.figures]
+    measured = [figure for figure in known_metrics() if figure.name in evaluation.figures]
     width = max((len(figure.name) for figure in measured), default=0)
     for figure in measured:
-        click.echo(f"{figure.name:{width}} {figure.format(found.figures[figure.name]):>12}  {figure.description}")
-    for name, reason in found.missing.items():
+        click.echo(f"{figure.name:{width}} {figure.format(evaluation.figures[figure.name]):>12}  {figure.description}")
+    for name, reason in evaluation.missing.items():
         click.echo(f"{name}: not measured: {reason}")
-    click.echo(f"look at {write_report(folder, portrait, context, found)}")
+    click.echo(f"look at {write_report(folder, portrait, context, evaluation)}")

@@ -15,7 +15,7 @@ from .options import run_options
 
 @click.command()
 @run_options
-@click.option("--json", "as_json", is_flag=True, help="Print the figures (fit.json) to standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements (fit.json) to standard output.")
 def fit(
     source: Path,
     overrides: tuple[str, ...],
@@ -26,7 +26,7 @@ def fit(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Fit the head model to SOURCE, a photo or a capture, and show over each view how well it fits.
+    """Fit the head model to SOURCE, a photo or a capture, and show how well it fits over each view.
 
     \b
     instax3d fit me.jpg -o out/fit
@@ -46,10 +46,10 @@ def fit(
         click.echo(json.dumps(figures, indent=2))
     elif not quiet:
         rows = figures["reprojection"]
-        shown = min(rows, key=lambda row: row["inner_median_percent"], default=None)
-        if shown:
+        best = min(rows, key=lambda row: row["inner_median_percent"], default=None)
+        if best:
             click.echo(
-                f"{len(rows)} views with a face; the best has a median error of {shown['inner_median_px']} px, "
-                f"{shown['inner_median_percent']} % of the distance between the outer corners of the eyes"
+                f"{len(rows)} views with a face; the best has a median error of {best['inner_median_px']} px, "
+                f"{best['inner_median_percent']} % of the distance between the outer corners of the eyes"
             )
-        click.echo(f"look at {output / 'overlays'}; the figures of each view are in {output / 'fit.json'}")
+        click.echo(f"look at {output / 'overlays'}; the measurements of each view are in {output / 'fit.json'}")

@@ -70,7 +70,7 @@ def create(
         source: an image file, or a folder that holds ``transforms*.json`` (or that file itself).
         preset: ``draft``, ``standard`` (the default) or ``paper``.
         config: a YAML file laid over the preset, or a finished `RunConfig`.
-        overrides: ``key=value`` items laid over both, such as ``"densifier.grow_grad2d=4.0e-4"``.
+        overrides: ``key=value`` items laid over both, such as ``"densifier.max_gaussians=30000"``.
         progress: told what happens; silent by default. The caller closes it.
         cache: where results of stages are kept and found again; without one every stage is run.
         resume: go on with the construction of the same portrait that was broken off; a note says if there is none,

@@ -304,7 +304,7 @@ def test_an_asset_that_makes_no_sense_is_refused(server):
 def test_an_unknown_sum_is_believed_once(server, monkeypatch, capsys):
     known(monkeypatch, asset(file(server, sha256=None)))
     assert main(["assets", "get", "toy-net"]) == 0
-    assert "not known; this one was written down" in capsys.readouterr().out
+    assert "not known; this one was recorded" in capsys.readouterr().out
     path = require("toy-net").path
     path.write_bytes(BODY[::-1])
     with pytest.raises(AssetError, match="has changed since it was first used"):

@@ -87,7 +87,7 @@ def test_an_unexpected_fault_is_told_apart(monkeypatch, capsys):
     monkeypatch.setattr(instax3d.config, "load_config", broken)
     monkeypatch.setattr("instax3d.cli.config_commands.load_config", broken)
     assert main(["config", "check"]) == 1
-    assert "not of your input" in capsys.readouterr().err
+    assert "not in your input" in capsys.readouterr().err
 
 
 def test_machines_get_json(capsys):
