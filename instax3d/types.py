@@ -48,8 +48,8 @@ class Face:
         """
         if self.landmarks is None:
             raise FitError(
-                "this face has no 68 landmarks, which are needed here; choose a landmark detector that finds them, such "
-                "as landmark_detector=dlib"
+                "this face has no 68 landmarks, which are needed here; choose a landmark detector that finds them, "
+                "such as landmark_detector=dlib"
             )
         return self.landmarks
 
