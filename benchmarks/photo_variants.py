@@ -62,7 +62,7 @@ class Version:
     mirrored: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Known:
     """What the photo itself gave."""
 

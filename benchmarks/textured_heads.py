@@ -32,7 +32,7 @@ LANDMARK_VIEWS_DEG = 40.0
 """Views up to this far from the front get landmarks, as a detector would find them."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Subject:
     """A head to reconstruct, and the truth about it."""
 
@@ -45,7 +45,7 @@ class Subject:
     faces: ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Head:
     """A mesh in meters, with the rest position (meters) that textures are evaluated at."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FIGURE, VALUE, SUBJECT, CELL = "figure", "value", "subject", "cell"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Results:
     """What the finished cells of a benchmark tell."""
 

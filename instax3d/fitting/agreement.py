@@ -21,7 +21,7 @@ BARE_GAP = 0.03
 BARE_SHARE = 0.9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FitQuality:
     """Measures heads against one set of views."""
 

@@ -50,7 +50,7 @@ _LIKELY, _LIKE_EYES = 0.25, 0.32
 """... and unless what is there looks like eyes, which the rims of dark lenses do less."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Likeness:
     """How much a picture looks like two eyes that look the same way: the share of the variance about the lids that is
     explained by a dark disc, the white around it and the skin around that.
@@ -178,7 +178,7 @@ def cut_patch(
     return patch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Areas:
     """Parts of the surroundings of an eye, 1 inside."""
 

@@ -50,7 +50,7 @@ _OFF_CENTER = 0.35
 """Standard deviation of an iris' place about the eye's middle, in eye widths, against lashes in the corners."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Iris:
     """An iris in a picture."""
 

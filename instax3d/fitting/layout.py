@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Block:
     """One group of unknowns."""
 
@@ -18,7 +18,7 @@ class Block:
     bounds: tuple[float, float] = (-float("inf"), float("inf"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Layout:
     """Blocks in the order in which they stand in the vector."""
 

@@ -127,7 +127,7 @@ def mesh_from_rig(views: Views, rig: Rig) -> HeadMesh:
     return _Scene.of(rig.head, rig.parameters, views).measured(rig)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Scene:
     """What was seen of the head, and where to begin."""
 

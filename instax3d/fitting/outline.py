@@ -19,7 +19,7 @@ RIM_POINTS = 40
 """About so many points of a view's outline are compared."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SignedDistance:
     """Distance to a mask's edge in pixels of the comparison size, positive inside."""
 
@@ -46,7 +46,7 @@ class SignedDistance:
         return cls(torch.from_numpy(value.astype(np.float32)), torch.from_numpy(gradient.astype(np.float32)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Silhouette:
     """Points of a mesh on its outline in some view each, with the nearest edge of the person there."""
 

@@ -28,7 +28,7 @@ STRAY_JAW = 0.02
 """Face sizes beside the person from which on a jaw's landmark is wrong (3 mm)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class PhotoFit:
     """A head that fits a photo. The head stands upright at the world's origin, so its pose is in the camera."""
 

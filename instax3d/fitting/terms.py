@@ -32,7 +32,7 @@ PROFILE_REACH = 0.015
 """Meters around them in which nothing covers the outline."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Correspondences:
     """Points on the head that are seen in some view each, and what to make of where they are seen."""
 

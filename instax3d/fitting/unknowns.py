@@ -43,7 +43,7 @@ class LogNormal:
         return ((value.log() - math.log(self.mean)) / self.sigma)[None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Priors:
     """What is thought before looking."""
 

@@ -221,7 +221,7 @@ class _Fields:
         return value
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Frame:
     """What a frame says, checked."""
 

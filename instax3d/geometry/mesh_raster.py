@@ -22,7 +22,7 @@ _BAND = 16
 """Rows that one task draws; tasks share nothing, so the picture does not depend on the number of threads."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class MeshRaster:
     """What each pixel sees."""
 

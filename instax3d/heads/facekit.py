@@ -38,7 +38,7 @@ LANDMARKS = np.array([
 _NEUTRAL = "generic_neutral_mesh.obj"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FaceKit:
     """Skin and eyeballs of the model, in centimeters; vertex = neutral + sum of weights times displacements."""
 

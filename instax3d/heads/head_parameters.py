@@ -16,7 +16,7 @@ FORMAT = 1
 """Of the file; readers refuse a newer one."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FittedHead:
     """Parameters of a head model and where the head stands: world = scale * rotation @ head + translation."""
 

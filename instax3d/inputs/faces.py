@@ -27,7 +27,7 @@ MOUTH_CORNERS = (48, 54)
 """Of the subject's right and left."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Person:
     """One face with all that the copies say of it."""
 

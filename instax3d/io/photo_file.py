@@ -43,7 +43,7 @@ _FILM_DIAGONAL = math.hypot(36, 24)
 _SENSOR_RATIOS = (4 / 3, 3 / 2, 16 / 9)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class PhotoFile:
     """The pixels of a file, upright, in sRGB and of a sensible size."""
 

@@ -40,7 +40,7 @@ _WITHIN = 0.15
 """So far within the fitted head, in half widths of the face, there is no ground."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ByColors:
     """What colors tell about the surroundings of head, neck and shoulders, whatever the hair is like."""
 

@@ -49,7 +49,7 @@ class Crop:
         return np.clip(warped, 0, 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Picture:
     """The photo as arrays."""
 
@@ -58,7 +58,7 @@ class Picture:
     landmarks: Float[ndarray, "68 2"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class WorkingSquare:
     """The surroundings of the head, all at one scale."""
 

@@ -29,7 +29,7 @@ HEAD = "head.npz"
 """The fitted head's landmarks, regions and scale beside its mesh, for those that measure a saved portrait."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Orbit:
     """The turntable on which a portrait is shown: a circle about the head's up axis."""
 

@@ -15,7 +15,7 @@ from instax3d.geometry.rotations import barycentric_samples
 from instax3d.types import Cameras, Views
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SurfacePoints:
     """Points on a surface."""
 

@@ -110,7 +110,7 @@ def warm_up(config: RunConfig) -> float:
     return time.perf_counter() - since
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FittedViews:
     """What the stages before the construction make."""
 
@@ -119,7 +119,7 @@ class FittedViews:
     mesh: HeadMesh
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Construction:
     """What the last stage makes."""
 

@@ -33,7 +33,7 @@ _BATCH = 10
 """Optimization steps that Lightning calls for at a time: what it does around each call takes 0.6 ms."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TrainingView:
     """One view at one resolution, ready to be compared with a render."""
 

@@ -28,7 +28,7 @@ _SHRINK = 1.6
 """How much smaller the halves of a split are (3DGS)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Candidates:
     """Which Gaussians a densifier would like to grow."""
 

@@ -24,7 +24,7 @@ _SPREAD, _THICKNESS = 0.75, 0.25
 _GRAY = 0.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SurfaceStart:
     """Where Gaussians start, in the world."""
 

@@ -84,7 +84,7 @@ class Bins:
     """[N + 1] The first place of each Gaussian."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Projected:
     """Gaussians as the cameras see them."""
 
@@ -98,7 +98,7 @@ class Projected:
     """One per camera."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Drawn:
     """Images of three color channels."""
 

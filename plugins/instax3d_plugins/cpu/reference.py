@@ -41,7 +41,7 @@ def rotation_matrices(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
     return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
-@dataclass(eq=False)
+@dataclass
 class Result:
     """One camera's images, and its projected centers with the sum of their absolute gradients after backward."""
 

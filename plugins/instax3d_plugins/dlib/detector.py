@@ -35,7 +35,7 @@ def same_person(first: Float[Tensor, "128"], second: Float[Tensor, "128"]) -> bo
     return bool(torch.dist(first, second) < SAME_PERSON_DISTANCE)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Patch:
     """A part of the image at the scale at which dlib works best."""
 

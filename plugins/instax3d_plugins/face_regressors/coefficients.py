@@ -13,7 +13,7 @@ CAMERA_DISTANCE = 10.0
 DECA_SIDE = 224
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class DecaCode:
     """DECA's 236 numbers."""
 
@@ -45,7 +45,7 @@ def crop_pixels(points: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch 2"]:
     return points[..., :2] * (DECA_SIDE / 2) + DECA_SIDE / 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Deep3DCode:
     """Deep3D's 257 numbers."""
 
@@ -63,7 +63,7 @@ class Deep3DCode:
         return cls(*output.split([80, 64, 80, 3, 27, 3], dim=1))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FaceVerseCode:
     """FaceVerse's 621 numbers (version 4)."""
 

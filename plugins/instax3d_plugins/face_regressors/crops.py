@@ -24,7 +24,7 @@ FOREHEAD = 0.35
 Points = Float[Tensor, "n 2"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Crop:
     """A square of the image and its picture."""
 

@@ -45,7 +45,7 @@ def frontality(landmarks: Float[Tensor, "68 2"]) -> float:
     return 1 - abs(2 * share - 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Regressed:
     """DECA's answer for one frame."""
 

@@ -28,7 +28,7 @@ PAPER_UNIT = 100
 """The paper tells both errors in 10^-2."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Shown:
     """An image and where it was taken from."""
 
@@ -36,7 +36,7 @@ class _Shown:
     camera: Cameras
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Seen:
     """What DECA says of it."""
 

@@ -34,7 +34,7 @@ OFFICIAL_NAMES: Mapping[str, Version] = {
 VersionOrUnknown = Literal["2020", "2023", "2023-open", "unknown"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Landmarks:
     """Places on the mesh: triangles and barycentric weights."""
 
@@ -49,7 +49,7 @@ class Landmarks:
     """Of all 68 tied to the skin, where the file has them."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FlameData:
     """One FLAME model in float64; meters, y up, face towards +z."""
 

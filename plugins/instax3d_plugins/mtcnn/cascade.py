@@ -20,7 +20,7 @@ Boxes = Float[Tensor, "n 4"]
 """Left, top, right, bottom."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Found:
     """What the cascade leaves, in pixels with pixel centers at +0.5."""
 

@@ -17,7 +17,7 @@ _BESIDE = 1.9
 """Half width of what is shown, in heights of the face, measured between brows and chin."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Framed:
     """The square that the frames are generated from."""
 

@@ -11,7 +11,7 @@ from .schedule import Scalings, edm_sigmas, triangle_scales
 from .unet import SV3DUNet, precision
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Condition:
     """What the frames are generated from; float32."""
 

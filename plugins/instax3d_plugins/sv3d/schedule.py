@@ -28,7 +28,7 @@ def edm_sigmas(steps: int) -> Float[Tensor, "levels"]:
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Scalings:
     """Preconditioning of a network that predicts v, for unit data: D = c_skip x + c_out F(c_in x, c_noise)."""
 

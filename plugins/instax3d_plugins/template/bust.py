@@ -50,7 +50,7 @@ _FRONT = np.array([0.050, 0.050, 0.048, 0.047, 0.047, 0.049, 0.051, 0.054, 0.060
 _BACK = np.array([0.050, 0.052, 0.062, 0.070, 0.077, 0.083, 0.088, 0.092, 0.098, 0.104, 0.110, 0.114])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Bust:
     """The body below the head."""
 
@@ -168,7 +168,7 @@ def _neck_sections(head: Head) -> tuple[Float[ndarray, "k"], Float[ndarray, "k 4
     return drops, found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Side:
     """What the photo shows of one side of the body, row by row."""
 

@@ -75,7 +75,7 @@ _SLEEVE_CELL = 0.006
 """Meters; the map of sleeves has such cells."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Clothes:
     """What the bust wears."""
 

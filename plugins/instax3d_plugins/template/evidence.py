@@ -6,7 +6,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Evidence:
     """What the photo tells about each vertex."""
 

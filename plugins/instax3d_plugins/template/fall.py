@@ -39,7 +39,7 @@ _NAPE = 0.065
 """Half width of the hair that hangs behind the neck alone, meters."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Fall:
     """Hair below the ears."""
 

@@ -44,7 +44,7 @@ _HEADROOM = 0.175
 """The view's center lies this far below the top of the bald head, meters."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Person:
     """What was found out about the photo."""
 

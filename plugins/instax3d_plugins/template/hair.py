@@ -124,7 +124,7 @@ def _lift(
     return np.asarray(sample(lack, at / _BIN) * shown * ridge * (room > 0))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Front:
     """How far forward the hair beside the face reaches."""
 

@@ -33,7 +33,7 @@ _LARGEST_OUTLINE_MOVES = (0.012, 0.003)
 """Meters, by round: the second one brings nearer what the first one's stiffness leaves of the outline, a third."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class PhotoCamera:
     """The photo's camera for the working square."""
 
@@ -67,7 +67,7 @@ class PhotoCamera:
         return cosine
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Head:
     """A head model fitted to the photo, in the world."""
 

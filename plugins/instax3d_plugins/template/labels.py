@@ -46,7 +46,7 @@ _HAND_AREA = 4e-4
 """...if it has this area, square meters."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Labels:
     """The parts of the person."""
 

@@ -16,7 +16,7 @@ _GAMMA = 2.2
 """Exponent that leads from the photo's values to amounts of light, about."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Light:
     """Light at each vertex, relative to the photo's values."""
 

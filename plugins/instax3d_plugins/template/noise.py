@@ -22,7 +22,7 @@ _GRAINS = ((0.6, 1.0), (0.7, 2.5), (0.5, 7.0))
 """Amount and width of the layers of grain."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Noise:
     """Tileable random textures of unit variance."""
 

@@ -15,7 +15,7 @@ from .head import Head
 from .labels import HAIR, Labels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Outline:
     """Cut-out and labels of the working square, continued beyond the photo's edges by their nearest values."""
 

@@ -21,7 +21,7 @@ _HEAD_ENDS = 0.05
 """The head's own mesh is used down to this far below the chin, meters; the bust takes over above that."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Scene:
     """Everything that is drawn."""
 

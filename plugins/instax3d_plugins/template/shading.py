@@ -40,7 +40,7 @@ _POSITION, _BASE, _COVER, _BORDER, _MIRROR_AT, _MIRROR_WEIGHT, _MIRROR_SHARE = 0
 _FACING, _MIRROR_FACING, _GRAIN, _PLANES, _HAIRY, _TURNED_TO = 14, 15, 16, 17, 20, 21
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Drawing:
     """One view."""
 

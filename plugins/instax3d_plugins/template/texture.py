@@ -53,7 +53,7 @@ _DRESSED = 0.08
 """A person is dressed if at least this share of the body that the photo shows is cloth."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Appearance:
     """All that shading needs, in the photo's working square and per vertex of the scene."""
 

@@ -13,7 +13,7 @@ from skimage.measure import marching_cubes
 from instax3d.geometry.mesh import vertex_normals
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Grid:
     """A box of cubic cells."""
 

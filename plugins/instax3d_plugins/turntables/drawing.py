@@ -29,7 +29,7 @@ _FACE_BRIGHTNESS = (0.16, 0.34)
 """Linear brightness that mid-gray skin gets; darker skin comes out darker."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Artist:
     """Draws one person."""
 

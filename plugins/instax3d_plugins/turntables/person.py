@@ -53,7 +53,7 @@ class HairStyle:
     """By how much strands swing, radians around the head."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Light:
     """A distant light."""
 
@@ -61,7 +61,7 @@ class Light:
     color: Float[ndarray, "3"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Person:
     """Colors are linear (as light adds up)."""
 

@@ -30,7 +30,7 @@ _NECK_BELOW_CHIN = 0.055
 """The clothes' highest edge lies this far below the chin at the back of the neck, meters."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Eye:
     """A painted eyeball."""
 
@@ -38,7 +38,7 @@ class Eye:
     radius: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Scene:
     """Per-vertex columns; colors are linear."""
 
@@ -59,7 +59,7 @@ class Scene:
     """Height of the bald head's top, meters."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Part:
     vertices: Float[ndarray, "n 3"]
     faces: Int[ndarray, "f 3"]

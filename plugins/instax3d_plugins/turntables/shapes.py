@@ -38,7 +38,7 @@ _SQUARENESS = 2.4
 """Exponent of the superellipse that the torso's sections are."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Skull:
     """The head at the model's own resolution."""
 

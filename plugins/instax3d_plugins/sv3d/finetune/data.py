@@ -14,7 +14,7 @@ from instax3d.errors import DatasetError
 from .latents import Encoded, LatentStore
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Item:
     """A clip, and the number of the step that it serves (of all devices: what is random follows from it)."""
 

@@ -26,7 +26,7 @@ _CHUNK = 7
 """Frames encoded at a time."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Encoded:
     """One clip as SV3D sees it."""
 

@@ -12,7 +12,7 @@ from ..unet import SV3DUNet
 from .latents import Encoded
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Draw:
     """All that is random in one step."""
 
