@@ -1,12 +1,17 @@
 """One headshot photo in, a full-head 3D Gaussian portrait out, from parts that anyone can swap.
 
-import instax3d
-portrait = instax3d.create("me.jpg")
-portrait.save("out/me")
+    import instax3d
+    portrait = instax3d.create("me.jpg")
+    portrait.save("out/me")
+
+All that the author of a plugin needs comes from this import as well: the abstract kinds, the records that pass between
+them, `PluginSpec`, `PluginConfig` and `hookimpl` for a package, `register` for a script or a notebook. These names are
+the contract; they are loaded when they are first used, so that the import itself is quick and without torch.
 """
 
 import os
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 # The OpenMP runtime that torch and numba share reads this when it is first loaded. By default its idle threads spin,
 # and where threads outnumber free processors every small torch operation then costs a time slice: one optimization
@@ -15,21 +20,161 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ._version import __version__
 
-__all__ = ["Portrait", "__version__", "create"]
-
 if TYPE_CHECKING:
+    from .config import RunConfig, load_config
+    from .errors import (
+        AmbiguousPluginError,
+        AssetError,
+        BrokenPluginError,
+        CaptureError,
+        ConfigError,
+        DatasetError,
+        FitError,
+        IncompatiblePipelineError,
+        Instax3DError,
+        MetricError,
+        ModelFileError,
+        PhotoError,
+        PortraitError,
+        RenderError,
+        UnknownPluginError,
+        UnsafeFileError,
+    )
+    from .headmodel import HeadModel, HeadParameters
+    from .interfaces import (
+        ClipSource,
+        Densifier,
+        LandmarkDetector,
+        MeshPrior,
+        Metric,
+        Renderer,
+        Representation,
+        ViewGenerator,
+    )
+    from .plugin import (
+        Asset,
+        AssetConverter,
+        AssetFile,
+        AssetRef,
+        CommandSpec,
+        Kind,
+        MetricInfo,
+        PluginConfig,
+        PluginRef,
+        PluginSpec,
+        hookimpl,
+    )
     from .portrait.portrait import Portrait
+    from .registry import build, register
     from .stages.pipeline import create
+    from .types import (
+        FIVE_POINTS,
+        MEDIAPIPE_POINTS,
+        Cameras,
+        Capture,
+        DensifyReport,
+        DensifyStep,
+        EvaluationContext,
+        Face,
+        FaceDetector,
+        Gaussians,
+        HeadMesh,
+        Photo,
+        Render,
+        Rig,
+        TrueSurface,
+        TurntableClip,
+        Views,
+    )
+
+_HOMES = (
+    "errors",
+    "plugin",
+    "registry",
+    "config",
+    "headmodel",
+    "types",
+    "interfaces",
+    "portrait.portrait",
+    "stages.pipeline",
+)
+"""Where the names are defined; those without torch come first."""
+
+__all__ = [
+    "FIVE_POINTS",
+    "MEDIAPIPE_POINTS",
+    "AmbiguousPluginError",
+    "Asset",
+    "AssetConverter",
+    "AssetError",
+    "AssetFile",
+    "AssetRef",
+    "BrokenPluginError",
+    "Cameras",
+    "Capture",
+    "CaptureError",
+    "ClipSource",
+    "CommandSpec",
+    "ConfigError",
+    "DatasetError",
+    "Densifier",
+    "DensifyReport",
+    "DensifyStep",
+    "EvaluationContext",
+    "Face",
+    "FaceDetector",
+    "FitError",
+    "Gaussians",
+    "HeadMesh",
+    "HeadModel",
+    "HeadParameters",
+    "IncompatiblePipelineError",
+    "Instax3DError",
+    "Kind",
+    "LandmarkDetector",
+    "MeshPrior",
+    "Metric",
+    "MetricError",
+    "MetricInfo",
+    "ModelFileError",
+    "Photo",
+    "PhotoError",
+    "PluginConfig",
+    "PluginRef",
+    "PluginSpec",
+    "Portrait",
+    "PortraitError",
+    "Render",
+    "RenderError",
+    "Renderer",
+    "Representation",
+    "Rig",
+    "RunConfig",
+    "TrueSurface",
+    "TurntableClip",
+    "UnknownPluginError",
+    "UnsafeFileError",
+    "ViewGenerator",
+    "Views",
+    "__version__",
+    "build",
+    "create",
+    "hookimpl",
+    "load_config",
+    "register",
+]
 
 
-def __getattr__(name: str) -> Any:
-    # Late, so that `import instax3d` and the command line's help do not import torch.
-    if name == "create":
-        from .stages.pipeline import create
-
-        return create
-    if name == "Portrait":
-        from .portrait.portrait import Portrait
-
-        return Portrait
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if hasattr(module, name):
+                value: object = getattr(module, name)
+                globals()[name] = value
+                return value
     raise AttributeError(f"module 'instax3d' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,40 +1,39 @@
 """YAML layers and overrides in, one validated `RunConfig` out. Holds names and plain values; never imports torch."""
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
-from .errors import ConfigError, IncompatiblePipelineError, Instax3DError
-from .plugin import Kind, PluginConfig, PluginRef
-from .registry import K, PluginEntry, Registry, kind_of, registry
+from . import _yaml
+from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
+from .plugin import Kind, PluginConfig
+from .registry import K, PluginEntry, kind_of, reference_problems, references, registry
 
+M = TypeVar("M", bound=PluginConfig)
 Source = Literal["photo", "capture"]
-"""What a portrait can be made from; also the capability that a view generator may need."""
+"""What a portrait can be made from; also a capability that a view generator may need."""
 
 
 def source_kind(path: Path) -> Source:
-    """What a path is: a folder or a JSON file is a capture, any other file a photo."""
+    """What a path is taken for: a folder or a JSON file is a capture, any other file a photo."""
     return "capture" if path.is_dir() or path.suffix.lower() == ".json" else "photo"
 
 
 SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (Kind.METRIC, Kind.CLIP_SOURCE)}
-"""The slots that every portrait fills, by their key in a config."""
+"""The slots that every configuration fills, by their key."""
 
 _WHEN = "when"
 
 PHOTO_NEEDS = frozenset({"landmarks68"})
-"""What the gate that judges photos needs of the landmark detector."""
+"""What the quality check of photos needs from the landmark detector."""
 
 AUTOMATIC = "auto"
-"""Instead of a renderer's name: the one that suits the device."""
+"""In place of a renderer's name: the renderer that suits the device."""
 
 
 class TrainingConfig(PluginConfig):
@@ -45,28 +44,31 @@ class TrainingConfig(PluginConfig):
     ssim_weight: float = Field(0.2, ge=0, le=1)
     """Share of 1 - SSIM in the photometric loss, the rest is L1 (3DGS: 0.2)."""
     alpha_weight: NonNegativeFloat = 0.1
-    """Weight of the L1 difference of coverage, so that nothing white floats before a white background."""
+    """Weight of the L1 loss of alpha, so that nothing white floats in front of a white background."""
     position_decay: float = Field(0.01, gt=0, le=1)
-    """Factor that the rate of the means has fallen to at the end (paper: 0.01)."""
+    """Factor by which the learning rate of the means has fallen at the end (paper: 0.01)."""
     rate_decay: float = Field(0.1, gt=0, le=1)
-    """The same for all other rates (3DGS and the paper: 1)."""
+    """The same for all other learning rates (3DGS and the paper: 1)."""
     half_resolution: float = Field(0.0, ge=0, lt=1)
-    """Share of the iterations, at the beginning, that runs at half the image size."""
+    """Share of the iterations, from the beginning, that run at half the image size."""
     photo_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the iterations that draws the photo itself; 0 draws all views equally often."""
+    """Share of the iterations that render the photo itself; 0 renders all views equally often."""
 
 
 class OutputConfig(PluginConfig):
     """What the result folder shows."""
 
     turntable_frames: PositiveInt = 90
-    """Frames of ``turntable.mp4``, one turn at 30 frames a second."""
+    """Frames of ``turntable.mp4``: one turn at 30 frames a second."""
     sheet_views: PositiveInt = 11
-    """Pictures in ``turntable.png``."""
+    """Images in ``turntable.png``."""
 
 
 METRICS = "metrics"
 """The key that lists what is measured of a finished portrait."""
+
+COMMAND_LINE = "command line"
+"""The origin of values that are given as overrides."""
 
 _SECTIONS: Mapping[str, type[PluginConfig]] = {"training": TrainingConfig, "output": OutputConfig}
 _PLAIN = ("seed", "device")
@@ -79,6 +81,17 @@ class PluginChoice:
 
     entry: PluginEntry
     config: PluginConfig
+    written: str = ""
+    """The name that the configuration gives it, where that is ``distribution/name``."""
+
+    @property
+    def name(self) -> str:
+        """A name that can be read back: as it was written, or the shortest that means this plugin alone."""
+        return self.written or registry().name_of(self.entry)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the name as ``plugin``, and all options."""
+        return {"plugin": self.name, **self.config.model_dump(mode="json")}
 
     def build(self) -> Any:
         """The plugin with these options; imports what it needs.
@@ -99,15 +112,15 @@ class RunConfig:
     seed: int
     device: Literal["auto", "cpu", "cuda"]
     metrics: tuple[PluginChoice, ...] = ()
-    """What is measured of the finished portrait, in this order."""
+    """The metrics of the finished portrait, in this order."""
     automatic_renderer: bool = False
     """Whether the renderer was chosen by the device."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value that is not a plugin's default came from, by dotted key."""
     notes: tuple[str, ...] = ()
-    """What the user should know about how the layers were merged."""
+    """What the user should know: options that were dropped, or that have no effect."""
 
-    def build(self, kind: Callable[[Any], K]) -> K:
+    def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
 
         Args:
@@ -123,49 +136,47 @@ class RunConfig:
         """Plain values, all defaults included; reading them back gives the same configuration."""
         doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
         for kind, choice in self.choices.items():
-            doc[kind.value] = {"plugin": choice.entry.spec.name, **choice.config.model_dump(mode="json")}
-        doc[METRICS] = [
-            {"plugin": choice.entry.spec.name, **choice.config.model_dump(mode="json")} for choice in self.metrics
-        ]
+            doc[kind.value] = choice.to_dict()
+        doc[METRICS] = [choice.to_dict() for choice in self.metrics]
         doc["training"] = self.training.model_dump(mode="json")
         doc["output"] = self.output.model_dump(mode="json")
         return doc
 
-    def resolved_for(self, device: str, plugins: Registry | None = None) -> "RunConfig":
+    def resolved_for(self, device: str) -> "RunConfig":
         """The same for a known device: an automatic renderer becomes the one that suits it."""
         if not self.automatic_renderer:
             return self
-        entry = _renderer_for(device, plugins or registry())
+        entry = _renderer_for(device)
         choice = PluginChoice(entry, entry.config_class()())
         return replace(self, choices={**self.choices, Kind.RENDERER: choice})
 
     def to_yaml(self) -> str:
-        text: str = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        return text
+        """`to_dict` as a config file."""
+        return _yaml.dump(self.to_dict())
 
 
 @dataclass(slots=True)
 class Layers:
-    """Values merged so far, where each came from, and notes about what the merging dropped."""
+    """Values merged so far, the origin of each, and notes about what the merging dropped."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, Any], origin: str) -> None:
-        """Lay ``layer`` over what is there. A slot that changes its plugin starts from that plugin's own defaults."""
+        """Lay ``layer`` over the values. A slot that changes its plugin starts from that plugin's own defaults."""
         for key, value in layer.items():
             if key in SLOTS and isinstance(value, str):
                 value = {"plugin": value}
             old = self.values.get(key)
             if key in SLOTS and isinstance(old, dict) and isinstance(value, dict):
                 self._drop_options_of_replaced_plugin(key, old, value, origin)
-            self._set([key], value, origin)
+            self._set([str(key)], value, origin)
 
     def _drop_options_of_replaced_plugin(
         self, slot: str, old: dict[str, Any], new: Mapping[str, Any], origin: str
     ) -> None:
-        if "plugin" not in new or new["plugin"] == old.get("plugin"):
+        if "plugin" not in new or _same_plugin(SLOTS[slot], new["plugin"], old.get("plugin")):
             return
         dropped = sorted(set(old) - {"plugin"})
         if dropped:
@@ -174,17 +185,31 @@ class Layers:
                 f"whose options were dropped: {', '.join(dropped)}"
             )
         self.values[slot] = {}
-        for key in [key for key in self.origins if key.startswith(f"{slot}.")]:
-            del self.origins[key]
+        self._forget_origins(slot)
+
+    def _forget_origins(self, key: str) -> None:
+        for name in [name for name in self.origins if f"{name}.".startswith(f"{key}.")]:
+            del self.origins[name]
 
     def _set(self, path: list[str], value: Any, origin: str) -> None:
+        key = ".".join(path)
+        parent = self._at(path[:-1])
+        old = parent.get(path[-1])
         if isinstance(value, Mapping):
-            self._at(path[:-1]).setdefault(path[-1], {})
-            for key, inner in value.items():
-                self._set([*path, str(key)], inner, origin)
+            if old is not None and not isinstance(old, dict):
+                self.notes.append(f"{key}: options ({origin}) replace {old!r} ({self.origins.get(key, origin)})")
+                self._forget_origins(key)
+                del parent[path[-1]]
+            parent.setdefault(path[-1], {})
+            for inner_key, inner in value.items():
+                self._set([*path, str(inner_key)], inner, origin)
             return
-        self._at(path[:-1])[path[-1]] = value
-        self.origins[".".join(path)] = origin
+        if isinstance(old, dict):
+            if old:
+                self.notes.append(f"{key}: {value!r} ({origin}) replaces the options {', '.join(sorted(old))}")
+            self._forget_origins(key)
+        parent[path[-1]] = value
+        self.origins[key] = origin
 
     def _at(self, path: list[str]) -> dict[str, Any]:
         node = self.values
@@ -196,19 +221,20 @@ class Layers:
         return node
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that reads 8e-4 as a number, as people write it (YAML 1.1 wants 8.0e-4)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+def _same_plugin(kind: Kind, one: Any, other: Any) -> bool:
+    """Whether two names can mean the same plugin, as ``instax3d/absgs`` and ``absgs`` do."""
+    if one == other:
+        return True
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    others = registry().find(kind, other)
+    return any(entry in others for entry in registry().find(kind, one))
 
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
-    found = (item.name for item in files("instax3d").joinpath("configs").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml") and name != "base.yaml")
+    names = (item.name for item in files("instax3d").joinpath("configs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name != "base.yaml")
 
 
 def preset_path(name: str) -> Path:
@@ -218,8 +244,7 @@ def preset_path(name: str) -> Path:
         ConfigError: there is no preset of that name.
     """
     if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), 1, 0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else ";"
+        guess = did_you_mean(name, preset_names())
         raise ConfigError(f"unknown preset {name!r}{guess} there are: {', '.join(preset_names())}")
     return Path(str(files("instax3d").joinpath("configs", f"{name}.yaml")))
 
@@ -228,19 +253,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A config file as a mapping, its ``extends`` still unresolved.
 
     Raises:
-        ConfigError: it cannot be read, or is no YAML mapping.
+        ConfigError: it cannot be read, or is not a YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config file {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
-        doc = yaml.load(text, Loader=_Loader) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        doc = _yaml.load(text) or {}
+    except _yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_yaml.explain(error)}") from error
     if not isinstance(doc, dict):
         raise ConfigError(f"{path} must hold keys such as 'densifier: absgs', but holds {type(doc).__name__}")
-    return doc
+    return {str(key): value for key, value in doc.items()}
 
 
 def _file_layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str, Any], str]]:
@@ -264,27 +289,43 @@ def _extended(name: str, folder: Path) -> Path:
     return neighbor if neighbor.is_file() else preset_path(name)
 
 
+def parse_option(text: str) -> tuple[str, Any]:
+    """``key=value`` as the key and its value, which is read as YAML.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key or not all(key.split(".")):
+        raise ConfigError(
+            f"cannot understand {text!r}: options are written key=value, as in densifier.max_gaussians=30000"
+        )
+    try:
+        return key, _yaml.load(value)
+    except _yaml.YAMLError as error:
+        raise ConfigError(f"the value of {text!r} is not valid YAML: {_yaml.explain(error)}; quote it") from error
+
+
 def parse_overrides(items: Iterable[str]) -> list[dict[str, Any]]:
-    """``key.key=value`` arguments as nested layers; plugin swaps come first, whatever the order given.
+    """``key.key=value`` items as nested layers, in the order in which they apply whatever the order given.
+
+    Plugins come first, then whole mappings, then single options. Of items that contradict each other the last wins.
 
     Raises:
         ConfigError: an item is not of that form.
     """
-    layers = []
-    for item in sorted(items, key=lambda item: item.partition("=")[0].count(".")):
-        key, equals, raw = item.partition("=")
-        if not equals or not key or not all(key.split(".")):
-            raise ConfigError(
-                f"cannot understand {item!r}: options are written key=value, as in densifier.grow_grad2d=4.0e-4"
-            )
-        try:
-            value = yaml.load(raw, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the value of {item!r} is no valid YAML: {' '.join(str(error).split())}") from error
+    layers: list[tuple[int, dict[str, Any]]] = []
+    for item in items:
+        key, value = parse_option(item)
         for part in reversed(key.split(".")):
             value = {part: value}
-        layers.append(value)
-    return layers
+        layers.append((0 if _chooses_plugin(value) else 1 + key.count("."), value))
+    return [layer for _, layer in sorted(layers, key=lambda pair: pair[0])]
+
+
+def _chooses_plugin(layer: Mapping[str, Any]) -> bool:
+    (slot, value), *_ = layer.items()
+    return slot in SLOTS and (isinstance(value, str) or (isinstance(value, dict) and "plugin" in value))
 
 
 def load_config(
@@ -293,7 +334,6 @@ def load_config(
     path: Path | None = None,
     overrides: Iterable[str] = (),
     source: Source | None = None,
-    plugins: Registry | None = None,
 ) -> RunConfig:
     """Merge preset < file < overrides and check the whole.
 
@@ -302,12 +342,11 @@ def load_config(
         path: a config file, for instance the ``config.yaml`` of an earlier portrait.
         overrides: ``key=value`` items.
         source: what the portrait is made from; chooses among the alternatives under ``when``.
-        plugins: a registry other than that of the installed plugins.
 
     Raises:
         ConfigError: with all problems, one a line.
     """
-    config = read_config(preset=preset, path=path, overrides=overrides, source=source, plugins=plugins)
+    config = read_config(preset=preset, path=path, overrides=overrides, source=source)
     check_capabilities(config, source=source)
     return config
 
@@ -318,25 +357,24 @@ def read_config(
     path: Path | None = None,
     overrides: Iterable[str] = (),
     source: Source | None = None,
-    plugins: Registry | None = None,
 ) -> RunConfig:
-    """`load_config` without the question whether the chosen plugins fit together (`check_capabilities`).
+    """`load_config` without checking whether the chosen plugins fit together (`check_capabilities`).
 
     Raises:
         ConfigError: with all problems, one a line.
     """
-    return merge(read_documents(preset, path), overrides, source=source, plugins=plugins)
+    return merge(read_documents(preset, path), overrides, source=source)
 
 
 Documents = Sequence[tuple[Mapping[str, Any], str]]
-"""What stands in config files, each with the file's name, the most basic first."""
+"""The contents of config files, each with the file's name; the most basic first."""
 
 
 def read_documents(preset: str | None, path: Path | None) -> Documents:
-    """A preset and a file, with all that they extend.
+    """A preset and a file, with everything that they extend.
 
     Raises:
-        ConfigError: one is not there, or is no YAML mapping.
+        ConfigError: one does not exist, or is not a YAML mapping.
     """
     own = _file_layers(path) if path is not None else []
     if preset is None and len(own) > 1:  # a file that extends nothing lies on the default preset
@@ -344,10 +382,8 @@ def read_documents(preset: str | None, path: Path | None) -> Documents:
     return [*_file_layers(preset_path(preset or "standard")), *own]
 
 
-def merge(
-    documents: Documents, overrides: Iterable[str], *, source: Source | None = None, plugins: Registry | None = None
-) -> RunConfig:
-    """`read_config` of files that were read before.
+def merge(documents: Documents, overrides: Iterable[str], *, source: Source | None = None) -> RunConfig:
+    """`read_config` of files that have been read already.
 
     Raises:
         ConfigError: with all problems, one a line.
@@ -361,8 +397,9 @@ def merge(
         if source is not None and isinstance(alternatives, dict) and isinstance(alternatives.get(source), dict):
             layers.add(alternatives[source], f"{origin}, for a {source}")
     for layer in parse_overrides(overrides):
-        layers.add(layer, "command line")
-    return _resolve(layers, plugins or registry(), problems)
+        layers.add(layer, COMMAND_LINE)
+    config = _resolve(layers, problems)
+    return replace(config, notes=(*config.notes, *_without_effect(config, source)))
 
 
 def _check_when(alternatives: Any, origin: str) -> list[str]:
@@ -372,30 +409,28 @@ def _check_when(alternatives: Any, origin: str) -> list[str]:
     return []
 
 
-def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfig:
+def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
     doc = layers.values
     for key in sorted(set(doc) - set(_KEYS)):
-        near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(_KEYS)}"
-        problems.append(f"{key}: no such key (from {_origin_of(layers, key)}){guess}")
+        guess = did_you_mean(key, _KEYS)
+        known = f" there are: {', '.join(_KEYS)}" if guess == ";" else ""
+        problems.append(f"{key}: no such key (from {_origin_of(layers, key)}){guess}{known}")
     choices: dict[Kind, PluginChoice] = {}
     for slot, kind in SLOTS.items():
-        choice = _choose(slot, kind, doc.get(slot), plugins, layers, problems)
+        choice = _choose(slot, kind, doc.get(slot), layers, problems)
         if choice is not None:
             choices[kind] = choice
-    sections = {
-        name: _validate(name, model, doc.get(name) or {}, layers, problems) for name, model in _SECTIONS.items()
-    }
-    metrics = _measured(doc.get(METRICS, []), plugins, layers, problems)
+    training = _validate("training", TrainingConfig, doc.get("training") or {}, layers, problems)
+    output = _validate("output", OutputConfig, doc.get("output") or {}, layers, problems)
+    metrics = _measured(doc.get(METRICS, []), layers, problems)
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
-    if problems:
+    if problems or training is None or output is None or plain is None:
         # Broken packages are listed with every unknown name; once is enough.
         raise ConfigError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
-    assert isinstance(plain, _Plain)
     return RunConfig(
         choices=choices,
-        training=sections["training"],  # type: ignore[arg-type]
-        output=sections["output"],  # type: ignore[arg-type]
+        training=training,
+        output=output,
         seed=plain.seed,
         device=plain.device,
         metrics=metrics,
@@ -403,6 +438,28 @@ def _resolve(layers: Layers, plugins: Registry, problems: list[str]) -> RunConfi
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
     )
+
+
+def _without_effect(config: RunConfig, source: Source | None) -> Iterable[str]:
+    """A sentence for each option that was set and does nothing beside the others.
+
+    An option at its default is not worth a word, unless it was written on the command line: the ``config.yaml`` of a
+    portrait holds them all.
+    """
+    parts = [(kind.value, choice.config) for kind, choice in config.choices.items()]
+    parts += [(f"{METRICS}.{choice.entry.spec.name}", choice.config) for choice in config.metrics]
+    ignored = [
+        (f"{where}.{name}", options, name, why)
+        for where, options in parts
+        for name, why in options.ignored_options().items()
+    ]
+    if source == "capture":
+        ignored.append(("training.photo_share", config.training, "photo_share", "a capture holds no photo"))
+    for key, options, name, why in ignored:
+        origin = config.origins.get(key)
+        default = type(options).model_fields[name].get_default(call_default_factory=True)
+        if origin == COMMAND_LINE or getattr(options, name) != default:
+            yield f"{key}{f' (from {origin})' if origin else ''} has no effect: {why}"
 
 
 class _Plain(PluginConfig):
@@ -414,20 +471,18 @@ def _is_automatic(body: Any) -> bool:
     return isinstance(body, dict) and body.get("plugin") == AUTOMATIC
 
 
-def _renderer_for(device: str, plugins: Registry) -> PluginEntry:
+def _renderer_for(device: str) -> PluginEntry:
     """The first built-in, else the first renderer, that runs on the device and, on a GPU, needs one."""
     devices = {"cpu", device}
-    for entry in plugins.plugins(Kind.RENDERER):
+    for entry in registry().plugins(Kind.RENDERER):
         if entry.spec.needs <= devices and (device == "cpu" or device in entry.spec.needs):
             return entry
     raise ConfigError(f"renderer: no installed renderer runs on {device}; install one, or write device=cpu")
 
 
-def _choose(
-    slot: str, kind: Kind, body: Any, plugins: Registry, layers: Layers, problems: list[str]
-) -> PluginChoice | None:
+def _choose(slot: str, kind: Kind, body: Any, layers: Layers, problems: list[str]) -> PluginChoice | None:
     if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
-        offered = ", ".join(entry.spec.name for entry in plugins.plugins(kind)) or "none is installed"
+        offered = ", ".join(entry.spec.name for entry in registry().plugins(kind)) or "none is installed"
         problems.append(f"{slot}: no plugin chosen; write {slot}=NAME, one of: {offered}")
         return None
     options = {key: value for key, value in body.items() if key != "plugin"}
@@ -437,33 +492,32 @@ def _choose(
                 raise ConfigError(
                     f"{slot}: options ({', '.join(sorted(options))}) need a renderer named, as in {slot}=cpu"
                 )
-            # Until the device is known, the one for the processor stands in; `RunConfig.on` settles it.
-            entry = _renderer_for("cpu", plugins)
+            # Until the device is known, the one for the CPU stands in; see `RunConfig.resolved_for`.
+            entry = _renderer_for("cpu")
         else:
-            entry = plugins.get(kind, body["plugin"], where=slot)
+            entry = registry().get(kind, body["plugin"], where=slot)
         config = _validate(slot, entry.config_class(), options, layers, problems)
     except Instax3DError as error:
         problems.append(str(error))
         return None
     if config is None:
         return None
-    problems += [str(error) for error in _dangling_references(slot, config, plugins)]
-    return PluginChoice(entry, config)
+    problems += [str(error) for error in reference_problems(slot, config)]
+    written = body["plugin"] if body["plugin"] == entry.qualified_name else ""
+    return PluginChoice(entry, config, written)
 
 
-def _measured(body: Any, plugins: Registry, layers: Layers, problems: list[str]) -> tuple[PluginChoice, ...]:
-    """The metrics that a list names, each by its name or as a slot's plugin with options."""
+def _measured(body: Any, layers: Layers, problems: list[str]) -> tuple[PluginChoice, ...]:
+    """The metrics of a list, each a name or, as in a slot, a plugin with options."""
     if not isinstance(body, list):
         problems.append(f"{METRICS}: must list metrics, as in {METRICS}=[fidelity, likeness]")
         return ()
     items = [{"plugin": item} if isinstance(item, str) else item for item in body]
-    chosen = (_choose(METRICS, Kind.METRIC, item, plugins, layers, problems) for item in items)
-    return tuple(choice for choice in chosen if choice is not None)
+    choices = (_choose(METRICS, Kind.METRIC, item, layers, problems) for item in items)
+    return tuple(choice for choice in choices if choice is not None)
 
 
-def _validate(
-    where: str, model: type[PluginConfig], values: Any, layers: Layers, problems: list[str]
-) -> PluginConfig | None:
+def _validate(where: str, model: type[M], values: Any, layers: Layers, problems: list[str]) -> M | None:
     if not isinstance(values, dict):
         problems.append(f"{where}: must hold options, as in {where}.{next(iter(model.model_fields))}=VALUE")
         return None
@@ -476,9 +530,8 @@ def _validate(
             if item["type"] == "extra_forbidden" and old in model.renamed:
                 message = f"this option is now called {model.renamed[old]!r}"
             elif item["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(old, list(model.model_fields), 1, 0.5)
-                guess = f"did you mean {near[0]!r}? " if near else ""
-                message = f"no such option; {guess}there are: {', '.join(model.model_fields) or 'none'}"
+                guess = did_you_mean(old, model.model_fields)
+                message = f"no such option{guess} there are: {', '.join(model.model_fields) or 'none'}"
             else:
                 message = f"{item['msg']}, got {item['input']!r}"
             problems.append(f"{key}: {message} (from {_origin_of(layers, key)})")
@@ -489,35 +542,11 @@ def _origin_of(layers: Layers, key: str) -> str:
     return next((origin for name, origin in layers.origins.items() if f"{name}.".startswith(f"{key}.")), "defaults")
 
 
-def references(config: PluginConfig) -> dict[str, tuple[PluginRef, str]]:
-    """Fields of a config that name another plugin: field to its mark and the name."""
-    found = {}
-    for name, info in type(config).model_fields.items():
-        marks = [mark for mark in info.metadata if isinstance(mark, PluginRef)]
-        if marks:
-            found[name] = (marks[0], getattr(config, name))
-    return found
-
-
-def _dangling_references(slot: str, config: PluginConfig, plugins: Registry) -> Iterable[Instax3DError]:
-    for name, (mark, value) in references(config).items():
-        try:
-            entry = plugins.get(mark.kind, value, where=f"{slot}.{name}")
-        except Instax3DError as error:
-            yield error
-            continue
-        if missing := mark.needs - entry.spec.provides:
-            fitting = [e.spec.name for e in plugins.plugins(mark.kind) if mark.needs <= e.spec.provides]
-            yield IncompatiblePipelineError(
-                f"{slot}.{name}: {mark.kind.value} {value!r} does not provide {', '.join(sorted(missing))}; "
-                f"these do: {', '.join(fitting) or 'none is installed'}"
-            )
-
-
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
     """Refuse plugins that cannot work together, on this input or on this device.
 
-    ``source`` or ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
+    The needs of every plugin are compared: those in slots, the metrics, and those that options name. ``source`` or
+    ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
 
     Raises:
         IncompatiblePipelineError: naming each plugin, what it needs, and what is there.
@@ -533,9 +562,13 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
         undecided |= {"cpu", "cuda"}
     else:
         have |= {"cpu", device}
-    needs = {
-        f"{kind.value} {choice.entry.spec.name!r}": choice.entry.spec.needs for kind, choice in config.choices.items()
-    }
+    needs: dict[str, frozenset[str]] = {}
+    named = [(kind.value, choice) for kind, choice in config.choices.items()]
+    for label, choice in [*named, *(("metric", choice) for choice in config.metrics)]:
+        needs[f"{label} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
+        for field_name, (mark, value) in references(choice.config).items():
+            who = f"{mark.kind.value} {value!r} ({label}.{field_name})"
+            needs[who] = registry().get(mark.kind, value).spec.needs
     if source == "photo":
         needs["a photo"] = PHOTO_NEEDS
     problems = []
@@ -543,8 +576,8 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
         missing = needed - have - undecided
         if missing:
             problems.append(
-                f"{who} needs {', '.join(sorted(missing))}, which is not there; "
-                f"the input, the device and the chosen plugins give: {', '.join(sorted(have)) or 'nothing'}"
+                f"{who} needs {', '.join(sorted(missing))}, which nothing here provides; "
+                f"the input, the device and the chosen plugins provide: {', '.join(sorted(have)) or 'nothing'}"
             )
     if problems:
         raise IncompatiblePipelineError("\n".join(problems))

@@ -1,8 +1,17 @@
 """Every error a user can meet. The command line prints them as one sentence and exits with 2."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'NAME'?`` with the most similar of the known names, or ``;`` where none is similar."""
+    close = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else ";"
+
 
 class Instax3DError(Exception):
-    """Root of all expected errors; the message says what to do."""
+    """Root of all expected errors; the message is one sentence that says what to do."""
 
 
 class ConfigError(Instax3DError, ValueError):
@@ -18,7 +27,7 @@ class AmbiguousPluginError(Instax3DError, LookupError):
 
 
 class BrokenPluginError(Instax3DError, ImportError):
-    """A plugin is installed but cannot be imported."""
+    """A plugin is installed but cannot be imported, or is not what its `PluginSpec` says."""
 
 
 class IncompatiblePipelineError(ConfigError):
@@ -26,7 +35,7 @@ class IncompatiblePipelineError(ConfigError):
 
 
 class PhotoError(Instax3DError, ValueError):
-    """A photo from which no portrait can be made."""
+    """A photo that no portrait can be made from."""
 
 
 class CaptureError(Instax3DError, ValueError):
@@ -46,20 +55,20 @@ class PortraitError(Instax3DError, ValueError):
 
 
 class AssetError(Instax3DError, RuntimeError):
-    """A file of others that is not there, cannot be had, or is not what it should be."""
+    """A third-party asset that is not there, cannot be downloaded, or is not the file it should be."""
 
 
 class UnsafeFileError(AssetError):
-    """A file that would run code when read, or holds what is not expected of it; nothing of it was run."""
+    """A file that would run code when read, or holds unexpected content; none of it was run."""
 
 
 class ModelFileError(AssetError):
-    """A file or folder of model weights that cannot be read or written, or is of another model."""
+    """Model weights that cannot be read or written, or that belong to another model."""
 
 
 class MetricError(Instax3DError, RuntimeError):
-    """What a metric needs of a portrait or of its truth is not there; the message says what that is."""
+    """A metric cannot be measured; the message says what the portrait or the ground truth lacks."""
 
 
 class DatasetError(Instax3DError, ValueError):
-    """Turntables that cannot be made, read or trained on."""
+    """A turntable dataset that cannot be made, read or trained on."""

@@ -1,17 +1,20 @@
-"""The abstract kinds. Each docstring is all a plugin author needs; `instax3d.testing` has a suite for each kind.
+"""The abstract kinds. Each docstring begins with what an author writes; `instax3d.testing` has a suite for each kind.
 
-A plugin class takes one argument, its validated config. Records are described in `instax3d.types`.
+A plugin class takes one argument, its validated config. A package announces it with a `PluginSpec`
+(`instax3d.plugin`), a script or a notebook with `instax3d.register`. Records are described in `instax3d.types`.
 """
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
+from .errors import IncompatiblePipelineError
 from .headmodel import HeadModel
-from .plugin import Kind, PluginConfig
+from .plugin import Kind, PluginConfig, PluginSpec
 from .types import (
     Cameras,
     Capture,
@@ -27,11 +30,13 @@ from .types import (
     Views,
 )
 
-C = TypeVar("C", bound=PluginConfig)
+C = TypeVar("C", bound=PluginConfig, default=PluginConfig, covariant=True)
+"""The class of a plugin's options: `Renderer` alone means any renderer, ``Renderer[PluginConfig]``."""
+S = TypeVar("S", Photo, Capture)
 
 
 class Component(abc.ABC, Generic[C]):
-    """What all kinds share: they are made from their config alone."""
+    """The base of all kinds: made from its config alone."""
 
     kind: ClassVar[Kind]
     """Set by the abstract class of each kind."""
@@ -40,29 +45,67 @@ class Component(abc.ABC, Generic[C]):
         self.config = config
 
     def warmup(self) -> None:
-        """Do now what the first use would do once per machine, such as compiling; nothing by default."""
+        """Do now what the first use would do once per machine, such as compiling. By default nothing."""
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        """A sentence for each claim of the spec that the class does not keep; such a plugin is refused."""
+        return []
 
 
 class ViewGenerator(Component[C]):
-    """Turns the input into images of the whole head from cameras that it chooses and states.
+    """Turns the input into images of the whole head, with their cameras::
 
-    Declare ``needs={"photo"}`` or ``needs={"capture"}`` in the spec to say which input is understood.
+        # plugin.py
+        PluginSpec(kind=Kind.VIEW_GENERATOR, name="mine", summary="…", needs=frozenset({"photo"}),
+                   target="my_package.generator:Mine", config="my_package.config:MineConfig")
+
+        # generator.py
+        class Mine(ViewGenerator[MineConfig]):
+            def generate(self, source: Photo | Capture, *, seed: int) -> Views:
+                photo = self.expect(source, Photo)
+                ...
+                return Views(images, alpha, cameras, confidence)
+
+    ``needs={"photo"}`` or ``needs={"capture"}`` says which input is understood.
     """
 
     kind: ClassVar[Kind] = Kind.VIEW_GENERATOR
 
     @abc.abstractmethod
     def generate(self, source: Photo | Capture, *, seed: int) -> Views:
-        """Images in [0, 1] on white with alpha and cameras, the same for the same seed.
+        """Images in [0, 1] on white, with alpha and cameras; the same for the same seed.
 
-        One of the views may be the photo itself (``photo_index``). ``confidence`` says how far each pixel may be
-        believed, ``provenance`` where it came from, if the generator knows.
-        ``faces`` may stay empty: the pipeline fills it in.
+        One of the views may be the photo itself (``photo_index``). ``confidence`` weighs each pixel's loss,
+        ``provenance`` says where each pixel came from, if known. ``faces`` may stay empty: the pipeline fills it in.
         """
+
+    def expect(self, source: Photo | Capture, kind: type[S]) -> S:
+        """The source, if it is of the kind that this generator understands.
+
+        Raises:
+            IncompatiblePipelineError: it is of the other kind.
+        """
+        if isinstance(source, kind):
+            return source
+        raise IncompatiblePipelineError(
+            f"{type(self).__name__} needs a {kind.__name__.lower()}, not a {type(source).__name__.lower()}; choose "
+            "another view generator"
+        )
 
 
 class MeshPrior(Component[C]):
-    """Fits a head mesh to the views, in the world of their cameras.
+    """Fits a head mesh to the views, in the world of their cameras::
+
+        # plugin.py
+        PluginSpec(kind=Kind.MESH_PRIOR, name="mine", summary="…", needs=frozenset({"landmarks68"}),
+                   target="my_package.prior:Mine", config="my_package.config:MineConfig")
+
+        # prior.py
+        class Mine(MeshPrior[MineConfig]):
+            def fit(self, views: Views) -> HeadMesh:
+                ...
+                return HeadMesh(vertices, faces)
 
     A prior over a parametric model declares ``provides={"head_model"}`` and returns it from `head_model`.
     """
@@ -85,9 +128,31 @@ class MeshPrior(Component[C]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no parametric head model")
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if "head_model" in spec.provides and cls.head_model is MeshPrior.head_model:
+            return ["it declares provides={'head_model'}, but does not implement head_model()"]
+        return []
+
 
 class Representation(nn.Module, Component[C]):
-    """Holds the parameters of the Gaussians and says how they become Gaussians in the world."""
+    """Holds the parameters of the Gaussians, and turns them into Gaussians in the world::
+
+    # plugin.py
+    PluginSpec(kind=Kind.REPRESENTATION, name="mine", summary="…",
+               target="my_package.representation:Mine", config="my_package.config:MineConfig")
+
+    # representation.py
+    class Mine(Representation[MineConfig]):
+        def initialize(self, mesh: HeadMesh, views: Views, *, seed: int) -> None:
+            self.splats["means"] = nn.Parameter(mesh.vertices.clone())
+            ...
+
+        def gaussians(self, vertices: Float[Tensor, "vertices 3"] | None = None) -> Gaussians: ...
+
+        def learning_rates(self) -> Mapping[str, float]:
+            return {"means": 1.6e-4, ...}
+    """
 
     kind: ClassVar[Kind] = Kind.REPRESENTATION
 
@@ -111,7 +176,7 @@ class Representation(nn.Module, Component[C]):
 
     @abc.abstractmethod
     def learning_rates(self) -> Mapping[str, float]:
-        """Adam's start rate for each trainable entry of ``splats``, in that entry's own units."""
+        """Adam's initial learning rate for each trainable entry of ``splats``, in that entry's own units."""
 
     def regularization(self) -> Mapping[str, Float[Tensor, ""]]:
         """Weighted extra losses by name; added to the photometric loss."""
@@ -119,12 +184,28 @@ class Representation(nn.Module, Component[C]):
 
 
 class Densifier(Component[C]):
-    """Adds and removes Gaussians while they are optimized. It owns its counters and may edit `DensifyStep.splats` and
-    its optimizers together (gsplat.strategy.ops does), never one without the other."""
+    """Adds and removes Gaussians while they are optimized::
+
+        # plugin.py
+        PluginSpec(kind=Kind.DENSIFIER, name="mine", summary="…",
+                   target="my_package.densifier:Mine", config="my_package.config:MineConfig")
+
+        # densifier.py
+        class Mine(Densifier[MineConfig]):
+            def before_backward(self, step: DensifyStep) -> None:
+                step.render.info["means2d"].retain_grad()
+
+            def after_step(self, step: DensifyStep) -> DensifyReport:
+                ...
+                return DensifyReport(born=10, died=3)
+
+    It keeps its own counters, and edits `DensifyStep.splats` and the optimizers together (as gsplat.strategy.ops does),
+    never one without the other.
+    """
 
     kind: ClassVar[Kind] = Kind.DENSIFIER
 
-    absgrad: bool = False
+    absgrad: ClassVar[bool] = False
     """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
 
     @abc.abstractmethod
@@ -133,27 +214,44 @@ class Densifier(Component[C]):
 
     @abc.abstractmethod
     def after_step(self, step: DensifyStep) -> DensifyReport:
-        """Called after the optimizers stepped. Reports how many Gaussians were born and died."""
+        """Called after the optimizers' step. Returns how many Gaussians were born and died."""
 
     def state_dict(self) -> dict[str, Any]:
         """Counters that a resumed run needs."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if cls.absgrad != ("absgrad" in spec.needs):
+            return [f"its class has absgrad = {cls.absgrad}, but its spec needs {sorted(spec.needs)}; change one"]
+        return []
+
 
 class Renderer(Component[C]):
-    """Draws Gaussians. Differentiable with respect to all fields of `Gaussians`.
+    """Renders Gaussians, differentiable with respect to all fields of `Gaussians`::
 
-    One that runs on a GPU sets ``device_type`` and declares ``needs={"cuda"}`` in its spec.
+        # plugin.py
+        PluginSpec(kind=Kind.RENDERER, name="mine", summary="…", provides=frozenset({"absgrad"}),
+                   target="my_package.renderer:Mine", config="my_package.config:MineConfig")
+
+        # renderer.py
+        class Mine(Renderer[MineConfig]):
+            def render(self, gaussians: Gaussians, cameras: Cameras, *, background: Float[Tensor, "3"],
+                       absgrad: bool = False) -> Render:
+                ...
+                return Render(image, alpha, depth, info)
+
+    One that runs on a GPU sets ``device_type = "cuda"`` and declares ``needs={"cuda"}``.
     """
 
     kind: ClassVar[Kind] = Kind.RENDERER
 
-    device_type: str = "cpu"
+    device_type: ClassVar[str] = "cpu"
     """Where Gaussians, cameras and background must be, and where the optimization runs: ``cpu`` or ``cuda``."""
 
     @abc.abstractmethod
@@ -168,9 +266,27 @@ class Renderer(Component[C]):
         """One image per camera over ``background``. With ``absgrad`` the backward pass leaves the sums of absolute
         image-plane gradients in ``info["means2d"].absgrad``."""
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if (cls.device_type == "cuda") != ("cuda" in spec.needs):
+            return [
+                f"its class has device_type {cls.device_type!r}, but its spec needs {sorted(spec.needs)}; change one"
+            ]
+        return []
+
 
 class LandmarkDetector(Component[C]):
-    """Finds faces and their landmarks, and compares identities.
+    """Finds faces and their landmarks, and may compare identities::
+
+        # plugin.py
+        PluginSpec(kind=Kind.LANDMARK_DETECTOR, name="mine", summary="…", provides=frozenset({"landmarks68"}),
+                   target="my_package.detector:Mine", config="my_package.config:MineConfig")
+
+        # detector.py
+        class Mine(LandmarkDetector[MineConfig]):
+            def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+                ...
+                return [Face(box, score, landmarks)]
 
     The spec's ``provides`` says what is found: ``landmarks68`` (`Face.landmarks`), ``points5`` and ``points478``
     (`Face.points`), ``identity`` (`descriptor`).
@@ -180,38 +296,65 @@ class LandmarkDetector(Component[C]):
 
     @abc.abstractmethod
     def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
-        """All faces of an RGB image, surest first; an empty list where there is none."""
+        """All faces of an RGB image, the highest-scoring first; an empty list if there is none."""
 
     def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
-        """A vector whose Euclidean distance to another's tells whether both are the same person.
+        """A vector whose Euclidean distance to another's tells whether both are of the same person.
 
         Raises:
             NotImplementedError: this detector does not compare identities (it does not declare ``identity``).
         """
         raise NotImplementedError(f"{type(self).__name__} does not compare identities")
 
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if "identity" in spec.provides and cls.descriptor is LandmarkDetector.descriptor:
+            return ["it declares provides={'identity'}, but does not implement descriptor()"]
+        return []
+
 
 class Metric(Component[C]):
-    """Measures a finished portrait.
+    """Measures a finished portrait::
 
-    The spec's ``metric_info`` say what: each name with its definition, unit and better direction.
+        # plugin.py
+        PluginSpec(kind=Kind.METRIC, name="mine", summary="…", target="my_package.metric:Mine",
+                   metric_info=(MetricInfo(name="mine", description="…", better="higher"),))
+
+        # metric.py
+        class Mine(Metric[PluginConfig]):
+            def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+                return {"mine": float(context.rendered.mean())}
+
+    ``metric_info`` describes each number: name, definition, unit, and which direction is better.
     """
 
     kind: ClassVar[Kind] = Kind.METRIC
 
     @abc.abstractmethod
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:
-        """Figures by name. Those that this context does not give, for want of a photo or of the truth, are left out.
+        """Numbers by name. Those that this context does not allow, without a photo or ground truth, are left out.
 
         Raises:
-            AssetError: a file of others that this metric needs is not here.
-            MetricError: nothing can be measured; says for want of what. After any `Instax3DError` the metric is
-                reported as not measured, with its message, and the others go on.
+            AssetError: an asset that this metric needs is not here.
+            MetricError: nothing can be measured; says what is missing. After any `Instax3DError` the metric is reported
+                as not measured, with the message, and the others continue.
         """
 
 
 class ClipSource(Component[C]):
-    """Gives clips to train view generators on: heads seen from all sides, one after the other, for `instax3d dataset`.
+    """Makes turntable clips to train view generators on, for `instax3d dataset make`::
+
+        # plugin.py
+        PluginSpec(kind=Kind.CLIP_SOURCE, name="mine", summary="…",
+                   target="my_package.source:Mine", config="my_package.config:MineConfig")
+
+        # source.py
+        class Mine(ClipSource[MineConfig]):
+            license = "CC0-1.0"
+
+            def make(self, index: int, *, seed: int) -> TurntableClip:
+                ...
+                return TurntableClip(views, elevation_deg=0.0)
 
     Clips are made in several processes, each with its own instance: a clip depends on the config, the seed and its
     index alone.
@@ -220,18 +363,18 @@ class ClipSource(Component[C]):
     kind: ClassVar[Kind] = Kind.CLIP_SOURCE
 
     license: str = "none attached"
-    """What a user of the clips is bound to; written into the data set."""
+    """The license of the clips; recorded in the dataset."""
 
     def clips(self) -> int | None:
-        """How many there are; None where new ones can always be made."""
+        """How many clips there are; None if more can always be made."""
         return None
 
     @abc.abstractmethod
     def make(self, index: int, *, seed: int) -> TurntableClip:
-        """One clip, the same bit for bit for the same index and seed.
+        """One clip, bit-identical for the same index and seed.
 
         Raises:
-            DatasetError: it cannot be made; says which clip and why.
+            DatasetError: it cannot be made; says which and why.
         """
 
 

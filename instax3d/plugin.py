@@ -8,12 +8,19 @@ a `PluginConfig` subclass per plugin, and a module with the implementation, whic
     mine = "my_package.plugin"
 
     # my_package/plugin.py
-    from instax3d.plugin import Kind, PluginSpec, hookimpl
+    from collections.abc import Iterator
+
+    from instax3d import Kind, PluginSpec, hookimpl
+
+    INSTAX3D_API = 1
 
     @hookimpl
-    def instax3d_plugins():
-        yield PluginSpec(kind=Kind.DENSIFIER, name="mine", api=1, summary="Splits at random.",
+    def instax3d_plugins() -> Iterator[PluginSpec]:
+        yield PluginSpec(kind=Kind.DENSIFIER, name="mine", summary="Splits at random.",
                          target="my_package.densifier:Mine", config="my_package.config:MineConfig")
+
+``INSTAX3D_API`` says which version of the contract the package was written for, once for all its plugins. (Packages of
+instax3d's own distribution leave it out: they are always of the version they come with.)
 """
 
 import re
@@ -27,17 +34,17 @@ import pluggy
 from pydantic import BaseModel, ConfigDict
 
 API_VERSION = 1
-"""Version of the contracts in `instax3d.interfaces`; a spec that speaks another is not admitted."""
+"""Version of the contract tier; a package whose ``INSTAX3D_API`` is another is not loaded."""
 
 GROUP = "instax3d.plugins"
-"""Entry-point group that the registry reads."""
+"""The entry-point group that the registry reads."""
 
 hookspec = pluggy.HookspecMarker("instax3d")
 hookimpl = pluggy.HookimplMarker("instax3d")
 
 
 class Kind(StrEnum):
-    """What plugins can be; the value is the slot's key in a config. Metrics and turntable sources are no slots."""
+    """The kinds of plugins; the value is the slot's key in a config. Metrics and clip sources fill no slot."""
 
     VIEW_GENERATOR = "view_generator"
     MESH_PRIOR = "mesh_prior"
@@ -53,14 +60,23 @@ class PluginConfig(BaseModel):
     """Base of every plugin's options: typos are errors, values are frozen, attribute docstrings are the help."""
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Options that had another name, by their old names; who still writes one is told the new name."""
+    """Options that had another name: old name to new name. An old name is refused with the new one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+    def ignored_options(self) -> Mapping[str, str]:
+        """Options that have no effect beside the values of the others: name to the reason. A user who sets one is told.
+
+        The reason completes the sentence "NAME has no effect: …".
+        """
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
 class PluginRef:
-    """Marks a config field that names another plugin: ``head: Annotated[str, PluginRef(Kind.MESH_PRIOR)]``.
+    """Marks a config field that names another plugin::
+
+        head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
 
     The name is looked up when the config is read, so a typo is found before any work; at run time
     `instax3d.registry.build` makes the plugin with its default options.
@@ -68,7 +84,19 @@ class PluginRef:
 
     kind: Kind
     needs: frozenset[str] = frozenset()
-    """Capabilities that the named plugin must provide; checked when the config is read."""
+    """Capabilities that the named plugin must all provide; checked when the config is read."""
+    any_of: frozenset[str] = frozenset()
+    """Capabilities of which it must provide at least one; empty for none."""
+
+    def accepts(self, provides: frozenset[str]) -> bool:
+        """Whether a plugin with these capabilities will do."""
+        return self.needs <= provides and (not self.any_of or bool(self.any_of & provides))
+
+    def __str__(self) -> str:
+        parts = sorted(self.needs)
+        if self.any_of:
+            parts.append(" or ".join(sorted(self.any_of)))
+        return ", ".join(parts)
 
 
 _FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -79,72 +107,73 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class AssetFile:
-    """One file that others made and that is not part of any package.
+    """One third-party file that is not part of any package.
 
     Raises:
-        ValueError: the name could leave the asset's folder or is no name on some system, or the sum is none.
+        ValueError: the name could leave the asset's folder or is not valid on every system, the checksum is not a
+            SHA-256, or the URL is not one of the web.
     """
 
     name: str
-    """Where it lies in the asset's folder: plain letters, digits and ``._+-``, ``/`` between folders."""
+    """Path within the asset's folder: letters, digits and ``._+-``, with ``/`` between folders."""
     url: str | None = None
-    """Where it can be downloaded; None where only a person can get it."""
+    """Where it can be downloaded; None if only a person can get it."""
     size: int | None = None
-    """Bytes; None where not known for certain."""
+    """Bytes; None if not known for certain."""
     sha256: str | None = None
-    """Of the contents, lower-case hexadecimal; None where the publisher's is not known. It is then written down when
+    """Checksum of the contents, lower-case hexadecimal; None if the publisher's is not known. It is then recorded when
     the file is first used, and a later change is refused."""
     token: str | None = None
-    """The environment variable with the access token that ``url`` wants, such as HF_TOKEN."""
+    """The environment variable with the access token that ``url`` requires, such as HF_TOKEN."""
     also: tuple[str, ...] = ()
-    """Other names that the same may have in a folder of the user's own, such as those of its other formats."""
+    """Other names that it may have in the user's own folder, such as those of its other formats."""
 
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.name).parts
-        odd = [part for part in parts if not _FILE_PART.fullmatch(part) or _RESERVED.fullmatch(part) or part[-1] == "."]
-        if not parts or odd or "/".join(parts) != self.name:
-            raise ValueError(f"{self.name!r} is no file name that is safe on every system")
+        bad = [part for part in parts if not _FILE_PART.fullmatch(part) or _RESERVED.fullmatch(part) or part[-1] == "."]
+        if not parts or bad or "/".join(parts) != self.name:
+            raise ValueError(f"{self.name!r} is not a file name that is safe on every system")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
-            raise ValueError(f"{self.sha256!r} is no SHA-256 in lower-case hexadecimal")
+            raise ValueError(f"{self.sha256!r} is not a SHA-256 in lower-case hexadecimal")
         if self.url is not None and not self.url.startswith(("https://", "http://")):
-            raise ValueError(f"{self.url!r} is no address on the web")
+            raise ValueError(f"{self.url!r} is not an http or https URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """Something that plugins use and that its makers, not this project, give to the user: weights, models, data."""
+    """A third-party asset that plugins use and users get from its publisher: weights, head models, data."""
 
     name: str
-    """In lower case with hyphens; unique among all packages."""
+    """Lower-case letters and digits with hyphens; unique among all packages."""
     summary: str
     files: tuple[AssetFile, ...]
-    """Empty for what comes inside an installed distribution and still has a license of its own."""
+    """Empty for an asset that comes inside an installed distribution and has a license of its own."""
     license: str
-    """Its name, or "not known"."""
+    """The license's name, or "not known"."""
     license_url: str
     commercial: bool | None
-    """Whether it may be used commercially; None where this is not known."""
+    """Whether it may be used commercially; None if not known."""
     registration: bool
-    """Whether its makers want a registration or a consent before the download."""
+    """Whether the publisher requires registration or consent before the download."""
     homepage: str
     steps: tuple[str, ...] = ()
-    """What a user must do to get it, where that is more than to register at the homepage and download."""
+    """How to get it, if there is more to do than to register at the homepage and download."""
 
     def __post_init__(self) -> None:
         if not _ASSET_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no asset's name: lower case letters and digits with hyphens between")
+            raise ValueError(f"{self.name!r} is not an asset name: use lower-case letters and digits, hyphens between")
         names = [file.name.lower() for file in self.files]
         if len(set(names)) < len(names):
-            raise ValueError(f"asset {self.name!r} has files that are one file on some systems")
+            raise ValueError(f"asset {self.name!r} has file names that differ only in case")
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class AssetRef:
-    """Marks a config field that names files of others: ``model: Annotated[str, AssetRef("my-net")] = "my-net"``.
+    """Marks a config field that names a third-party asset: ``model: Annotated[str, AssetRef("my-net")] = "my-net"``.
 
-    The field holds the name of one of these assets, which is looked up in the folder of assets, or a path to the
-    user's own copy. What is missing is said before any work; what was used is written into ``run.json``. At run time
-    the plugin gets the paths from `instax3d.assets.require`. A field that is None is unused.
+    The field holds the name of one of these assets, which is looked up in the assets folder, or a path to the user's
+    own copy. A missing asset is reported before any work; those used are recorded in ``run.json``. At run time the
+    plugin gets the paths from `instax3d.assets.require`. A field that is None is unused.
     """
 
     names: tuple[str, ...]
@@ -160,25 +189,29 @@ class AssetConverter:
     name: str
     summary: str
     target: str
-    """``package.module:function`` that takes the two paths, writes the second and returns a sentence about it."""
+    """``package.module:function`` that takes both paths, writes OUTPUT and returns a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo:
-    """A number that describes a portrait: what tables call it, and how it is to be read."""
+    """A number that describes a portrait: its name in tables, and how to read it."""
 
     name: str
     description: str
-    """Its definition in a sentence, with its source."""
+    """The definition in one sentence, with its source."""
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
-    """None where neither is better."""
+    """None if neither is better."""
     decimals: int = 2
+
+    def format(self, value: float) -> str:
+        """The value with its decimals and unit, as in ``31.42 dB``."""
+        return f"{value:.{self.decimals}f} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginSpec:
-    """What the registry knows of a plugin before importing it.
+    """What the registry knows about a plugin before importing it.
 
     ``needs`` and ``provides`` are capabilities compared when the config is read. In use: ``photo`` and ``capture``
     (provided by the input), ``absgrad`` (a renderer), ``head_model`` (a mesh prior with `MeshPrior.head_model`),
@@ -190,56 +223,55 @@ class PluginSpec:
     name: str
     target: str
     """``package.module:Class``, imported when the plugin is first built."""
-    config: str
-    """``package.module:Config``; that module must not import torch."""
     summary: str
-    api: int
+    config: str | None = None
+    """``package.module:Config``; that module must not import torch. None: the plugin has no options."""
     needs: frozenset[str] = frozenset()
     provides: frozenset[str] = frozenset()
     formerly: tuple[str, ...] = ()
-    """Names it had in earlier versions; who still writes one is told the new name."""
+    """Names it had in earlier versions; an old name is refused with the new one."""
     imports: tuple[str, ...] = ()
-    """Import names that must be present; looked for by ``instax3d plugins check``."""
+    """Packages that it imports; ``instax3d plugins check`` looks for them."""
     extra: str | None = None
     """The pip extra of ``instax3d`` that installs ``imports``."""
     metric_info: tuple[MetricInfo, ...] = ()
-    """What a metric measures, in the order of tables."""
+    """The numbers that a metric measures, in the order of tables."""
     assets: tuple[str, ...] = ()
-    """Assets it always uses; those chosen by an option are marked there with `AssetRef`."""
+    """Assets that it always uses; those chosen by an option are marked there with `AssetRef`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec:
-    """A command that a package adds to the command line, ``instax3d NAME …``; known by a line until it is called."""
+    """A command that a package adds to the command line, ``instax3d NAME …``; imported when it is called."""
 
     name: str
     summary: str
-    """The line in ``instax3d --help``."""
+    """Its line in ``instax3d --help``."""
     target: str
-    """``package.module:command``, a `click.Command` or group. The module is imported when the command is called, or
-    asked for its help; it may import torch, but does better to do so where the work begins."""
+    """``package.module:command``, a `click.Command` or group. The module is imported when the command is called, also
+    for its help; import torch inside the command, so that its help stays quick."""
     extra: str | None = None
     """The pip extra of ``instax3d`` that installs what the command needs."""
 
     def __post_init__(self) -> None:
         if not _ASSET_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no command's name: lower case letters and digits with hyphens between")
+            raise ValueError(f"{self.name!r} is not a command name: use lower-case letters and digits, hyphens between")
 
 
 class HookSpecs:
-    """Hooks that a plugin module may implement with ``@hookimpl``."""
+    """Hooks that a registration module may implement with ``@hookimpl``; one is enough."""
 
     @hookspec
     def instax3d_plugins(self) -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-        """Return the plugins this package offers. Must not import torch."""
+        """Return the plugins of this package. Must not import torch."""
 
     @hookspec
     def instax3d_assets(self) -> Iterable[Asset]:  # type: ignore[empty-body]
-        """Return the files of others that this package's plugins can use. Must not import torch."""
+        """Return the third-party assets that this package's plugins can use. Must not import torch."""
 
     @hookspec
     def instax3d_converters(self) -> Iterable[AssetConverter]:  # type: ignore[empty-body]
-        """Return the conversions of assets that this package offers. Must not import torch."""
+        """Return the asset converters of this package. Must not import torch."""
 
     @hookspec
     def instax3d_commands(self) -> Iterable[CommandSpec]:  # type: ignore[empty-body]

@@ -1,28 +1,50 @@
-"""Finds plugins through entry points, keeps the broken ones aside, imports the rest only when they are built."""
+"""Finds plugins through entry points, sets broken ones aside, and imports a plugin only when it is built."""
 
-import difflib
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 import pluggy
 from pydantic import ValidationError
 
-from .errors import AmbiguousPluginError, AssetError, BrokenPluginError, ConfigError, UnknownPluginError
-from .plugin import API_VERSION, GROUP, Asset, AssetConverter, CommandSpec, HookSpecs, Kind, PluginConfig, PluginSpec
+from .errors import (
+    AmbiguousPluginError,
+    AssetError,
+    BrokenPluginError,
+    ConfigError,
+    IncompatiblePipelineError,
+    Instax3DError,
+    UnknownPluginError,
+    did_you_mean,
+)
+from .plugin import (
+    API_VERSION,
+    GROUP,
+    Asset,
+    AssetConverter,
+    CommandSpec,
+    HookSpecs,
+    Kind,
+    MetricInfo,
+    PluginConfig,
+    PluginRef,
+    PluginSpec,
+)
 
 # What a third party's import may raise and must not take the program down with; SystemExit because packages do it.
 _IMPORT_FAILURES = (Exception, SystemExit)
+_OWN_DISTRIBUTION = "instax3d"
+_API_NAME = "INSTAX3D_API"
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One entry point: the distribution it came from and, if it could not be used, why."""
+    """One entry point: its distribution and, if it could not be loaded, why."""
 
     entry_point: str
     distribution: str
@@ -44,6 +66,8 @@ class PluginEntry:
 
     spec: PluginSpec
     provider: Provider
+    registered: tuple[type[Any], type[PluginConfig]] | None = None
+    """Implementation and options of a class given to `register`; None for a plugin of a package, imported when used."""
 
     @property
     def qualified_name(self) -> str:
@@ -51,41 +75,46 @@ class PluginEntry:
         return f"{self.provider.distribution}/{self.spec.name}"
 
     def config_class(self) -> type[PluginConfig]:
-        """The plugin's options; imports its torch-free config module.
+        """The class of the plugin's options; imports its torch-free config module.
 
         Raises:
-            BrokenPluginError: it cannot be imported or is no `PluginConfig`.
+            BrokenPluginError: it cannot be imported or is not a `PluginConfig`.
         """
-        found = _load(self.spec.config, self)
-        if not (isinstance(found, type) and issubclass(found, PluginConfig)):
-            raise BrokenPluginError(
-                f"{self._label()}: {self.spec.config} is no subclass of instax3d.plugin.PluginConfig"
-            )
-        return found
+        if self.registered is not None:
+            return self.registered[1]
+        if self.spec.config is None:
+            return PluginConfig
+        options = _load(self.spec.config, self)
+        if not (isinstance(options, type) and issubclass(options, PluginConfig)):
+            raise BrokenPluginError(f"{self._label()}: {self.spec.config} is not a subclass of instax3d.PluginConfig")
+        return options
 
     def plugin_class(self) -> type[Any]:
-        """The implementation; imports it and all it needs.
+        """The implementation; imports it and everything it needs.
 
         Raises:
-            BrokenPluginError: it cannot be imported or does not implement its kind.
+            BrokenPluginError: it cannot be imported, does not implement its kind, or contradicts its spec.
         """
         from .interfaces import KINDS  # imports torch
 
-        found = _load(self.spec.target, self)
+        plugin = self.registered[0] if self.registered is not None else _load(self.spec.target, self)
         kind = KINDS[self.spec.kind]
-        if not (isinstance(found, type) and issubclass(found, kind)):
-            raise BrokenPluginError(f"{self._label()}: {self.spec.target} is no subclass of {kind.__name__}")
-        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if not (isinstance(plugin, type) and issubclass(plugin, kind)):
+            raise BrokenPluginError(f"{self._label()}: {self.spec.target} is not a subclass of {kind.__name__}")
+        missing = sorted(getattr(plugin, "__abstractmethods__", ()))
         if missing:
             raise BrokenPluginError(f"{self._label()}: {self.spec.target} does not implement {', '.join(missing)}")
-        return found
+        contradictions = plugin.contradictions(self.spec)
+        if contradictions:
+            raise BrokenPluginError(f"{self._label()}: {'; '.join(contradictions)}")
+        return plugin
 
     def build(self, config: PluginConfig) -> Any:
-        """The plugin, made from its validated config."""
+        """The plugin with this validated config."""
         return self.plugin_class()(config)
 
     def missing_imports(self) -> list[str]:
-        """Names in ``spec.imports`` that cannot be imported here."""
+        """Names in ``spec.imports`` that are not installed."""
         return [name for name in self.spec.imports if find_spec(name) is None]
 
     def _label(self) -> str:
@@ -104,7 +133,7 @@ def _load(path: str, entry: PluginEntry) -> Any:
 
 
 class Registry:
-    """The plugins of a set of entry points. Use `registry` for those that are installed."""
+    """The plugins of a set of entry points. `registry` gives those that are installed."""
 
     def __init__(self, points: Iterable[EntryPoint]) -> None:
         self._manager = pluggy.PluginManager("instax3d")
@@ -124,6 +153,11 @@ class Registry:
         try:
             specs = self._specs(point, name)
             assets, converters, commands = self._assets(name), self._converters(name), self._commands(name)
+            if not (specs or assets or converters or commands):
+                raise LookupError(
+                    f"{point.value} announces nothing: it needs a function marked @hookimpl that yields something, "
+                    "such as instax3d_plugins"
+                )
         except _IMPORT_FAILURES as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -139,69 +173,80 @@ class Registry:
         self.commands |= commands
 
     def _yielded(self, hook: str, name: str) -> list[Any]:
-        """What the package ``name`` gives to a hook."""
+        """What the package ``name`` yields from a hook."""
         hooks = getattr(self._manager.hook, hook).get_hookimpls()
         return [item for h in hooks if h.plugin_name == name for item in cast(Iterable[Any], h.function())]
 
     def _assets(self, name: str) -> dict[str, Asset]:
-        found: dict[str, Asset] = {}
+        assets: dict[str, Asset] = {}
         for asset in self._yielded("instax3d_assets", name):
             if not isinstance(asset, Asset):
-                raise TypeError(f"instax3d_assets of {name} gave {asset!r}, which is no Asset")
+                raise TypeError(f"instax3d_assets of {name} yields {asset!r}, which is not an Asset")
             # two packages may describe one asset, if they agree
-            if {**self.assets, **found}.get(asset.name, asset) != asset:
-                raise RuntimeError(f"asset {asset.name!r} is described otherwise by another package")
-            found[asset.name] = asset
-        return found
+            if {**self.assets, **assets}.get(asset.name, asset) != asset:
+                raise RuntimeError(f"asset {asset.name!r} is described differently by another package")
+            assets[asset.name] = asset
+        return assets
 
     def _converters(self, name: str) -> dict[str, AssetConverter]:
-        found: dict[str, AssetConverter] = {}
+        converters: dict[str, AssetConverter] = {}
         for converter in self._yielded("instax3d_converters", name):
             if not isinstance(converter, AssetConverter):
-                raise TypeError(f"instax3d_converters of {name} gave {converter!r}, which is no AssetConverter")
-            if converter.name in self.converters or converter.name in found:
-                raise RuntimeError(f"the conversion {converter.name!r} is offered by another package already")
-            found[converter.name] = converter
-        return found
+                raise TypeError(f"instax3d_converters of {name} yields {converter!r}, which is not an AssetConverter")
+            if converter.name in self.converters or converter.name in converters:
+                raise RuntimeError(f"the converter {converter.name!r} is already offered by another package")
+            converters[converter.name] = converter
+        return converters
 
     def _commands(self, name: str) -> dict[str, CommandSpec]:
-        found: dict[str, CommandSpec] = {}
+        commands: dict[str, CommandSpec] = {}
         for command in self._yielded("instax3d_commands", name):
             if not isinstance(command, CommandSpec):
-                raise TypeError(f"instax3d_commands of {name} gave {command!r}, which is no CommandSpec")
-            if command.name in self.commands or command.name in found:
-                raise RuntimeError(f"the command {command.name!r} is offered by another package already")
-            found[command.name] = command
-        return found
+                raise TypeError(f"instax3d_commands of {name} yields {command!r}, which is not a CommandSpec")
+            if command.name in self.commands or command.name in commands:
+                raise RuntimeError(f"the command {command.name!r} is already offered by another package")
+            commands[command.name] = command
+        return commands
+
+    def _specs(self, point: EntryPoint, name: str) -> list[PluginSpec]:
+        module = point.load()
+        _check_api(point, module)
+        self._manager.register(module, name=name)
+        self._manager.check_pending()  # a misspelt hook is an error, not silence
+        specs = self._yielded("instax3d_plugins", name)
+        for spec in specs:
+            if not isinstance(spec, PluginSpec):
+                raise TypeError(f"instax3d_plugins of {point.value} yields {spec!r}, which is not a PluginSpec")
+        return specs
+
+    def add(self, entry: PluginEntry) -> None:
+        """Offer a plugin in this process; a class that is defined anew takes the place of its earlier definition.
+
+        Raises:
+            AmbiguousPluginError: another plugin of its kind has that name.
+        """
+        own = [each for each in self.entries if each.registered is not None and each.spec.target == entry.spec.target]
+        for other in self.find(entry.spec.kind, entry.spec.name):
+            if other not in own:
+                raise AmbiguousPluginError(
+                    f"{entry.spec.kind.value} {entry.spec.name!r} is already offered by {other.provider}; register "
+                    f"{entry.spec.target} under another name"
+                )
+        replaced = [each for each in own if (each.spec.kind, each.spec.name) == (entry.spec.kind, entry.spec.name)]
+        self.entries = [*(each for each in self.entries if each not in replaced), entry]
 
     def asset(self, name: str) -> Asset:
         """The asset of that name.
 
         Raises:
-            AssetError: no package knows it; the message lists what there is.
+            AssetError: no package knows it; the message lists those that are known.
         """
         if name in self.assets:
             return self.assets[name]
-        near = difflib.get_close_matches(name, self.assets, 1, 0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else ";"
-        raise AssetError(f"unknown asset {name!r}{guess} there are: {', '.join(sorted(self.assets)) or 'none'}")
-
-    def _specs(self, point: EntryPoint, name: str) -> list[PluginSpec]:
-        self._manager.register(point.load(), name=name)
-        self._manager.check_pending()  # a misspelt hook is an error, not silence
-        found = self._yielded("instax3d_plugins", name)
-        if not found:
-            raise LookupError(
-                f"{point.value} announces no plugin: it needs a function instax3d_plugins marked @hookimpl"
-            )
-        for spec in found:
-            if not isinstance(spec, PluginSpec):
-                raise TypeError(f"instax3d_plugins of {point.value} gave {spec!r}, which is no PluginSpec")
-            if spec.api != API_VERSION:
-                raise RuntimeError(
-                    f"{spec.name!r} speaks plugin API {spec.api}, instax3d speaks {API_VERSION}; update the package"
-                )
-        return found
+        raise AssetError(
+            f"unknown asset {name!r}{did_you_mean(name, self.assets)} there are: "
+            f"{', '.join(sorted(self.assets)) or 'none'}"
+        )
 
     def plugins(self, kind: Kind) -> list[PluginEntry]:
         """All plugins of one kind."""
@@ -209,35 +254,58 @@ class Registry:
 
     @property
     def broken(self) -> list[Provider]:
-        """Entry points that could not be used."""
+        """Entry points that could not be loaded."""
         return [provider for provider in self.providers if provider.error is not None]
+
+    def find(self, kind: Kind, name: str) -> list[PluginEntry]:
+        """Those of one kind that a name can mean: a plain name, or ``distribution/name``."""
+        return [entry for entry in self.plugins(kind) if name in (entry.spec.name, entry.qualified_name)]
+
+    def name_of(self, entry: PluginEntry) -> str:
+        """The shortest name that means this plugin alone: the plain one, or ``distribution/name``."""
+        return entry.spec.name if len(self.find(entry.spec.kind, entry.spec.name)) == 1 else entry.qualified_name
 
     def get(self, kind: Kind, name: str, where: str = "") -> PluginEntry:
         """The plugin of that name, or of that ``distribution/name``; ``where`` is named in the error.
 
         Raises:
-            UnknownPluginError: there is none; the message lists what there is, and the broken packages.
-            AmbiguousPluginError: two packages offer it.
+            UnknownPluginError: there is none; the message lists those that are installed, and the broken packages.
+            AmbiguousPluginError: more than one package offers it.
         """
-        pool = self.plugins(kind)
-        hits = [entry for entry in pool if name in (entry.spec.name, entry.qualified_name)]
-        if len(hits) == 1:
-            return hits[0]
+        matches = self.find(kind, name)
+        if len(matches) == 1:
+            return matches[0]
         at = f" (at {where})" if where else ""
-        if hits:
-            choices = ", ".join(sorted(entry.qualified_name for entry in hits))
+        if matches:
+            choices = ", ".join(sorted(entry.qualified_name for entry in matches))
             raise AmbiguousPluginError(
                 f"{kind.value} {name!r}{at} is offered by more than one package; write one of: {choices}"
             )
+        pool = self.plugins(kind)
         renamed = [entry.spec.name for entry in pool if name in entry.spec.formerly]
         if renamed:
             raise UnknownPluginError(f"{kind.value} {name!r}{at} is now called {renamed[0]!r}")
-        near = difflib.get_close_matches(name, [entry.spec.name for entry in pool], 1, 0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else ";"
+        guess = did_you_mean(name, (entry.spec.name for entry in pool))
         installed = ", ".join(f"{entry.spec.name} ({entry.provider})" for entry in pool) or "none"
         lines = [f"unknown {kind.value} {name!r}{at}{guess} installed: {installed}"]
         lines += [f"  not loaded: {p.entry_point} of {p} ({p.reason})" for p in self.broken]
         raise UnknownPluginError("\n".join(lines))
+
+
+def _check_api(point: EntryPoint, module: object) -> None:
+    """Refuse a package that was written for another version of the contract.
+
+    It says so itself: what is said here at its import would always be the version installed now.
+    """
+    if point.dist is not None and point.dist.name == _OWN_DISTRIBUTION:
+        return
+    version = getattr(module, _API_NAME, None)
+    if version is None:
+        raise RuntimeError(
+            f"{point.value} does not say which plugin API it targets; add {_API_NAME} = {API_VERSION} to it"
+        )
+    if version != API_VERSION:
+        raise RuntimeError(f"{point.value} targets plugin API {version}, instax3d offers {API_VERSION}; update one")
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
@@ -246,33 +314,34 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 
 @cache
 def registry() -> Registry:
-    """The installed plugins, read once.
+    """The installed plugins, read once, and those given to `register`.
 
-    ``INSTAX3D_DISABLE_PLUGINS=a,b`` leaves entry points out; ``INSTAX3D_DEV_PLUGINS=my.module`` adds a registration
-    module that is not installed; ``INSTAX3D_STRICT_PLUGINS=1`` lets a broken plugin raise, for its author.
+    Environment variables: ``INSTAX3D_DISABLE_PLUGINS=a,b`` leaves out entry points by name;
+    ``INSTAX3D_DEV_PLUGINS=my_package.plugin`` adds registration modules that are not installed;
+    ``INSTAX3D_STRICT_PLUGINS=1`` lets a plugin that cannot be loaded raise, for its author.
     """
     disabled = set(filter(None, os.environ.get("INSTAX3D_DISABLE_PLUGINS", "").split(",")))
-    found = [point for point in entry_points(group=GROUP) if point.name not in disabled]
+    points = [point for point in entry_points(group=GROUP) if point.name not in disabled]
     modules = filter(None, os.environ.get("INSTAX3D_DEV_PLUGINS", "").split(","))
-    return Registry([*found, *(EntryPoint(module, module, GROUP) for module in modules)])
+    return Registry([*points, *(EntryPoint(module, module, GROUP) for module in modules)])
 
 
 K = TypeVar("K")
 
 
 def kind_of(kind: Callable[[Any], object]) -> Kind:
-    """The kind whose abstract class in `instax3d.interfaces` this is.
+    """The kind of an abstract class in `instax3d.interfaces`, or of a subclass.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is neither.
     """
     found = getattr(kind, "kind", None)
     if not isinstance(found, Kind):
-        raise TypeError(f"{kind!r} is not one of the abstract classes of instax3d.interfaces, such as Renderer")
+        raise TypeError(f"{kind!r} is neither an abstract class of instax3d.interfaces, such as Renderer, nor derived")
     return found
 
 
-def build(kind: Callable[[Any], K], name: str, **options: Any) -> K:
+def build(kind: Callable[[PluginConfig], K], name: str, **options: Any) -> K:
     """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
 
     Args:
@@ -280,14 +349,130 @@ def build(kind: Callable[[Any], K], name: str, **options: Any) -> K:
         name: as in a config, also ``distribution/name``.
 
     Raises:
-        UnknownPluginError, AmbiguousPluginError, BrokenPluginError: it cannot be had.
-        ConfigError: an option is wrong.
+        UnknownPluginError, AmbiguousPluginError, BrokenPluginError: there is no such plugin, or it cannot be used.
+        ConfigError: an option is wrong, or names a plugin that will not do.
     """
     entry = registry().get(kind_of(kind), name)
+    label = f"{entry.spec.kind.value} {name!r}"
     try:
         config = entry.config_class().model_validate(options)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise ConfigError(f"{entry.spec.kind.value} {name!r}: {problems}") from error
+        raise ConfigError(f"{label}: {problems}") from error
+    for problem in reference_problems(label, config):
+        raise problem
     plugin: K = entry.build(config)
     return plugin
+
+
+def references(config: PluginConfig) -> Mapping[str, tuple[PluginRef, str]]:
+    """Options that name another plugin: field to its mark and the name; those that are None are left out."""
+    marked = {}
+    for name, info in type(config).model_fields.items():
+        marks = [mark for mark in info.metadata if isinstance(mark, PluginRef)]
+        if marks and getattr(config, name) is not None:
+            marked[name] = (marks[0], getattr(config, name))
+    return marked
+
+
+def reference_problems(where: str, config: PluginConfig) -> Iterator[Instax3DError]:
+    """What is wrong with the plugins that options name: not installed, or without a capability that is needed."""
+    plugins = registry()
+    for name, (mark, value) in references(config).items():
+        try:
+            entry = plugins.get(mark.kind, value, where=f"{where}.{name}")
+        except Instax3DError as error:
+            yield error
+            continue
+        if not mark.accepts(entry.spec.provides):
+            suitable = [e.spec.name for e in plugins.plugins(mark.kind) if mark.accepts(e.spec.provides)]
+            yield IncompatiblePipelineError(
+                f"{where}.{name}: {mark.kind.value} {value!r} does not provide {mark}; "
+                f"these do: {', '.join(suitable) or 'none is installed'}"
+            )
+
+
+P = TypeVar("P", bound=type)
+
+
+@overload
+def register(
+    plugin: P,
+    *,
+    name: str,
+    config: type[PluginConfig] = ...,
+    summary: str = ...,
+    needs: Iterable[str] = ...,
+    provides: Iterable[str] = ...,
+    metric_info: tuple[MetricInfo, ...] = ...,
+    assets: tuple[str, ...] = ...,
+) -> P: ...
+@overload
+def register(
+    plugin: None = None,
+    *,
+    name: str,
+    config: type[PluginConfig] = ...,
+    summary: str = ...,
+    needs: Iterable[str] = ...,
+    provides: Iterable[str] = ...,
+    metric_info: tuple[MetricInfo, ...] = ...,
+    assets: tuple[str, ...] = ...,
+) -> Callable[[P], P]: ...
+def register(
+    plugin: P | None = None,
+    *,
+    name: str,
+    config: type[PluginConfig] = PluginConfig,
+    summary: str = "",
+    needs: Iterable[str] = (),
+    provides: Iterable[str] = (),
+    metric_info: tuple[MetricInfo, ...] = (),
+    assets: tuple[str, ...] = (),
+) -> P | Callable[[P], P]:
+    """Offer a class as a plugin by name, in this process and without a package, as from a script or a notebook::
+
+        @instax3d.register(name="mine", config=MyConfig)
+        class Mine(instax3d.Densifier[MyConfig]): ...
+
+        instax3d.create("me.jpg", overrides=["densifier=mine"])
+
+    A class that is defined anew, as by running a notebook's cell again, replaces its earlier definition. Other
+    processes do not know the plugin. The stage cache follows the file that defines the class; where there is none, as
+    in a notebook, the plugin's stages are always run.
+
+    Args:
+        plugin: a complete subclass of an abstract kind; left out where this decorates it.
+        name: as a config will write it.
+        config: the class of its options.
+        summary: for ``instax3d plugins list``; by default the first line of the class's docstring.
+        needs, provides, metric_info, assets: as in `PluginSpec`.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: the class is of no kind.
+        BrokenPluginError: it does not implement its kind, or contradicts ``needs`` or ``provides``.
+        AmbiguousPluginError: another plugin of that kind has the name.
+    """
+
+    def admit(plugin: P) -> P:
+        target = f"{plugin.__module__}:{plugin.__qualname__}"
+        spec = PluginSpec(
+            kind=kind_of(plugin),
+            name=name,
+            target=target,
+            config=f"{config.__module__}:{config.__qualname__}",
+            summary=summary or (plugin.__doc__ or "").strip().partition("\n")[0],
+            needs=frozenset(needs),
+            provides=frozenset(provides),
+            metric_info=metric_info,
+            assets=assets,
+        )
+        entry = PluginEntry(spec, Provider(target, "(registered)", "0"), (plugin, config))
+        entry.plugin_class()
+        registry().add(entry)
+        return plugin
+
+    return admit if plugin is None else admit(plugin)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .errors import FitError
@@ -22,55 +22,70 @@ FIVE_POINTS = "five"
 """A scheme of `Face.points`: middles of the right and the left eye, tip of the nose, right and left corner of the mouth
 (the subject's right is left in the image)."""
 FRONT_DEG = 40.0
-"""Azimuth up to which detectors can be expected to find a face."""
+"""Azimuth, degrees, up to which detectors can be expected to find a face."""
 MEDIAPIPE_POINTS = "mediapipe478"
 """A scheme of `Face.points`: MediaPipe's face mesh of 468 points, then five of each iris."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One detected face, in pixels of its image."""
 
     box: tuple[float, float, float, float]
     """Left, top, right, bottom."""
     score: float
-    """The detector's own confidence; larger is surer."""
+    """The detector's own confidence; larger is more certain."""
     landmarks: Float[Tensor, "68 2"] | None = None
-    """iBUG 68 order; None where the detector finds only ``points``."""
+    """iBUG 68 order; None if the detector finds only ``points``."""
     points: Mapping[str, Float[Tensor, "_ 2"]] = field(default_factory=dict)
-    """What else the detector finds, by scheme: `FIVE_POINTS`, `MEDIAPIPE_POINTS`, or a plugin's own."""
+    """Other points by scheme: `FIVE_POINTS`, `MEDIAPIPE_POINTS`, or a plugin's own."""
 
     def require_landmarks68(self) -> Float[Tensor, "68 2"]:
-        """The 68 landmarks, for those that cannot do without.
+        """The 68 landmarks, for code that cannot do without.
 
         Raises:
-            FitError: there are none.
+            FitError: the face has none.
         """
         if self.landmarks is None:
             raise FitError(
-                "This face comes without the 68 landmarks that are needed here; choose a landmark detector that finds "
-                "them, such as landmark_detector=dlib."
+                "this face has no 68 landmarks, which are needed here; choose a landmark detector that finds them, "
+                "such as landmark_detector=dlib"
             )
         return self.landmarks
 
 
-@dataclass(frozen=True)
+@runtime_checkable
+class FaceDetector(Protocol):
+    """What `instax3d.interfaces.LandmarkDetector` offers to a metric."""
+
+    def detect(self, image: UInt8[Tensor, "h w 3"]) -> list[Face]:
+        """All faces of an RGB image, the highest-scoring first."""
+
+    def descriptor(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "features"]:
+        """A vector whose Euclidean distance to another's tells whether both are of the same person.
+
+        Raises:
+            NotImplementedError: the detector does not compare identities.
+        """
+
+
+@dataclass(frozen=True, eq=False)
 class Photo:
-    """A photo that passed the gate: upright, RGB, with the face of its person."""
+    """A photo that passed the quality check: upright, RGB, with the face of its subject."""
 
     image: Float[Tensor, "3 h w"]
-    """sRGB in [0, 1]; on white where ``alpha`` is given."""
+    """sRGB in [0, 1]; on white if it has ``alpha``."""
     alpha: Float[Tensor, "1 h w"] | None
     """The file's own transparency, or None."""
     face: Face
     name: str = "photo"
     focal: float | None = None
-    """Focal length in pixels of ``image``, where the file's EXIF tells it."""
+    """Focal length in pixels of ``image``, if the file's EXIF states it."""
     notes: tuple[str, ...] = ()
-    """What the gate decided and the user should know, one sentence each."""
+    """What the quality check decided and the user should know, one sentence each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cameras:
     """Pinhole cameras of one image size."""
 
@@ -80,16 +95,16 @@ class Cameras:
     width: int
     height: int
     names: tuple[str, ...] = ()
-    """File name of each frame, where the cameras come from a file."""
+    """File name of each frame, if the cameras come from a file."""
 
     def __len__(self) -> int:
         return self.viewmats.shape[0]
 
     def __getitem__(self, index: int | slice | list[int] | Tensor) -> "Cameras":
-        """The chosen cameras; an int gives a batch of one."""
-        chosen = torch.arange(len(self))[index].reshape(-1)
-        names = tuple(self.names[i] for i in chosen.tolist()) if self.names else ()
-        return replace(self, viewmats=self.viewmats[chosen], Ks=self.Ks[chosen], names=names)
+        """The cameras at an index, slice, list or mask; an int gives a batch of one."""
+        indices = torch.arange(len(self))[index].reshape(-1)
+        names = tuple(self.names[i] for i in indices.tolist()) if self.names else ()
+        return replace(self, viewmats=self.viewmats[indices], Ks=self.Ks[indices], names=names)
 
     @property
     def centers(self) -> Float[Tensor, "views 3"]:
@@ -117,16 +132,16 @@ class Cameras:
         return torch.cat([pixels, depth], -1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrueSurface:
-    """The surface of a captured head as a scanner gave it, in the world of the capture's cameras."""
+    """The scanned surface of a captured head, in the world of the capture's cameras."""
 
     vertices: Float[Tensor, "vertices 3"]
     faces: Int[Tensor, "faces 3"] | None = None
-    """None where it is a cloud of points."""
+    """None for a point cloud."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """A folder of posed frames, read but not yet loaded."""
 
@@ -137,12 +152,12 @@ class Capture:
     test_cameras: Cameras | None = None
     test_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the user should know of the frames, one sentence each."""
+    """What the user should know about the frames, one sentence each."""
     surface: TrueSurface | None = None
-    """What the folder brings of the true head, to measure portraits by."""
+    """The true head's surface, if the folder has one; the ground truth of metrics."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """Images of one head from known cameras."""
 
@@ -151,27 +166,27 @@ class Views:
     alpha: Float[Tensor, "views 1 h w"]
     cameras: Cameras
     confidence: Float[Tensor, "views 1 h w"]
-    """How far each pixel, background included, may be believed, in [0, 1]: 1 in a photograph, less where generated.
-    Construction multiplies each pixel's loss by it."""
+    """Reliability of each pixel, background included, in [0, 1]: 1 in a photograph, less where generated. Construction
+    multiplies each pixel's loss by it."""
     photo_index: int | None = None
     """The view that is the photo; None in a capture, where every view is one."""
     faces: tuple[Face | None, ...] = ()
     """The face found in each view, filled in by the pipeline before a prior is fitted."""
     provenance: Float[Tensor, "views 3 h w"] | None = None
-    """Which share of each pixel the photo showed, which was mirrored from its other side and which was guessed; they
-    sum to 1. None where the generator does not tell."""
+    """Shares of each pixel that were seen in the photo, mirrored from its other side, and guessed; they sum to 1. None
+    if the generator does not record them."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     @property
     def view_confidence(self) -> Float[Tensor, "views"]:
-        """The mean confidence over the person in each view; over the whole view where nobody is."""
+        """The mean confidence over the person in each view; over the whole view if it shows nobody."""
         share = self.alpha + 1e-6
         return (self.confidence * share).sum((1, 2, 3)) / share.sum((1, 2, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TurntableClip:
     """A clip of one head that turns: views in the order of `instax3d.datasets.AZIMUTHS_DEG`, the input view last."""
 
@@ -179,10 +194,10 @@ class TurntableClip:
     elevation_deg: float
     """Of all cameras; positive above."""
     about: Mapping[str, str | float] = field(default_factory=dict)
-    """What a user may want to choose clips by."""
+    """Attributes by which a user may want to select clips."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rig:
     """What makes a head mesh move: the head model, its fitted parameters, and the head's place in the world."""
 
@@ -192,7 +207,7 @@ class Rig:
     rotation: Float[Tensor, "3 3"]
     """From the head's axes to the world's."""
     translation: Float[Tensor, "3"]
-    """Where the head's origin is in the world."""
+    """The head's origin in the world."""
     scale: float
     """World units per meter."""
 
@@ -201,7 +216,7 @@ class Rig:
         return self.scale * self.head(parameters) @ self.rotation.T + self.translation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadMesh:
     """A head fitted to views, placed in their world."""
 
@@ -212,14 +227,14 @@ class HeadMesh:
     regions: Mapping[str, Bool[Tensor, "vertices"]] = field(default_factory=dict)
     rig: Rig | None = None
     axes: Float[Tensor, "3 3"] | None = None
-    """Columns: where the head's left, up and front point in the world; None where they are the world's x, y and z."""
+    """Columns: the head's left, up and front in the world; None if they are the world's x, y and z."""
     units_per_meter: float = 1.0
-    """Length of a meter in the world of the cameras (not 1 where a capture has its own units)."""
+    """Length of a meter in the world of the cameras (not 1 if a capture has its own units)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """How well it fits, for the run's manifest."""
+    """Diagnostics of the fit, for the run's manifest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussians:
     """3D Gaussians in the world, after all activations."""
 
@@ -250,7 +265,7 @@ class Gaussians:
         return self.means, self.quats, self.scales, self.opacities, self.sh
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Render:
     """What a renderer returns for a batch of cameras."""
 
@@ -264,21 +279,21 @@ class Render:
     ``n_cameras``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluationContext:
-    """All that a metric may look at of a finished portrait. New fields get defaults, so an old plugin keeps working."""
+    """All that a metric may use of a finished portrait. New fields get defaults, so that old plugins keep working."""
 
     gaussians: Gaussians
     mesh: HeadMesh
     views: Views
-    """What it was made from."""
+    """The views it was made from."""
     rendered: Float[Tensor, "views 3 h w"]
     """The portrait from the cameras of the views, in [0, 1] on white."""
     turntable_cameras: Cameras
     """A turn about the head in even steps, the first from straight in front."""
     render: Callable[[Cameras], Float[Tensor, "_ 3 _ _"]]
     """Draws the portrait from any cameras, in [0, 1] on white."""
-    detector: Any = None
+    detector: FaceDetector
     """The run's landmark detector."""
     photo: Photo | None = None
     test_images: Float[Tensor, "tests 3 high wide"] | None = None
@@ -286,9 +301,9 @@ class EvaluationContext:
     test_rendered: Float[Tensor, "tests 3 high wide"] | None = None
     """The portrait from their cameras."""
     test_cameras: Cameras | None = None
-    """Of the held-out frames."""
+    """The cameras of the held-out frames."""
     surface: TrueSurface | None = None
-    """Of the head, in the portrait's world."""
+    """The true surface of the head, in the portrait's world."""
 
     @cached_property
     def turntable(self) -> Float[Tensor, "frames 3 size size"]:
@@ -302,9 +317,9 @@ class EvaluationContext:
         return [frame for frame in range(count) if min(frame, count - frame) * 360 / count <= FRONT_DEG]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DensifyStep:
-    """All that a densifier may look at and change. New fields get defaults, so an old plugin keeps working."""
+    """All that a densifier may use and change. New fields get defaults, so that old plugins keep working."""
 
     step: int
     """Counted from 0."""

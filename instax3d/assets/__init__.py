@@ -1,4 +1,4 @@
-"""Files that others made: where they are, how to get them, and whether they are what they should be.
+"""Third-party assets: where they are, how to get them, and whether they are the published files.
 
 Nothing is downloaded unless the user asks for it with ``instax3d assets get``. Never imports torch.
 """

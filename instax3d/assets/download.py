@@ -1,4 +1,4 @@
-"""Downloads that go on where they were broken off, and never leave a wrong file under a right name."""
+"""Downloads that resume where they were interrupted, and never leave a wrong file under the right name."""
 
 import http.client
 import json
@@ -19,73 +19,73 @@ from instax3d.plugin import Asset, AssetFile
 from .ledger import sha256
 from .library import readable
 
-Told = Callable[[int, int | None], None]
-"""Hears of the bytes that are there, and of those there will be where that is known."""
+OnProgress = Callable[[int, int | None], None]
+"""Called with the bytes received and, if known, the total."""
 
 TIMEOUT = 30
-"""Seconds without an answer."""
+"""Seconds without a response."""
 _BLOCK = 1 << 18
 _FULL_REQUEST, _PARTIAL = 200, 206
 _NO_SUCH_RANGE = 416
 _REVISION = "X-Repo-Commit"
-"""The header in which Hugging Face's hub names the commit that a file is of; it comes with the redirection."""
+"""The header in which Hugging Face's hub names the commit of a file; it comes with the redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What a download brought."""
+    """The result of a download."""
 
     sha256: str
     revision: str | None
-    """Of the repository it is from, where its server told."""
+    """Of its repository, if the server reported one."""
 
 
 class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
-    """Follows redirections without the token (urllib never passes on unredirected headers), and never to plain text."""
+    """Follows redirects without the token (urllib never forwards unredirected headers), and never to plain HTTP."""
 
     revision: str | None = None
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError(f"{req.full_url} sends on to {newurl}, which is not encrypted")
+            raise urllib.error.URLError(f"{req.full_url} redirects to {newurl}, which is not encrypted")
         self.revision = headers.get(_REVISION) or self.revision
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def download(asset: Asset, file: AssetFile, target: Path, told: Told | None = None) -> Downloaded:
+def download(asset: Asset, file: AssetFile, target: Path, on_progress: OnProgress | None = None) -> Downloaded:
     """Fetch one file to ``target``.
 
-    The bytes go to ``.NAME.part`` beside it; if one is there, the rest alone is asked for. What turns out not to be
-    the published file is removed.
+    The bytes go to ``.NAME.part`` beside it; if that exists, only the rest is requested. A file that turns out not to
+    be the published one is removed.
 
     Raises:
-        AssetError: it cannot be had, or is not what was published; ``target`` is as it was before.
+        AssetError: it cannot be downloaded, or is not the published file; ``target`` stays as it was.
     """
     assert file.url is not None
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _room(file, part, target)
-        _fetch(asset, file, part, target, told)
-        found = sha256(part)
-        if file.sha256 is not None and found != file.sha256:
+        _check_space(file, part, target)
+        _fetch(asset, file, part, target, on_progress)
+        checksum = sha256(part)
+        if file.sha256 is not None and checksum != file.sha256:
             _forget(part)
             raise AssetError(
-                f"{file.url} gave another file than was published (SHA-256 {found}, not {file.sha256}); "
-                "it was removed. Try again; if it stays so, the file has been replaced at its source"
+                f"{file.url} sent another file than the published one (SHA-256 {checksum}, not {file.sha256}); "
+                "it was removed. Try again; if that does not help, the file was replaced at its source"
             )
         os.replace(part, target)
         revision = _noted(part).get("revision")
         _notes(part).unlink(missing_ok=True)
     except OSError as error:  # the network's own were turned into AssetError
         raise AssetError(
-            f"cannot write {target} ({error.strerror or error}); free some room, or set INSTAX3D_ASSETS to another "
-            "folder, then run the command again: what was downloaded is kept"
+            f"cannot write {target} ({error.strerror or error}); free some space, or set INSTAX3D_ASSETS to another "
+            "folder, then run the command again: the bytes downloaded so far are kept"
         ) from error
-    return Downloaded(found, revision)
+    return Downloaded(checksum, revision)
 
 
-def _room(file: AssetFile, part: Path, target: Path) -> None:
+def _check_space(file: AssetFile, part: Path, target: Path) -> None:
     if file.size is None:
         return
     there = part.stat().st_size if part.exists() else 0
@@ -97,8 +97,8 @@ def _room(file: AssetFile, part: Path, target: Path) -> None:
         )
 
 
-def _fetch(asset: Asset, file: AssetFile, part: Path, target: Path, told: Told | None) -> None:
-    """Fill ``part``."""
+def _fetch(asset: Asset, file: AssetFile, part: Path, target: Path, on_progress: OnProgress | None) -> None:
+    """Download into ``part``, the rest alone if it holds a part already."""
     there = part.stat().st_size if part.exists() else 0
     validator = _validator(part, file)
     if there and (validator is None or (file.size is not None and there > file.size)):
@@ -114,49 +114,51 @@ def _fetch(asset: Asset, file: AssetFile, part: Path, target: Path, told: Told |
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.build_opener(follow).open(request, timeout=TIMEOUT) as answer:
-            if answer.status == _PARTIAL and _starts_at(answer) != there:
-                raise AssetError(f"{file.url} answered with another part of the file than was asked for; try again")
-            if answer.status != _PARTIAL:
+        with urllib.request.build_opener(follow).open(request, timeout=TIMEOUT) as response:
+            if response.status == _PARTIAL and _starts_at(response) != there:
+                raise AssetError(f"{file.url} sent another part of the file than was requested; try again")
+            if response.status != _PARTIAL:
                 there = 0
-            length = answer.headers.get("Content-Length")
+            length = response.headers.get("Content-Length")
             total = there + int(length) if length and length.isdigit() else file.size
             if file.size is not None and total is not None and total != file.size:
                 raise AssetError(
                     f"{file.url} offers {total:,} bytes, but the published file has {file.size:,}; nothing was written"
                 )
-            _note(part, file, answer, answer.headers.get(_REVISION) or follow.revision)
-            _copy(answer, part, there, total, told)
+            _note(part, file, response, response.headers.get(_REVISION) or follow.revision)
+            _copy(response, part, there, total, on_progress)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == _NO_SUCH_RANGE and there:
             _forget(part)
-            _fetch(asset, file, part, target, told)
+            _fetch(asset, file, part, target, on_progress)
             return
         raise AssetError(_refusal(asset, file, target, error)) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise AssetError(
-            f"cannot download {file.url} ({reason}); run the command again to go on, or download it "
+            f"cannot download {file.url} ({reason}); run the command again to resume, or download it "
             f"elsewhere and put it at {target}"
         ) from error
 
 
-def _copy(answer: http.client.HTTPResponse, part: Path, there: int, total: int | None, told: Told | None) -> None:
+def _copy(
+    response: http.client.HTTPResponse, part: Path, there: int, total: int | None, on_progress: OnProgress | None
+) -> None:
     with part.open("r+b" if there else "wb") as out:
         out.seek(there)
         out.truncate()
-        while block := answer.read(_BLOCK):
+        while block := response.read(_BLOCK):
             out.write(block)
             there += len(block)
-            if told:
-                told(there, total)
+            if on_progress:
+                on_progress(there, total)
     if total is not None and there < total:
-        raise ConnectionError(f"the connection broke after {there:,} of {total:,} bytes")
+        raise ConnectionError(f"the connection was lost after {there:,} of {total:,} bytes")
 
 
-def _starts_at(answer: http.client.HTTPResponse) -> int | None:
-    start = (answer.headers.get("Content-Range") or "").removeprefix("bytes ").partition("-")[0]
+def _starts_at(response: http.client.HTTPResponse) -> int | None:
+    start = (response.headers.get("Content-Range") or "").removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdigit() else None
 
 
@@ -164,17 +166,17 @@ def _notes(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _note(part: Path, file: AssetFile, answer: http.client.HTTPResponse, revision: str | None) -> None:
-    """What the rest must be of: the same version at the same address. A weak ETag is none for this purpose."""
-    tag = answer.headers.get("ETag") or ""
-    validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
+def _note(part: Path, file: AssetFile, response: http.client.HTTPResponse, revision: str | None) -> None:
+    """Record the version that the rest must be of, and its URL. A weak ETag does not identify a version."""
+    tag = response.headers.get("ETag") or ""
+    validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     _notes(part).write_text(
         json.dumps({"url": file.url, "validator": validator, "revision": revision}), encoding="utf-8"
     )
 
 
 def _noted(part: Path) -> dict[str, Any]:
-    """What `_note` kept, if it can be read."""
+    """What `_note` recorded, if it can be read."""
     try:
         noted = json.loads(_notes(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,59 +1,61 @@
-"""Checksums written down, so that large files are read once and files without a published sum cannot change unseen."""
+"""Recorded checksums, so that large files are read once and files without a published sum cannot change unnoticed."""
 
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from instax3d.errors import AssetError
 from instax3d.io.files import write_text
 
 LEDGER = "checksums.json"
-"""Its name in the folder of assets."""
+"""Its name in the assets folder."""
+_LOCK = ".checksums.lock"
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file as it was when it was last read."""
+    """A file as it was last read."""
 
     sha256: str
     size: int
     modified: int
     """Nanoseconds."""
     revision: str | None = None
-    """Of the repository it was downloaded from, where that told."""
+    """Of the repository it was downloaded from, if its server reported one."""
 
 
-def sha256(path: Path, told: Callable[[int], None] | None = None) -> str:
-    """The SHA-256 of a file; ``told`` hears of the bytes read."""
-    digest, read = hashlib.sha256(), 0
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-            read += len(block)
-            if told:
-                told(read)
     return digest.hexdigest()
 
 
 class Ledger:
-    """The sums of files by path, kept as JSON."""
+    """The checksums of files by path, kept as JSON; processes may share it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LEDGER
 
     def sum_of(self, path: Path, *, keep_first: bool) -> str:
-        """The file's SHA-256, computed anew only if its size or time differ from what is written down.
+        """The file's SHA-256, computed again only if its size or time differ from the record.
 
         Args:
             path: the file.
-            keep_first: a path's first sum stays written down, so that a change is seen.
+            keep_first: a path's first checksum stays recorded, so that a change is seen.
 
         Raises:
-            AssetError: the file cannot be read, or the ledger cannot.
+            AssetError: the file cannot be read, or the ledger cannot be read or written.
         """
         path = path.absolute()
         known = self._entries().get(str(path))
@@ -61,41 +63,48 @@ class Ledger:
             stat = path.stat()
             if known and (known.size, known.modified) == (stat.st_size, stat.st_mtime_ns):
                 return known.sha256
-            found = sha256(path)
+            checksum = sha256(path)
         except OSError as error:
             raise AssetError(f"cannot read {path}: {error.strerror or error}") from error
-        if known is None or known.sha256 == found or not keep_first:
-            same = known is not None and known.sha256 == found
-            revision = known.revision if known is not None and same else None
-            self._write(path, FileRecord(found, stat.st_size, stat.st_mtime_ns, revision))
-        return found
+        if known is None or known.sha256 == checksum or not keep_first:
+            self._record(path, checksum, stat, keep_first=keep_first)
+        return checksum
 
-    def downloaded(self, path: Path, found: str, revision: str | None) -> None:
-        """Write down what was just downloaded and from which revision, unless another sum stands there already.
+    def downloaded(self, path: Path, checksum: str, revision: str | None) -> None:
+        """Record what was just downloaded and from which revision, unless another checksum is recorded already.
 
         Raises:
             AssetError: the ledger cannot be written.
         """
         path = path.absolute()
-        known, stat = self._entries().get(str(path)), path.stat()
-        if known is None or known.sha256 == found:
-            self._write(path, FileRecord(found, stat.st_size, stat.st_mtime_ns, revision))
+        self._record(path, checksum, path.stat(), revision, keep_first=True)
+
+    def _record(
+        self, path: Path, checksum: str, stat: os.stat_result, revision: str | None = None, *, keep_first: bool
+    ) -> None:
+        with self._changed() as entries:  # read anew: another process may have been first
+            known = entries.get(str(path))
+            if known is not None and known.sha256 == checksum:
+                revision = revision or known.revision
+            elif known is not None and keep_first:
+                return
+            entries[str(path)] = FileRecord(checksum, stat.st_size, stat.st_mtime_ns, revision)
 
     def revision_of(self, path: Path) -> str | None:
-        """The revision that a file was downloaded from, where it is known."""
+        """The revision that a file was downloaded from, if known."""
         entry = self._entries().get(str(path.absolute()))
         return entry.revision if entry else None
 
     def recorded(self, path: Path) -> str | None:
-        """The sum that was written down first, whatever the file holds now."""
+        """The checksum that was recorded first, whatever the file holds now."""
         entry = self._entries().get(str(path.absolute()))
         return entry.sha256 if entry else None
 
     def forget(self, path: Path) -> None:
-        """Believe the file's next contents, whatever they are."""
-        entries = self._entries()
-        if entries.pop(str(path.absolute()), None):
-            self._save(entries)
+        """Accept the file's next contents, whatever they are."""
+        if str(path.absolute()) in self._entries():
+            with self._changed() as entries:
+                entries.pop(str(path.absolute()), None)
 
     def _entries(self) -> dict[str, FileRecord]:
         try:
@@ -105,19 +114,20 @@ class Ledger:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise AssetError(
-                f"cannot read {self.path} ({error}); remove it, then `instax3d assets check` writes it anew"
+                f"cannot read {self.path} ({error}); remove it, then `instax3d assets check` writes a new one"
             ) from error
 
-    def _write(self, path: Path, entry: FileRecord) -> None:
-        self._save({**self._entries(), str(path): entry})
-
-    def _save(self, entries: dict[str, FileRecord]) -> None:
-        text = json.dumps({path: asdict(entry) for path, entry in sorted(entries.items())}, indent=1)
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, FileRecord]]:
+        """All records, to be changed while no other process does; written at the end."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.path, text + "\n")
+            with FileLock(self.path.with_name(_LOCK)):
+                entries = self._entries()
+                yield entries
+                text = json.dumps({path: asdict(entry) for path, entry in sorted(entries.items())}, indent=1)
+                write_text(self.path, text + "\n")
         except OSError as error:
             raise AssetError(
-                f"cannot write {self.path} ({error.strerror or error}); set INSTAX3D_ASSETS to a folder that can be "
-                "written"
+                f"cannot write {self.path} ({error.strerror or error}); set INSTAX3D_ASSETS to a writable folder"
             ) from error

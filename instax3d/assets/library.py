@@ -1,4 +1,4 @@
-"""Where assets lie, and a clear sentence where they do not."""
+"""Finds assets, and says in one sentence how to get those that are not here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ class Located:
     files: Mapping[str, Path]
     """By their names in the asset."""
     own: bool
-    """Whether the user gave the path, rather than that the files lie in the folder of assets."""
+    """Whether the path is the user's own, rather than in the assets folder."""
 
     @property
     def path(self) -> Path:
-        """The only file; of several, the folder that holds them."""
+        """The file itself; of several files, their folder."""
         paths = list(self.files.values())
         return paths[0] if len(paths) == 1 else paths[0].parents[len(Path(next(iter(self.files))).parts) - 1]
 
 
 def asset_folder(name: str) -> Path:
-    """Where the files of an asset belong."""
+    """The folder where the files of an asset belong."""
     return assets_dir() / name
 
 
 def locate(name: str) -> Located | None:
-    """An asset in the folder of assets, or None where a file of it is absent. Nothing is read.
+    """An asset in the assets folder, or None if one of its files is absent. Nothing is read.
 
     Raises:
         AssetError: no installed package knows the name.
@@ -46,62 +46,63 @@ def locate(name: str) -> Located | None:
     return Located(asset, files, own=False) if all(path.is_file() for path in files.values()) else None
 
 
-def require(name: str, given: str | Path | None = None) -> Located:
-    """An asset's files, at ``given`` or else in the folder of assets; they are checked against what is known of them.
+def require(name: str, own: str | Path | None = None) -> Located:
+    """An asset's files, the user's own or those in the assets folder; these are compared with their checksums.
 
     Args:
         name: of the asset.
-        given: the user's own copy: the file, or a folder that holds the asset's files under their names (or, for an
-            asset of one file, that file alone under any name). None, or the asset's name: the folder of assets.
+        own: the user's own copy: the file, or a folder that holds the asset's files under their names (or, for an
+            asset of one file, a folder in its place). None, or the asset's name: the assets folder.
 
     Raises:
-        AssetError: unknown, absent, or not the file it should be; the message says how to get it.
+        AssetError: unknown, absent, or not the published file; the message says how to get it.
     """
     asset = registry().asset(name)
-    if given is None or str(given) == name:
-        found = locate(name)
-        if found is None:
+    if own is None or str(own) == name:
+        located = locate(name)
+        if located is None:
             raise AssetError(_missing(asset))
         for file in asset.files:
-            verify(file, found.files[file.name], asset)
-        return found
-    return _own(asset, Path(given).expanduser())
+            verify(file, located.files[file.name], asset)
+        return located
+    return _own(asset, Path(own).expanduser())
 
 
-def _own(asset: Asset, given: Path) -> Located:
-    if given.is_file():
+def _own(asset: Asset, path: Path) -> Located:
+    if path.is_file():
         if len(asset.files) != 1:
             names = ", ".join(file.name for file in asset.files)
-            raise AssetError(f"{given} is one file, but {asset.summary} has several; give their folder, with {names}")
-        return Located(asset, {asset.files[0].name: given}, own=True)
-    if not given.is_dir():
-        raise AssetError(f"there is no {given}; give the path of {asset.summary}, or see `instax3d assets list`")
-    if len(asset.files) == 1 and not (given / asset.files[0].name).is_file():
-        return Located(asset, {asset.files[0].name: given}, own=True)  # a folder in place of an archive
-    found = {file.name: _named(file, given) for file in asset.files}
-    absent = [" or ".join((file.name, *file.also)) for file in asset.files if found[file.name] is None]
+            raise AssetError(f"{path} is one file, but {asset.summary} has several; give the folder that holds {names}")
+        return Located(asset, {asset.files[0].name: path}, own=True)
+    if not path.is_dir():
+        raise AssetError(f"{path} does not exist; give the path of {asset.summary}, or see `instax3d assets list`")
+    if len(asset.files) == 1 and not (path / asset.files[0].name).is_file():
+        return Located(asset, {asset.files[0].name: path}, own=True)  # a folder in place of an archive
+    paths = {file.name: _named(file, path) for file in asset.files}
+    absent = [" or ".join((file.name, *file.also)) for file in asset.files if paths[file.name] is None]
     if absent:
-        raise AssetError(f"{given} does not hold {', '.join(absent)}, which {asset.summary} needs")
-    return Located(asset, {name: path for name, path in found.items() if path is not None}, own=True)
+        raise AssetError(f"{path} does not hold {', '.join(absent)}, which {asset.summary} needs")
+    return Located(asset, {name: file for name, file in paths.items() if file is not None}, own=True)
 
 
 def _named(file: AssetFile, folder: Path) -> Path | None:
-    """Where a file lies in a folder of the user's own."""
+    """Where a file is in the user's own folder."""
     return next((folder / name for name in (file.name, *file.also) if (folder / name).is_file()), None)
 
 
 def verify(file: AssetFile, path: Path, asset: Asset) -> str:
-    """The SHA-256 of a file in the folder of assets, which must be the published one, or else that of its first use.
+    """The SHA-256 of a file in the assets folder: it must be the published one, or if unknown that of its first use.
 
     Raises:
-        AssetError: it is another.
+        AssetError: it is not.
     """
     size = path.stat().st_size
     again = f"`instax3d assets get {asset.name}`"
     if file.size is not None and size != file.size:
         raise AssetError(f"{path} has {size:,} bytes, not {file.size:,}; remove it and run {again}")
     ledger = Ledger(assets_dir())
-    first, found = ledger.recorded(path), ledger.sum_of(path, keep_first=True)
+    found = ledger.sum_of(path, keep_first=True)
+    first = ledger.recorded(path)
     if file.sha256 is not None and found != file.sha256:
         raise AssetError(
             f"{path} is not the published file (its SHA-256 is {found}, not {file.sha256}); remove it and run {again}"
@@ -115,7 +116,7 @@ def verify(file: AssetFile, path: Path, asset: Asset) -> str:
 
 
 def readable(size: int | None) -> str:
-    """A size for people."""
+    """A size in readable units, as in ``1.7 GB``."""
     if size is None:
         return "size not known"
     for unit, bytes_ in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -125,13 +126,13 @@ def readable(size: int | None) -> str:
 
 
 def total_size(asset: Asset) -> int | None:
-    """Bytes of all files; None where one is not known."""
+    """Bytes of all files; None if one is not known."""
     sizes = [file.size for file in asset.files]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def commercial_word(commercial: bool | None) -> str:
-    """May it be used commercially, in a word or two."""
+    """Whether it may be used commercially: ``yes``, ``no`` or ``not known``."""
     return "not known" if commercial is None else "yes" if commercial else "no"
 
 

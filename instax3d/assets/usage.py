@@ -1,4 +1,4 @@
-"""Which assets a configuration uses, said before the run and written down after it."""
+"""Which assets a configuration uses: checked before the run, recorded after it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,18 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from instax3d.config import METRICS, PluginChoice, RunConfig, references
+from instax3d.config import METRICS, PluginChoice, RunConfig
 from instax3d.errors import AssetError
 from instax3d.io.paths import assets_dir
 from instax3d.plugin import AssetRef, PluginConfig
-from instax3d.registry import PluginEntry, registry
+from instax3d.registry import PluginEntry, references, registry
 
 from .ledger import Ledger, sha256
 from .library import Located, require
 
 
 def required(config: PluginConfig) -> Iterator[tuple[str, AssetRef, str]]:
-    """Fields of a plugin's options that name assets: field, mark and value; those that are None are left out."""
+    """Options that name assets: field, mark and value; those that are None are left out."""
     for name, info in type(config).model_fields.items():
         for mark in info.metadata:
             value = getattr(config, name)
@@ -26,7 +26,7 @@ def required(config: PluginConfig) -> Iterator[tuple[str, AssetRef, str]]:
 
 
 def resolve(mark: AssetRef, value: str) -> tuple[str, Located]:
-    """What a marked option means: the asset's name, "" where it is not known, and its files.
+    """The asset that a marked option means, "" if it is not known, and its files.
 
     Raises:
         AssetError: it is absent, or neither an asset of the mark nor a path.
@@ -35,22 +35,22 @@ def resolve(mark: AssetRef, value: str) -> tuple[str, Located]:
         return value, require(value)
     if not Path(value).expanduser().exists():
         raise AssetError(
-            f"there is no {value}; give the path of your own copy, or one of: {', '.join(mark.names)} "
+            f"{value} does not exist; give the path of your own copy, or one of: {', '.join(mark.names)} "
             "(see `instax3d assets list`)"
         )
     located = require(mark.names[0], value)
     if len(mark.names) == 1:
         return mark.names[0], located
-    found = {file.sha256: name for name in mark.names for file in registry().asset(name).files if file.sha256}
-    known = [path for path in located.files.values() if path.is_file()]
-    return next((found[s] for s in map(sha256, known) if s in found), ""), located
+    names = {file.sha256: name for name in mark.names for file in registry().asset(name).files if file.sha256}
+    paths = [path for path in located.files.values() if path.is_file()]
+    return next((names[s] for s in map(sha256, paths) if s in names), ""), located
 
 
 def check_assets(config: RunConfig) -> None:
-    """Refuse a configuration whose files are not here.
+    """Refuse a configuration whose assets are not here.
 
     Raises:
-        AssetError: with all that is missing, one a line.
+        AssetError: with all missing assets, one a line.
     """
     problems = []
     for where, _, plugin_config in _plugins(config):
@@ -64,17 +64,17 @@ def check_assets(config: RunConfig) -> None:
 
 
 def contents(config: PluginConfig) -> list[str]:
-    """The SHA-256 of every file of others that a plugin with these options reads.
+    """The SHA-256 of every asset file that a plugin with these options reads.
 
     Raises:
         AssetError: one is not here.
     """
-    found = (resolve(mark, value)[1] for _, mark, value in required(config))
-    return [_sum(path, own=located.own) for located in found for path in located.files.values()]
+    assets = (resolve(mark, value)[1] for _, mark, value in required(config))
+    return [_sum(path, own=located.own) for located in assets for path in located.files.values()]
 
 
 def asset_records(config: RunConfig) -> list[dict[str, Any]]:
-    """What ``run.json`` says about the files of others that a run used: by whom, which, where, under which license.
+    """The assets that a run used, for ``run.json``: used by which plugin, name, files, license.
 
     Raises:
         AssetError: one is not here.
@@ -83,7 +83,7 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
     for where, entry, plugin_config in _plugins(config):
         records += _records(where, entry, plugin_config)
     for choice in config.metrics:
-        with suppress(AssetError):  # then it was not measured, which the manifest says
+        with suppress(AssetError):  # then the metric was not measured, which the manifest says
             for used in _with_named(f"{METRICS}.{choice.entry.spec.name}", choice):
                 records += _records(*used)
     return records
@@ -98,13 +98,13 @@ def _records(where: str, entry: PluginEntry, config: PluginConfig) -> list[dict[
 
 
 def _plugins(config: RunConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
-    """All plugins of a run but the metrics, with their options."""
+    """All plugins of a run except the metrics, with their options."""
     for kind, choice in config.choices.items():
         yield from _with_named(kind.value, choice)
 
 
 def _with_named(where: str, choice: PluginChoice) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
-    """A plugin, and those that it names in its options, with their options."""
+    """A plugin and those that its options name, with their options."""
     yield where, choice.entry, choice.config
     for field, (ref, name) in references(choice.config).items():
         entry = registry().get(ref.kind, name)
@@ -112,7 +112,7 @@ def _with_named(where: str, choice: PluginChoice) -> Iterator[tuple[str, PluginE
 
 
 def _alike(mark: AssetRef) -> str:
-    """For the user's own copy of one of several assets: the first of them, if the license is the same for all."""
+    """The asset recorded for the user's own copy of one of several: the first, if all have the same license."""
     licenses = {registry().asset(name).license for name in mark.names}
     return mark.names[0] if len(licenses) == 1 else ""
 
@@ -133,7 +133,7 @@ def _record(used_by: str, name: str, located: Located | None) -> dict[str, Any]:
 
 
 def _sum(path: Path, *, own: bool) -> str:
-    """Of a file, which may change if it is the user's own; of a folder the sum over its files' names and sums.
+    """The SHA-256 of a file, or of the names and checksums in a folder; the user's own may change.
 
     Files that did not change since they were last read are not read again.
     """

@@ -7,8 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from instax3d import _yaml
 from instax3d.config import Source, read_yaml, source_kind
 from instax3d.errors import ConfigError
 
@@ -165,8 +164,7 @@ def _value(key: str, value: Any) -> Value:
 
 def _text(value: Any) -> str:
     """A plain value in the form that the command line takes."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
-    return text.removesuffix("\n").removesuffix("\n...")
+    return _yaml.dump(value, one_line=True)
 
 
 def _subset(path: Path, axes: tuple[Axis, ...], cells: Any) -> tuple[Mapping[str, str], ...] | None:

@@ -21,7 +21,7 @@ from instax3d.registry import registry
 
 
 class _Assets(click.Group):
-    """The fixed commands, and one for each conversion that a package offers."""
+    """The built-in commands, and one for each converter of a plugin package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *sorted(f"convert-{name}" for name in registry().converters)]
@@ -33,7 +33,7 @@ class _Assets(click.Group):
 
 @click.group(cls=_Assets)
 def assets() -> None:
-    """Files that others made: weights, head models, data. Nothing is downloaded unless you ask for it here."""
+    """Third-party assets: weights, head models, data. Nothing is downloaded unless you ask for it here."""
 
 
 def _state(asset: Asset) -> str:
@@ -49,9 +49,9 @@ def _direct(asset: Asset) -> bool:
 
 
 @assets.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_assets(as_json: bool) -> None:
-    """Every file of others that can be used: license, size, and whether it is here."""
+    """List every third-party asset that can be used: license, size, and whether it is here."""
     known = sorted(registry().assets.values(), key=lambda asset: asset.name)
     if as_json:
         click.echo(json.dumps([_described(asset) for asset in known], indent=2))
@@ -59,7 +59,7 @@ def list_assets(as_json: bool) -> None:
     for asset in known:
         click.echo(f"{asset.name}: {asset.summary}")
         size = f", {readable(total_size(asset))}" if asset.files else ""
-        click.echo(f"  {_state(asset)}{size}; license: {asset.license} ({asset.license_url or 'no address known'})")
+        click.echo(f"  {_state(asset)}{size}; license: {asset.license} ({asset.license_url or 'no URL known'})")
         click.echo(f"  commercial use: {commercial_word(asset.commercial)}; {asset.homepage}")
         if asset.files:
             click.echo(f"  belongs in {asset_folder(asset.name)}: {', '.join(file.name for file in asset.files)}")
@@ -85,9 +85,9 @@ def _described(asset: Asset) -> dict[str, Any]:
 @click.argument("name")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def get(name: str, quiet: bool) -> None:
-    """Download an asset, or say in steps how to get it; a download that broke off goes on."""
+    """Download an asset, or list the steps to get it; an interrupted download resumes."""
     asset = registry().asset(name)
-    click.echo(f"{asset.summary}; license: {asset.license} ({asset.license_url or 'no address known'})", err=True)
+    click.echo(f"{asset.summary}; license: {asset.license} ({asset.license_url or 'no URL known'})", err=True)
     click.echo(f"commercial use: {commercial_word(asset.commercial)}", err=True)
     absent = [file for file in asset.files if not (asset_folder(name) / file.name).is_file()]
     by_hand = [file for file in absent if not _may_download(asset, file)]
@@ -97,18 +97,18 @@ def get(name: str, quiet: bool) -> None:
     for file in asset.files:
         target = asset_folder(name) / file.name
         if file in absent:
-            with _bar(file, quiet) as told:
-                brought = download(asset, file, target, told)
-            Ledger(assets_dir()).downloaded(target, brought.sha256, brought.revision)
-        found = verify(file, target, asset)
-        note = "as published" if file.sha256 else "the published sum is not known; this one was written down"
-        click.echo(f"{target}: SHA-256 {found} ({note})")
+            with _bar(file, quiet) as on_progress:
+                downloaded = download(asset, file, target, on_progress)
+            Ledger(assets_dir()).downloaded(target, downloaded.sha256, downloaded.revision)
+        checksum = verify(file, target, asset)
+        note = "as published" if file.sha256 else "the published checksum is not known; this one was recorded"
+        click.echo(f"{target}: SHA-256 {checksum} ({note})")
     if not asset.files:
-        click.echo("it comes with an installed package; there is nothing to download")
+        click.echo("it comes inside an installed package; there is nothing to download")
 
 
 def _may_download(asset: Asset, file: AssetFile) -> bool:
-    """Files that want a registration are downloaded only with the token that proves it."""
+    """Files that require registration are downloaded only with the token that proves it."""
     if file.url is None:
         return False
     return not asset.registration or bool(file.token and os.environ.get(file.token))
@@ -140,48 +140,48 @@ class _bar:  # noqa: N801 - used like a function
     """Progress of a download on the terminal; silent elsewhere."""
 
     def __init__(self, file: AssetFile, quiet: bool) -> None:
-        self._name, self._shown = file.name, not quiet and sys.stderr.isatty()
+        self._name, self._visible = file.name, not quiet and sys.stderr.isatty()
 
     def __enter__(self) -> Any:
-        return self._told if self._shown else None
+        return self._show if self._visible else None
 
-    def _told(self, there: int, total: int | None) -> None:
+    def _show(self, there: int, total: int | None) -> None:
         share = f" of {readable(total)}" if total else ""
         sys.stderr.write(f"\r{self._name}: {readable(there)}{share}\x1b[K")
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
+        if self._visible:
             sys.stderr.write("\n")
 
 
 @assets.command()
 @click.argument("names", nargs=-1)
-@click.option("--accept", is_flag=True, help="Believe files without a published checksum as they are now.")
+@click.option("--accept", is_flag=True, help="Accept files without a published checksum as they are now.")
 def check(names: tuple[str, ...], accept: bool) -> None:
-    """Compare files with their checksums; all that are here, or NAMES. Exits with 1 where something is wrong."""
-    chosen = [registry().asset(name) for name in names] or list(registry().assets.values())
-    wrong = 0
-    for asset in chosen:
+    """Compare files with their checksums: NAMES, or all that are here. Exit code 1 if one is wrong or absent."""
+    selected = [registry().asset(name) for name in names] or list(registry().assets.values())
+    failures = 0
+    for asset in selected:
         for file in asset.files:
             path = asset_folder(asset.name) / file.name
             if not path.is_file():
                 if names:
-                    wrong += 1
+                    failures += 1
                     click.echo(f"absent: {path}", err=True)
                 continue
             if accept and file.sha256 is None:
                 Ledger(assets_dir()).forget(path)
             try:
-                found = verify(file, path, asset)
+                checksum = verify(file, path, asset)
             except AssetError as error:
-                wrong += 1
+                failures += 1
                 click.echo(f"wrong: {error}", err=True)
             else:
-                note = "as published" if file.sha256 else "as at its first use"
-                click.echo(f"in order: {path}, SHA-256 {found} ({note})")
-    if wrong:
+                note = "as published" if file.sha256 else "as at first use"
+                click.echo(f"fine: {path}, SHA-256 {checksum} ({note})")
+    if failures:
         click.get_current_context().exit(1)
-    click.echo(f"the folder of assets is {assets_dir()} (set {ASSETS_VARIABLE} for another)")
+    click.echo(f"the assets folder is {assets_dir()} (set {ASSETS_VARIABLE} to change it)")
 
 
 def _conversion(converter: AssetConverter) -> click.Command:
@@ -192,7 +192,7 @@ def _conversion(converter: AssetConverter) -> click.Command:
         try:
             run = getattr(import_module(module), function)
         except (ImportError, AttributeError) as error:
-            raise BrokenPluginError(f"the conversion {converter.name!r} cannot be imported ({error})") from error
+            raise BrokenPluginError(f"the converter {converter.name!r} cannot be imported ({error})") from error
         click.echo(run(source, output))
 
     return click.command(f"convert-{converter.name}", help=converter.summary)(convert)
@@ -200,19 +200,17 @@ def _conversion(converter: AssetConverter) -> click.Command:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def licenses(folder: Path, as_json: bool) -> None:
-    """May the portrait in FOLDER be used commercially? The licenses of all that it was made with."""
-    found = list(parts(read_manifest(folder)))
-    answer = verdict(found)
+    """May the portrait in FOLDER be used commercially? Lists the licenses of everything it was made with."""
+    components = list(parts(read_manifest(folder)))
+    answer = verdict(components)
     if as_json:
-        rows = [{"what": p.what, "license": p.license, "commercial": p.commercial, "url": p.url} for p in found]
+        rows = [{"what": p.what, "license": p.license, "commercial": p.commercial, "url": p.url} for p in components]
         click.echo(json.dumps({"commercial": answer, "parts": rows}, indent=2))
         return
-    for part in found:
+    for part in components:
         url = f" ({part.url})" if part.url else ""
         click.echo(f"{commercial_word(part.commercial):9}  {part.what}: {part.license}{url}")
-    said = {True: "yes, as far as these licenses say", False: "no", None: "not known; ask where it says so above"}
-    click.echo(
-        f"commercial use: {said[answer]}. The rights in the picture, and those of the person, are yours to clear."
-    )
+    text = {True: "yes, as far as these licenses say", False: "no", None: "not known; ask where it says so above"}
+    click.echo(f"commercial use: {text[answer]}. The rights in the photo and those of the person are yours to clear.")

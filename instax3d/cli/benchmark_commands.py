@@ -9,9 +9,9 @@ from instax3d.benchmark.grid import find_grid, read_grid
 from instax3d.benchmark.plan import Plan, make_plan
 from instax3d.benchmark.store import Store, open_store
 from instax3d.config import preset_names
+from instax3d.io.terminal import resumable
 
 from .grid_display import GridDisplay
-from .interrupts import goes_on
 
 if TYPE_CHECKING:
     from instax3d.benchmark.engine import Engine
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, help="Folder, or URL such as s3://bucket/study, for cells and tables.")
 @click.option("--preset", metavar="NAME", help=f"Instead of what GRID extends; one of: {', '.join(preset_names())}.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--address", metavar="ADDRESS", help="Of a Ray cluster; without it Ray starts on this machine.")
-@click.option("--workers", type=click.IntRange(min=1), help="Cells side by side; all processors by default.")
-@click.option("--retry-failed", is_flag=True, help="Also those cells that failed in an earlier run.")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--address", metavar="ADDRESS", help="Address of a Ray cluster; by default Ray starts on this machine.")
+@click.option("--workers", type=click.IntRange(min=1), help="Cells at a time; by default one per processor.")
+@click.option("--retry-failed", is_flag=True, help="Run cells again that failed in an earlier run.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print what would be done, and do nothing.")
 def benchmark(
     grid: str,
     subjects: tuple[str, ...],
@@ -38,11 +38,10 @@ def benchmark(
     retry_failed: bool,
     only_plan: bool,
 ) -> None:
-    """Make every portrait of GRID and compare them: tables, plots, one page.
+    """Make a portrait for every cell of GRID and compare them: tables, plots, one page.
 
-    GRID is a YAML file, or a study that comes with the program. SUBJECTs, photos, captures and patterns, take the place
-    of those that it lists. A run that was broken off, however, goes on when it is called again; what is there is not
-    made again.
+    GRID is a YAML file, or a study that comes with the program. SUBJECTs (photos, captures and patterns) replace those
+    that it lists. An interrupted run resumes when the same command is run again; finished cells are kept.
 
     \b
     instax3d benchmark grid.yaml -o out/study
@@ -60,7 +59,7 @@ def benchmark(
 
     gpu = any(cell.gpu for cell in plan.cells)
     with (
-        goes_on("the same command goes on"),
+        resumable("the same command resumes"),
         _engine(engine, address, workers, gpu=gpu) as used,
         GridDisplay(plan) as shown,
     ):
@@ -73,7 +72,7 @@ def benchmark(
             click.echo(line)
         click.echo(f"look at {store.uri('report.html')}")
     if progress.failed:
-        click.echo(f"{progress.failed} cells failed; why stands in {store.uri('failed')}", err=True)
+        click.echo(f"{progress.failed} cells failed; the reasons are in {store.uri('failed')}", err=True)
         sys.exit(1)
 
 
@@ -90,15 +89,15 @@ def _engine(name: str, address: str | None, workers: int | None, *, gpu: bool) -
 
 
 def _say_plan(plan: Plan, store: Store) -> None:
-    there = len(store.done() & {cell.id for cell in plan.cells})
+    done = len(store.done() & {cell.id for cell in plan.cells})
     parts = [f"{len(plan.cells):,} cells"]
-    if there:
-        parts.append(f"{there:,} of them done")
+    if done:
+        parts.append(f"{done:,} of them done")
     if plan.duplicates:
-        parts.append(f"{plan.duplicates:,} combinations are the same as another")
+        parts.append(f"{plan.duplicates:,} combinations are duplicates")
     click.echo("; ".join(parts), err=True)
     reasons: dict[str, int] = {}
     for skipped in plan.skipped:
         reasons[skipped.reason] = reasons.get(skipped.reason, 0) + 1
     for reason, count in reasons.items():
-        click.echo(f"left out, {count:,} combinations: {reason}", err=True)
+        click.echo(f"skipped {count:,} combinations: {reason}", err=True)

@@ -11,8 +11,12 @@ from instax3d.config import RunConfig, Source, json_schema, load_config
 _SHARED = [
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
     click.option("--preset", metavar="NAME", help="draft, standard (default) or paper."),
-    click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset."),
-    click.option("--source", type=click.Choice(get_args(Source)), default="photo", help="What it is meant for."),
+    click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), help="A YAML file that overrides the preset."
+    ),
+    click.option(
+        "--source", type=click.Choice(get_args(Source)), default="photo", help="What portraits will be made from."
+    ),
 ]
 
 
@@ -24,12 +28,12 @@ def _with_layers(command: Any) -> Any:
 
 @click.group()
 def config() -> None:
-    """Look at a configuration before running it."""
+    """Inspect a configuration before running it."""
 
 
 @config.command()
 @_with_layers
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(
     overrides: tuple[str, ...], preset: str | None, config_file: Path | None, source: Source, as_json: bool
 ) -> None:
@@ -56,12 +60,12 @@ def _annotated(resolved: RunConfig) -> list[str]:
 @config.command()
 @_with_layers
 def check(overrides: tuple[str, ...], preset: str | None, config_file: Path | None, source: Source) -> None:
-    """Say whether a configuration can be run; all its problems at once."""
+    """Check whether a configuration can be run; lists all its problems at once."""
     resolved = load_config(preset=preset, path=config_file, overrides=overrides, source=source)
     for note in resolved.notes:
         click.echo(f"note: {note}")
     chosen = ", ".join(f"{kind.value} {choice.entry.spec.name}" for kind, choice in resolved.choices.items())
-    click.echo(f"in order: {chosen}")
+    click.echo(f"valid: {chosen}")
 
 
 @config.command()

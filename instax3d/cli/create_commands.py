@@ -1,24 +1,25 @@
 """``instax3d create`` and ``instax3d render``."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
-from instax3d.io.progress import Stages, for_terminal
+from instax3d.io.progress import Stages
+from instax3d.io.terminal import terminal
 from instax3d.portrait.manifest import check_output
+from instax3d.report.metric_info import known_metrics
 
-from .interrupts import interruptible
-from .logs import logged_to
 from .options import run_options
 
 
 @click.command()
 @run_options
-@click.option("--resume", is_flag=True, help="Go on with the same portrait where an earlier run was broken off.")
-@click.option("--workers", type=click.IntRange(min=1), help="With a pattern: how many side by side.")
+@click.option("--resume", is_flag=True, help="Resume the same portrait where an earlier run was interrupted.")
+@click.option("--workers", type=click.IntRange(min=1), help="With a pattern: how many portraits at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's manifest (run.json) to standard output.")
 def create(
     source: Path,
@@ -34,11 +35,11 @@ def create(
 ) -> None:
     """Make a portrait of SOURCE: a photo, or a folder with posed frames (transforms.json).
 
-    A pattern in quotation marks makes one of each photo that it names, in folders under that of -o.
+    A quoted pattern makes one portrait of each matching photo, in folders under that of -o.
 
     \b
     instax3d create me.jpg -o out/me
-    instax3d create me.jpg -o out/me --preset draft densifier.grow_grad2d=4.0e-4
+    instax3d create me.jpg -o out/me --preset draft densifier.max_gaussians=30000
     instax3d create 'photos/*.jpg' -o out/all
     """
     if _is_pattern(source):
@@ -48,41 +49,44 @@ def create(
 
         sys.exit(1 if create_many([str(source)], overrides, output, preset, config_file, workers) else 0)
     if resume and no_cache:
-        raise click.UsageError("--resume needs the cache, where an unfinished run leaves its state; drop --no-cache")
+        raise click.UsageError("--resume needs the cache, which holds the state of an unfinished run; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_assets(config)
     check_output(output)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet) as display:
         from instax3d.stages.cache import StageCache
-        from instax3d.stages.pipeline import create as make
+        from instax3d.stages.pipeline import create as create_portrait
 
         cache = None if no_cache else StageCache()
-        portrait = make(source, config=config, progress=display, cache=cache, resume=resume)
+        portrait = create_portrait(source, config=config, progress=display, cache=cache, resume=resume)
         with Stages(display).stage("save"):
             folder = portrait.save(output)
     if as_json:
         click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not quiet:
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in portrait.metrics.items())
-        click.echo(f"{folder}: {portrait.manifest['gaussians']:,} Gaussians; {figures}")
+        click.echo(f"{folder}: {result_line(portrait.manifest['gaussians'], portrait.metrics)}")
         click.echo(
             f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer"
         )
 
 
+def result_line(gaussians: int, figures: Mapping[str, float]) -> str:
+    """The size of a portrait and its metrics, each with its own decimals. Diagnostics stay in ``run.json``."""
+    measured = [f"{info.name} {info.format(figures[info.name])}" for info in known_metrics() if info.name in figures]
+    return "; ".join(filter(None, [f"{gaussians:,} Gaussians", ", ".join(measured)]))
+
+
 def _is_pattern(source: Path) -> bool:
-    return not source.exists() and any(sign in str(source) for sign in "*?[")
+    return not source.exists() and any(wildcard in str(source) for wildcard in "*?[")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one frame, one PNG."
-)
+@click.option("--cameras", type=click.Path(path_type=Path), required=True, help="A transforms.json; one PNG per frame.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the images.")
-@click.option("--transparent", is_flag=True, help="Write the coverage as alpha instead of a white background.")
+@click.option("--transparent", is_flag=True, help="Write alpha instead of a white background.")
 def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path, transparent: bool) -> None:
     """Render the portrait in FOLDER from the cameras of a file, in the world of its own views."""
     from instax3d.portrait.frames import render_frames
@@ -94,8 +98,8 @@ def render(folder: Path, overrides: tuple[str, ...], cameras: Path, output: Path
 
 @click.command()
 def warmup() -> None:
-    """Compile ahead what the first portrait would compile; afterwards it starts at once."""
-    with interruptible(for_terminal(quiet=False)) as display, logged_to(display):
+    """Compile ahead what the first portrait would have to compile."""
+    with terminal():
         from instax3d.stages.pipeline import warm_up
 
         seconds = warm_up(load_config(source="photo"))
@@ -103,11 +107,11 @@ def warmup() -> None:
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Forget all of it.")
+@click.option("--clear", is_flag=True, help="Remove all of it.")
 def cache(clear: bool) -> None:
-    """Where results of stages are kept for later runs, and how much room they take.
+    """Where results of stages are kept for later runs, and how much space they take.
 
-    A stage is run again when its input, its options, or the code that makes it has changed, or one before it has.
+    A stage is run again when its input, its options or its code has changed, or when an earlier stage was run again.
     """
     from instax3d.stages.cache import StageCache
 

@@ -4,41 +4,40 @@ import sys
 from pathlib import Path
 
 import click
-import yaml
 
+from instax3d.config import parse_option
 from instax3d.io.processors import available_processors
-from instax3d.io.progress import for_terminal
-
-from .interrupts import interruptible
-from .logs import logged_to
+from instax3d.io.terminal import terminal
 
 
 @click.group()
 def dataset() -> None:
-    """Turntables to train view generators on."""
+    """Turntable clips to train view generators on."""
 
 
 @dataset.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
-    "--source", default="heads", show_default=True, metavar="NAME", help="Where from; `instax3d plugins list`."
+    "--source",
+    default="heads",
+    show_default=True,
+    metavar="NAME",
+    help="The clip source; see `instax3d plugins list --kind clip_source`.",
 )
-@click.option(
-    "--clips", type=click.IntRange(1), help="How many; all that the source has, unless it can always make more."
-)
+@click.option("--clips", type=click.IntRange(1), help="How many; by default all that the source has, if it has an end.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
-    "--processes", type=click.IntRange(1), default=available_processors, help="At once; does not change the clips."
+    "--processes", type=click.IntRange(1), default=available_processors, help="At a time; does not change the clips."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say only what must be known.")
+@click.option("-q", "--quiet", is_flag=True, help="Show notes and errors alone.")
 def make(
     folder: Path, options: tuple[str, ...], source: str, clips: int | None, seed: int, processes: int, quiet: bool
 ) -> None:
-    """Make turntables in FOLDER: 21 views each, as captures with checksums.
+    """Make turntable clips in FOLDER: 21 views each, as captures with checksums.
 
-    Whatever ended it, the same command goes on where it was; with more --clips it adds to what is there. KEY=VALUE are
-    the source's options (`instax3d plugins show NAME`).
+    After any interruption the same command resumes; with more --clips it adds to what is there. KEY=VALUE are the
+    source's options (`instax3d plugins show NAME`).
 
     \b
     instax3d dataset make turntables --clips 1000
@@ -46,32 +45,22 @@ def make(
     """
     from instax3d.datasets.making import Recipe, make_dataset
 
-    recipe = Recipe(source, dict(_option(text) for text in options), seed)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    recipe = Recipe(source, dict(map(parse_option, options)), seed)
+    with terminal(quiet=quiet) as display:
         total = make_dataset(folder, recipe, clips=clips, processes=processes, progress=display)
     if not quiet:
         click.echo(f"{folder}: {total} clips")
 
 
-def _option(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"{text!r} is no option of a source; write KEY=VALUE")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"{text!r}: the value is not valid YAML; quote it") from error
-
-
 @dataset.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
-    """Compare every file of a data set with its checksum; exits with 1 where something is wrong."""
+    """Compare every file of a dataset with its checksum; exit code 1 if one is wrong."""
     from instax3d.datasets.reading import open_dataset, problems
 
-    wrong = list(problems(folder))
-    for line in wrong:
+    found = list(problems(folder))
+    for line in found:
         click.echo(line, err=True)
-    if wrong:
+    if found:
         sys.exit(1)
-    click.echo(f"{len(open_dataset(folder))} clips are in order")
+    click.echo(f"{len(open_dataset(folder))} clips are fine")

@@ -12,9 +12,6 @@ from instax3d.plugin import Kind
 from instax3d.registry import registry
 from instax3d.report.metric_info import known_metrics
 
-from .interrupts import interruptible
-from .logs import logged_to
-
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -22,10 +19,10 @@ from .logs import logged_to
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="A capture in the portrait's world: its held-out frames and its surface are the truth.",
+    help="A capture in the portrait's world: its held-out frames and its surface are the ground truth.",
 )
-@click.option("--metrics", metavar="A,B|all", help="Which; those of the portrait's configuration by default.")
-@click.option("--json", "as_json", is_flag=True, help="For machines; writes no report.")
+@click.option("--metrics", metavar="A,B|all", help="Which metrics; by default those of the portrait's configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and write no report.")
 def evaluate(
     folder: Path, overrides: tuple[str, ...], against: Path | None, metrics: str | None, as_json: bool
 ) -> None:
@@ -38,34 +35,33 @@ def evaluate(
     if metrics == "all":
         metrics = ",".join(entry.qualified_name for entry in registry().plugins(Kind.METRIC))
     if metrics is not None and not metrics:
-        raise ConfigError("--metrics names nothing; see `instax3d plugins list --kind metric`")
-    chosen = [*overrides, *([f"metrics=[{metrics}]"] if metrics else [])]
-    load_config(path=folder / "config.yaml", overrides=chosen)  # a misspelt metric is refused before torch is imported
-    from instax3d.io.progress import for_terminal
+        raise ConfigError("--metrics names no metric; see `instax3d plugins list --kind metric`")
+    overrides = (*overrides, *([f"metrics=[{metrics}]"] if metrics else []))
+    load_config(path=folder / "config.yaml", overrides=overrides)  # a misspelt metric is refused before torch loads
+    from instax3d.io.terminal import terminal
 
-    with interruptible(for_terminal(quiet=as_json)) as display, logged_to(display):
+    with terminal(quiet=as_json):
         from instax3d.inputs.capture import read_capture
         from instax3d.portrait.portrait import Portrait
         from instax3d.portrait.views import photo_of, read_views
         from instax3d.stages.evaluation import collect
         from instax3d.stages.evaluation import evaluate as measure
 
-        portrait = Portrait.load(folder, chosen)
+        portrait = Portrait.load(folder, overrides)
         detector = portrait.config.build(LandmarkDetector)
         views = read_views(folder)
         capture = None if against is None else read_capture(against)
         context = collect(portrait.head, views, detector, photo=photo_of(views, detector), capture=capture)
-        found = measure(context, portrait.config.metrics)
+        evaluation = measure(context, portrait.config.metrics)
     if as_json:
-        click.echo(json.dumps({"figures": found.metrics, "not_measured": found.missing}, indent=2))
+        click.echo(json.dumps({"metrics": evaluation.metrics, "not_measured": evaluation.missing}, indent=2))
         return
     from instax3d.report.portrait_page import write_report
 
-    measured = [figure for figure in known_metrics() if figure.name in found.metrics]
-    width = max((len(figure.name) for figure in measured), default=0)
-    for figure in measured:
-        value = f"{found.metrics[figure.name]:.{figure.decimals}f} {figure.unit}".rstrip()
-        click.echo(f"{figure.name:{width}} {value:>12}  {figure.description}")
-    for name, reason in found.missing.items():
+    measured = [metric for metric in known_metrics() if metric.name in evaluation.metrics]
+    width = max((len(metric.name) for metric in measured), default=0)
+    for metric in measured:
+        click.echo(f"{metric.name:{width}} {metric.format(evaluation.metrics[metric.name]):>12}  {metric.description}")
+    for name, reason in evaluation.missing.items():
         click.echo(f"{name}: not measured: {reason}")
-    click.echo(f"look at {write_report(folder, portrait, context, found)}")
+    click.echo(f"look at {write_report(folder, portrait, context, evaluation)}")

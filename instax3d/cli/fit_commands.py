@@ -7,17 +7,15 @@ import click
 
 from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
-from instax3d.io.progress import for_terminal
+from instax3d.io.terminal import terminal
 from instax3d.portrait.manifest import check_output
 
-from .interrupts import interruptible
-from .logs import logged_to
 from .options import run_options
 
 
 @click.command()
 @run_options
-@click.option("--json", "as_json", is_flag=True, help="Print the figures (fit.json) to standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements (fit.json) to standard output.")
 def fit(
     source: Path,
     overrides: tuple[str, ...],
@@ -28,7 +26,7 @@ def fit(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Fit the head model to SOURCE, a photo or a capture, and show over each view how well it fits.
+    """Fit the head model to SOURCE, a photo or a capture, and show how well it fits over each view.
 
     \b
     instax3d fit me.jpg -o out/fit
@@ -37,7 +35,7 @@ def fit(
     config = load_config(preset=preset, path=config_file, overrides=overrides, source=source_kind(source))
     check_assets(config)
     check_output(output, "fit.json", "fit of a head")
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet) as display:
         from instax3d.report.fit_output import write_fit
         from instax3d.stages.cache import StageCache
         from instax3d.stages.pipeline import fit as run
@@ -48,10 +46,10 @@ def fit(
         click.echo(json.dumps(figures, indent=2))
     elif not quiet:
         rows = figures["reprojection"]
-        shown = min(rows, key=lambda row: row["inner_median_percent"], default=None)
-        if shown:
+        best = min(rows, key=lambda row: row["inner_median_percent"], default=None)
+        if best:
             click.echo(
-                f"{len(rows)} views with a face; the best has a median error of {shown['inner_median_px']} px, "
-                f"{shown['inner_median_percent']} % of the distance between the outer corners of the eyes"
+                f"{len(rows)} views with a face; the best has a median error of {best['inner_median_px']} px, "
+                f"{best['inner_median_percent']} % of the distance between the outer corners of the eyes"
             )
-        click.echo(f"look at {output / 'overlays'}; the figures of each view are in {output / 'fit.json'}")
+        click.echo(f"look at {output / 'overlays'}; the measurements of each view are in {output / 'fit.json'}")

@@ -1,4 +1,4 @@
-"""How far a benchmark is: a bar on a terminal, a line a cell elsewhere."""
+"""The progress of a benchmark: a bar on a terminal, one line per cell elsewhere."""
 
 import sys
 from types import TracebackType
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class GridDisplay:
-    """Told of each cell; a context manager, since a bar has to be taken down.
+    """Called after each cell; a context manager, since a bar has to be removed at the end.
 
-    On a terminal the bar shows how many are done, how many failed, and about when the rest will be.
+    On a terminal the bar shows how many cells are done, how many failed, and about how long the rest will take.
     """
 
     def __init__(self, plan: "Plan") -> None:
         several = (len({cell.labels[i] for cell in plan.cells}) > 1 for i in range(len(plan.axes)))
-        self._told = [i for i, differ in enumerate(several) if differ]
+        self._varied = [i for i, differ in enumerate(several) if differ]
         self._bar = _Bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "GridDisplay":
@@ -35,18 +35,19 @@ class GridDisplay:
             self._bar.take_down()
 
     def __call__(self, progress: "PlanProgress", cell: "Cell | None", outcome: "Outcome | None") -> None:
-        """As `instax3d.benchmark.run.run_plan` tells."""
+        """As `instax3d.benchmark.run.run_plan` calls it."""
         if self._bar:
             self._bar.update(progress)
         if cell is None or outcome is None:
             return
-        name = ", ".join([cell.subject.label, *(cell.labels[i] for i in self._told)])
-        told = f"{outcome.seconds:.0f} s" if outcome.status == "done" else f"{outcome.status}: {outcome.error}"
+        name = ", ".join([cell.subject.label, *(cell.labels[i] for i in self._varied)])
+        result = f"{outcome.seconds:.0f} s" if outcome.status == "done" else f"{outcome.status}: {outcome.error}"
         if self._bar:
-            self._bar.say(f"{name}: {told}")
+            self._bar.say(f"{name}: {result}")
         else:
-            left = "" if progress.remaining_seconds is None else f", about {duration(progress.remaining_seconds)} left"
-            click.echo(f"{progress.ended}/{progress.total}  {name}: {told}{left}", err=True)
+            seconds = progress.remaining_seconds
+            remaining = "" if seconds is None else f", about {duration(seconds)} left"
+            click.echo(f"{progress.ended}/{progress.total}  {name}: {result}{remaining}", err=True)
 
 
 class _Bar:

@@ -9,9 +9,8 @@ from instax3d.benchmark.engine import LocalEngine
 from instax3d.benchmark.grid import find_subjects
 from instax3d.benchmark.work import Job
 from instax3d.config import load_config
+from instax3d.io.terminal import resumable
 from instax3d.portrait.manifest import check_output
-
-from .interrupts import goes_on
 
 
 def create_many(
@@ -22,11 +21,11 @@ def create_many(
     config: Path | None,
     workers: int | None,
 ) -> int:
-    """A portrait of each, in a folder of its own under ``output``; one line each. Returns how many failed.
+    """Make a portrait of each, in its own folder under ``output``, with one line each. Returns how many failed.
 
     Raises:
-        ConfigError: a pattern names nothing, or the configuration is wrong for one of them.
-        PortraitError: one of the folders holds something else.
+        ConfigError: a pattern matches nothing, or the configuration is wrong for one of them.
+        PortraitError: one of the folders holds something other than a portrait.
     """
     subjects = find_subjects(patterns, Path())
     for kind in {subject.kind for subject in subjects}:
@@ -35,8 +34,8 @@ def create_many(
     for folder in folders.values():
         check_output(folder)
     failed = ended = 0
-    again = "the photos that are missing can be named again"
-    with goes_on(again), LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
+    hint = "the missing photos can be given again"
+    with resumable(hint), LocalEngine(min(workers, len(subjects)) if workers else None) as engine:
         for subject in subjects:
             engine.submit(
                 Job(
@@ -52,6 +51,6 @@ def create_many(
             for job, outcome in engine.as_completed():
                 ended += 1
                 failed += outcome.status != "done"
-                told = f"{folders[job.id]}, {outcome.seconds:.0f} s" if outcome.status == "done" else outcome.error
-                click.echo(f"{ended}/{len(subjects)}  {job.id}: {told}", err=outcome.status != "done")
+                result = f"{folders[job.id]}, {outcome.seconds:.0f} s" if outcome.status == "done" else outcome.error
+                click.echo(f"{ended}/{len(subjects)}  {job.id}: {result}", err=outcome.status != "done")
     return failed

@@ -12,7 +12,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def run_options(command: Command) -> Command:
-    """What every command takes that runs stages on a photo or a capture: source, settings, output, cache, quietness.
+    """Arguments and options of every command that runs stages on a photo or a capture.
 
     Parameters ``source``, ``overrides``, ``output``, ``preset``, ``config_file``, ``no_cache``, ``quiet``.
     """
@@ -26,7 +26,9 @@ _RUN = (
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the result."),
     click.option("--preset", metavar="NAME", help=f"One of: {', '.join(preset_names())}. Default: standard."),
-    click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file laid over the preset."),
-    click.option("--no-cache", is_flag=True, help="Run every stage, and keep no stage's result for later runs."),
-    click.option("-q", "--quiet", is_flag=True, help="Say only what must be known."),
+    click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), help="A YAML file that overrides the preset."
+    ),
+    click.option("--no-cache", is_flag=True, help="Run every stage, and cache no results."),
+    click.option("-q", "--quiet", is_flag=True, help="Show notes and errors alone."),
 )

@@ -6,14 +6,21 @@ from typing import Any
 
 import click
 
-from instax3d.errors import Instax3DError
+from instax3d.errors import Instax3DError, did_you_mean
 from instax3d.plugin import Kind
 from instax3d.registry import PluginEntry, registry
 
 
 @click.group()
 def plugins() -> None:
-    """What can be chosen for each slot."""
+    """The plugins for each slot.
+
+    \b
+    Environment variables, for authors of plugins:
+    INSTAX3D_DEV_PLUGINS=my_package.plugin   load registration modules that are not installed
+    INSTAX3D_DISABLE_PLUGINS=a,b             leave out entry points by name
+    INSTAX3D_STRICT_PLUGINS=1                raise where a plugin cannot be loaded, with the traceback
+    """
 
 
 def _summary(entry: PluginEntry) -> dict[str, Any]:
@@ -30,22 +37,22 @@ def _summary(entry: PluginEntry) -> dict[str, Any]:
 
 
 @plugins.command("list")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only this kind.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="This kind alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_plugins(kind: str | None, as_json: bool) -> None:
-    """All plugins, and those that could not be loaded."""
-    found = registry()
-    shown = [entry for entry in found.entries if kind in (None, entry.spec.kind.value)]
-    shown.sort(key=lambda entry: list(Kind).index(entry.spec.kind))
+    """List all plugins, and those that could not be loaded."""
+    broken_providers = registry().broken
+    entries = [entry for entry in registry().entries if kind in (None, entry.spec.kind.value)]
+    entries.sort(key=lambda entry: list(Kind).index(entry.spec.kind))
     if as_json:
         broken = [
             {"entry_point": p.entry_point, "distribution": p.distribution, "version": p.version, "error": p.reason}
-            for p in found.broken
+            for p in broken_providers
         ]
-        click.echo(json.dumps({"plugins": [_summary(entry) for entry in shown], "broken": broken}, indent=2))
+        click.echo(json.dumps({"plugins": [_summary(entry) for entry in entries], "broken": broken}, indent=2))
         return
-    rows = [(e.spec.kind.value, e.spec.name, str(e.provider), e.spec.summary) for e in shown]
-    rows += [("not loaded", p.entry_point, str(p), p.reason) for p in found.broken]
+    rows = [(e.spec.kind.value, e.spec.name, str(e.provider), e.spec.summary) for e in entries]
+    rows += [("not loaded", p.entry_point, str(p), p.reason) for p in broken_providers]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]))
@@ -53,13 +60,13 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """The options of a plugin, with their defaults; NAME, or distribution/NAME."""
+    """Show the options of a plugin, with their defaults. NAME can be distribution/NAME."""
     hits = [entry for entry in registry().entries if name in (entry.spec.name, entry.qualified_name)]
     if not hits:
-        known = ", ".join(sorted({entry.spec.name for entry in registry().entries}))
-        raise Instax3DError(f"no plugin is named {name!r}; there are: {known}")
+        names = sorted({entry.spec.name for entry in registry().entries})
+        raise Instax3DError(f"no plugin is named {name!r}{did_you_mean(name, names)} there are: {', '.join(names)}")
     described = [{**_summary(entry), "options": _options(entry)} for entry in hits]
     if as_json:
         click.echo(json.dumps(described, indent=2))
@@ -90,10 +97,10 @@ def _options(entry: PluginEntry) -> list[dict[str, Any]]:
 
 @plugins.command()
 def check() -> None:
-    """Import every plugin and say what is wrong; exits with 1 where something is."""
-    found = registry()
-    wrong = [f"{p.entry_point} of {p} was not loaded ({p.reason})" for p in found.broken]
-    for entry in found.entries:
+    """Import every plugin and report what is wrong; exit code 1 if something is."""
+    plugins_here = registry()
+    problems = [f"{p.entry_point} of {p} was not loaded ({p.reason})" for p in plugins_here.broken]
+    for entry in plugins_here.entries:
         missing = entry.missing_imports()
         if missing:
             hint = f"; try: pip install 'instax3d[{entry.spec.extra}]'" if entry.spec.extra else ""
@@ -103,14 +110,14 @@ def check() -> None:
             entry.config_class()
             entry.plugin_class()
         except Instax3DError as error:
-            wrong.append(str(error))
+            problems.append(str(error))
     for kind in Kind:
-        names = [entry.spec.name for entry in found.plugins(kind)]
+        names = [entry.spec.name for entry in plugins_here.plugins(kind)]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            offered = ", ".join(e.qualified_name for e in found.plugins(kind) if e.spec.name == name)
+            offered = ", ".join(e.qualified_name for e in plugins_here.plugins(kind) if e.spec.name == name)
             click.echo(f"{kind.value} {name!r} is offered more than once; configs must say which: {offered}")
-    for line in wrong:
+    for line in problems:
         click.echo(line, err=True)
-    if wrong:
+    if problems:
         sys.exit(1)
-    click.echo(f"{len(found.entries)} plugins are in order")
+    click.echo(f"{len(plugins_here.entries)} plugins are fine")

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from instax3d._version import __version__
 from instax3d.assets.usage import asset_records
-from instax3d.config import RunConfig, references
+from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
-from instax3d.registry import PluginEntry, registry
+from instax3d.registry import PluginEntry, references, registry
 
 from .licenses import license_of
 

@@ -7,15 +7,17 @@ from code under development (`instax3d.stages.sources`); of other libraries the 
 import hashlib
 import json
 import re
+import sys
+import uuid
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from instax3d.assets.usage import contents
-from instax3d.config import PluginChoice, RunConfig, references
+from instax3d.config import PluginChoice, RunConfig
 from instax3d.plugin import Kind
-from instax3d.registry import PluginEntry, registry
+from instax3d.registry import PluginEntry, references, registry
 from instax3d.types import Capture, Photo
 
 from .sources import package_files, plugin_sources
@@ -98,10 +100,19 @@ def hash_plugin(entry: PluginEntry) -> str:
     Raises:
         BrokenPluginError: its code is not there.
     """
-    target, config = (path.partition(":")[0] for path in (entry.spec.target, entry.spec.config))
+    if entry.registered is not None and "." not in entry.registered[0].__module__:
+        return digest(entry.qualified_name, [_hash_module(each) for each in entry.registered])
+    target = entry.spec.target.partition(":")[0]
+    config = target if entry.spec.config is None else entry.spec.config.partition(":")[0]
     provider = entry.provider
     code = hash_code(target, config, provider.distribution)
     return digest(entry.qualified_name, provider.version, code, hash_libraries(provider.distribution))
+
+
+def _hash_module(defined: type) -> str:
+    """A hash of the file that defines a registered class; never the same where there is none, as in a notebook."""
+    file = getattr(sys.modules.get(defined.__module__), "__file__", None)
+    return hash_file(Path(file)) if file and Path(file).is_file() else uuid.uuid4().hex
 
 
 def hash_choice(choice: PluginChoice) -> str:

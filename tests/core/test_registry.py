@@ -3,22 +3,26 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from instax3d.errors import AmbiguousPluginError, BrokenPluginError, UnknownPluginError
-from instax3d.interfaces import Densifier
-from instax3d.plugin import GROUP, Kind
-from instax3d.registry import Registry, build
+from instax3d.interfaces import Densifier, MeshPrior
+from instax3d.plugin import GROUP, Kind, PluginConfig
+from instax3d.registry import Registry, build, register, registry
+from instax3d.types import HeadMesh, Views
 
 _PLUGIN = """
 from instax3d.plugin import Kind, PluginSpec, hookimpl
 
+INSTAX3D_API = {api}
+
 @hookimpl
 def {hook}():
-    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", api={api}, summary="From outside.",
+    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", summary="From outside.",
                      target="{package}.densifier:Outside", config="{package}.config:OutsideConfig")
 """
 _CONFIG = """
@@ -42,7 +46,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     """Lays out a distribution: package, ``dist-info`` with entry points; the folder goes on the path."""
 
     def lay_out(
-        package: str, *, name: str = "outside", api: int = 1, hook: str = "instax3d_plugins", top: str = ""
+        package: str, *, name: str = "outside", api: int | None = 1, hook: str = "instax3d_plugins", top: str = ""
     ) -> Path:
         site = tmp_path / package
         (site / package).mkdir(parents=True)
@@ -83,10 +87,11 @@ def test_a_third_party_plugin_is_found_and_used_by_name(install):
     [
         ({"top": "import no_such_package\n"}, "no_such_package"),
         ({"top": "raise SystemExit('give me a GPU')\n"}, "give me a GPU"),
-        ({"api": 99}, "plugin API 99"),
+        ({"api": 99}, "targets plugin API 99, instax3d offers 1"),
+        ({"api": None}, "add INSTAX3D_API = 1 to it"),
         ({"hook": "instax3d_plugin"}, "unknown hook 'instax3d_plugin'"),
     ],
-    ids=["broken", "exits", "old-api", "misspelt"],
+    ids=["broken", "exits", "other-api", "no-api", "misspelt"],
 )
 def test_a_faulty_plugin_is_reported_and_harms_nothing(install, options, reason):
     package = "faulty_" + "".join(filter(str.isalnum, reason))
@@ -101,8 +106,65 @@ def test_a_faulty_plugin_is_reported_and_harms_nothing(install, options, reason)
 
 def test_a_module_without_a_hook_is_reported(install):
     site = install("outside_empty")
-    (site / "outside_empty" / "plugin.py").write_text("")
-    assert "announces no plugin" in registry_of(site).broken[0].reason
+    (site / "outside_empty" / "plugin.py").write_text("INSTAX3D_API = 1\n")
+    assert "announces nothing" in registry_of(site).broken[0].reason
+
+
+@pytest.mark.parametrize(
+    ("hook", "item"),
+    [
+        ("instax3d_commands", 'CommandSpec(name="hello", summary="", target="x:y")'),
+        ("instax3d_converters", 'AssetConverter(name="hello", summary="", target="x:y")'),
+        (
+            "instax3d_assets",
+            'Asset(name="hello", summary="", files=(), license="MIT", license_url="", commercial=True, '
+            'registration=False, homepage="")',
+        ),
+    ],
+)
+def test_a_package_need_not_bring_plugins(install, hook, item):
+    site = install(f"outside_{hook}")
+    imports = "from instax3d.plugin import Asset, AssetConverter, CommandSpec, hookimpl\n\nINSTAX3D_API = 1\n\n"
+    (site / f"outside_{hook}" / "plugin.py").write_text(f"{imports}@hookimpl\ndef {hook}():\n    yield {item}\n")
+    plugins = registry_of(site)
+    assert not plugins.broken
+    assert "hello" in getattr(plugins, hook.removeprefix("instax3d_"))
+
+
+def test_a_plugin_without_options_names_no_config(install):
+    site = install("outside_bare")
+    module = site / "outside_bare" / "plugin.py"
+    module.write_text(module.read_text().replace(', config="outside_bare.config:OutsideConfig"', ""))
+    entry = registry_of(site).get(Kind.DENSIFIER, "outside")
+    assert entry.config_class() is PluginConfig
+    with pytest.raises(ValueError, match="extra"):
+        entry.config_class()(strength=1.0)
+    assert entry.build(entry.config_class()()).config == PluginConfig()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "message"),
+    [
+        (Kind.DENSIFIER, "absgs", {"needs": frozenset()}, "absgrad = True"),
+        (Kind.DENSIFIER, "adc", {"needs": frozenset({"absgrad"})}, "absgrad = False"),
+        (Kind.RENDERER, "cpu", {"needs": frozenset({"cuda"})}, "device_type 'cpu'"),
+        (Kind.LANDMARK_DETECTOR, "mtcnn", {"provides": frozenset({"identity"})}, r"descriptor\(\)"),
+    ],
+)
+def test_a_class_that_contradicts_its_spec_is_broken(kind, name, change, message):
+    entry = registry().get(kind, name)
+    entry.plugin_class()
+    with pytest.raises(BrokenPluginError, match=message):
+        replace(entry, spec=replace(entry.spec, **change)).plugin_class()
+
+
+def test_a_prior_that_promises_a_head_model_must_have_one(install):
+    class Bare(MeshPrior[PluginConfig]):
+        def fit(self, views: Views) -> HeadMesh:
+            raise NotImplementedError
+
+    with pytest.raises(BrokenPluginError, match=r"head_model\(\)"):
+        register(Bare, name="bare", provides=["head_model"])
 
 
 def test_a_duplicate_name_must_be_qualified(install):

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from instax3d.plugin import Kind, PluginConfig, PluginSpec, hookimpl
 
+INSTAX3D_API = 1
+
 
 class CheapConfig(PluginConfig):
     size: int = 16
@@ -20,7 +22,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.CLIP_SOURCE,
         name="cheap",
-        api=1,
         target="cheap_turntables:source",
         config="cheap_turntables:CheapConfig",
         summary="Noise.",

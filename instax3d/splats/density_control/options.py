@@ -1,5 +1,6 @@
 """Options that all adaptive density control shares. Never imports torch."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -43,3 +44,8 @@ class DensityOptions(RefinementOptions):
     """Size above which a Gaussian is removed."""
     reset_every: NonNegativeInt = 3000
     """Steps between opacity resets, as long as refinement lasts; 0 never resets."""
+
+    def ignored_options(self) -> Mapping[str, str]:
+        if self.grow_by == "budget" and "grow_grad2d" in type(self).model_fields:
+            return {"grow_grad2d": "grow_by=budget grows the strongest, whatever the threshold; use grow_by=threshold"}
+        return {}

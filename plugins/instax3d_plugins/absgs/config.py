@@ -1,5 +1,7 @@
 """Options of the `absgs` densifier."""
 
+from collections.abc import Mapping
+
 from pydantic import Field, PositiveFloat
 
 from instax3d.splats.density_control.options import DensityOptions
@@ -22,3 +24,6 @@ class AbsGSConfig(DensityOptions):
     """Opacity below which a Gaussian is removed."""
     prune_scale3d: PositiveFloat = 0.05
     """Size above which a Gaussian is removed, as a share of the scene's extent."""
+
+    def ignored_options(self) -> Mapping[str, str]:
+        return {} if self.clone_grad2d is not None else super().ignored_options()  # two thresholds weigh two gradients

@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.DENSIFIER,
         name="absgs",
-        api=1,
         target="instax3d_plugins.absgs.densifier:AbsGS",
         config="instax3d_plugins.absgs.config:AbsGSConfig",
         summary="Clones and splits where absolute image-plane gradients are large (AbsGS; Instax3D, Eq. 8).",

@@ -20,7 +20,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="mvc",
-        api=1,
         target="instax3d_plugins.consistency.metric:Mvc",
         config="instax3d_plugins.consistency.config:MvcConfig",
         summary="Multi-view consistency by CLIP and DINO; needs their weights.",

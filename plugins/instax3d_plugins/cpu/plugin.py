@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.RENDERER,
         name="cpu",
-        api=1,
         summary="Differentiable Gaussian splatting on the CPU, all cores, no compiler needed.",
         target="instax3d_plugins.cpu.renderer:CpuRenderer",
         config="instax3d_plugins.cpu.config:CpuConfig",

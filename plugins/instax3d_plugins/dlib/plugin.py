@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.LANDMARK_DETECTOR,
         name="dlib",
-        api=1,
         target="instax3d_plugins.dlib.detector:DlibDetector",
         config="instax3d_plugins.dlib.config:DlibConfig",
         summary="Face boxes, 68 landmarks and identity descriptors by dlib, on the CPU and offline.",

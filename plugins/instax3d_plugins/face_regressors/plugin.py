@@ -20,7 +20,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         yield PluginSpec(
             kind=Kind.MESH_PRIOR,
             name=name,
-            api=1,
             summary=f"{what} Needs files from their owners.",
             target=f"instax3d_plugins.face_regressors.prior:{name.capitalize()}Prior",
             config=f"instax3d_plugins.face_regressors.config:{name.capitalize()}Config",
@@ -30,7 +29,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="shape_pose",
-        api=1,
         summary="Shape and pose codes of DECA, rendered against photo or truth; needs DECA's file.",
         target="instax3d_plugins.face_regressors.metric:ShapePose",
         config="instax3d_plugins.face_regressors.config:ShapePoseConfig",

@@ -18,7 +18,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         yield PluginSpec(
             kind=Kind.MESH_PRIOR,
             name=name,
-            api=1,
             summary=summary,
             target="instax3d_plugins.flame.prior:FlamePrior",
             config=f"instax3d_plugins.flame.config:{config}",

@@ -2,7 +2,6 @@
 
 import torch
 
-from instax3d.errors import CaptureError
 from instax3d.inputs.capture import load_frames
 from instax3d.interfaces import ViewGenerator
 from instax3d.types import Capture, Photo, Views
@@ -17,13 +16,13 @@ class FramesGenerator(ViewGenerator[FramesConfig]):
         """The frames on white with their alpha; nothing is random.
 
         Raises:
-            CaptureError: ``source`` is a photo, or a frame cannot be read.
+            IncompatiblePipelineError: ``source`` is a photo.
+            CaptureError: a frame cannot be read.
         """
-        if not isinstance(source, Capture):
-            raise CaptureError("the frames generator needs a capture (a folder with a transforms.json), not a photo")
-        cameras = source.cameras
+        capture = self.expect(source, Capture)
+        cameras = capture.cameras
         longest = max(cameras.width, cameras.height)
         if longest > self.config.max_size:
             cameras = cameras.scaled(self.config.max_size / longest)
-        images, alpha = load_frames(cameras, source.files)
+        images, alpha = load_frames(cameras, capture.files)
         return Views(images, alpha, cameras, confidence=torch.ones_like(alpha))

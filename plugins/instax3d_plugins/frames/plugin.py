@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.VIEW_GENERATOR,
         name="frames",
-        api=1,
         target="instax3d_plugins.frames.generator:FramesGenerator",
         config="instax3d_plugins.frames.config:FramesConfig",
         summary="The frames of a capture as they are (nerfstudio or Blender transforms files).",

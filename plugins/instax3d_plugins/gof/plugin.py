@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.DENSIFIER,
         name="gof",
-        api=1,
         target="instax3d_plugins.gof.densifier:GOF",
         config="instax3d_plugins.gof.config:GOFConfig",
         summary="Clones and splits by gradients and by an equal share of absolute ones (Gaussian Opacity Fields).",

@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.RENDERER,
         name="gsplat",
-        api=1,
         summary="Differentiable Gaussian splatting on an NVIDIA GPU by gsplat's CUDA kernels.",
         target="instax3d_plugins.gsplat.renderer:GsplatRenderer",
         config="instax3d_plugins.gsplat.config:GsplatConfig",

@@ -13,7 +13,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.MESH_PRIOR,
         name="ict",
-        api=1,
         summary="ICT-FaceKit, free for commercial use: 100 identities, ARKit's expressions.",
         target="instax3d_plugins.ict.prior:IctPrior",
         config="instax3d_plugins.ict.config:IctConfig",

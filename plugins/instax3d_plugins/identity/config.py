@@ -10,7 +10,7 @@ class FacenetConfig(PluginConfig):
 
     weights: Annotated[str, AssetRef("facenet-vggface2")] = "facenet-vggface2"
     """``facenet-vggface2`` or a path to the file."""
-    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR)] = "dlib"
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, any_of=frozenset({"points5", "landmarks68"}))] = "dlib"
     """Finds the faces that are compared."""
 
 
@@ -19,5 +19,5 @@ class ArcfaceConfig(PluginConfig):
 
     weights: Annotated[str, AssetRef("arcface-iresnet50")] = "arcface-iresnet50"
     """``arcface-iresnet50`` or a path to a ``backbone.pth`` of iresnet50 or iresnet100."""
-    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR)] = "dlib"
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, any_of=frozenset({"points5", "landmarks68"}))] = "dlib"
     """Finds the faces that are compared, and the points that align them."""

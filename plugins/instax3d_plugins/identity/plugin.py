@@ -13,7 +13,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="facenet",
-        api=1,
         target="instax3d_plugins.identity.metrics:Facenet",
         config="instax3d_plugins.identity.config:FacenetConfig",
         summary="Likeness to the photo by FaceNet; needs its weights.",
@@ -24,7 +23,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="arcface",
-        api=1,
         target="instax3d_plugins.identity.metrics:Arcface",
         config="instax3d_plugins.identity.config:ArcfaceConfig",
         summary="Likeness to the photo by ArcFace; needs its weights.",

@@ -8,7 +8,7 @@ from instax3d.plugin import Kind, PluginConfig, PluginRef
 class PckConfig(PluginConfig):
     """The paper's detector."""
 
-    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR)] = "mtcnn"
+    detector: Annotated[str, PluginRef(Kind.LANDMARK_DETECTOR, any_of=frozenset({"points5", "landmarks68"}))] = "mtcnn"
     """Finds the five points, or the 68 that hold them."""
 
 

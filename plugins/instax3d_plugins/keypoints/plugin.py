@@ -49,7 +49,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="pck",
-        api=1,
         target="instax3d_plugins.keypoints.metrics:Pck",
         config="instax3d_plugins.keypoints.config:PckConfig",
         summary="Percentage of correct keypoints, by MTCNN, whose weights it needs, or another detector.",
@@ -58,7 +57,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="landmarks",
-        api=1,
         target="instax3d_plugins.keypoints.metrics:Landmarks",
         config="instax3d_plugins.keypoints.config:LandmarksConfig",
         summary="Landmark error against the fitted head, the photo and held-out frames.",

@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.MESH_PRIOR,
         name="mannequin",
-        api=1,
         summary="A parametric head with neck and bust that needs no download.",
         target="instax3d_plugins.mannequin.prior:MannequinPrior",
         config="instax3d_plugins.mannequin.config:MannequinConfig",

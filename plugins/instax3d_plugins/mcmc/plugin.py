@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.DENSIFIER,
         name="mcmc",
-        api=1,
         target="instax3d_plugins.mcmc.densifier:MCMC",
         config="instax3d_plugins.mcmc.config:MCMCConfig",
         summary="Relocates dead Gaussians to living ones, adds more, adds noise to faint ones (3DGS-MCMC).",

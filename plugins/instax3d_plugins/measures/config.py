@@ -8,10 +8,6 @@ from pydantic import PositiveFloat
 from instax3d.plugin import PluginConfig
 
 
-class NoOptions(PluginConfig):
-    """There is nothing to choose."""
-
-
 class LikenessConfig(PluginConfig):
     """From which cameras a portrait is compared with the photo."""
 

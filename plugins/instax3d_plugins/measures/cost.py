@@ -9,16 +9,15 @@ from pathlib import Path
 
 from instax3d.interfaces import Metric
 from instax3d.io.ply import write_ply
+from instax3d.plugin import PluginConfig
 from instax3d.types import EvaluationContext
-
-from .config import NoOptions
 
 _ROUNDS = 3
 
 _log = logging.getLogger(__name__)
 
 
-class Cost(Metric[NoOptions]):
+class Cost(Metric[PluginConfig]):
     """Frames a second (the fastest of three rounds, since other programs can only slow it down), size and memory.
 
     Where the system does not report the largest memory of a process (Windows), ``peak_memory`` is left out and a

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 from instax3d.interfaces import Metric
+from instax3d.plugin import PluginConfig
 from instax3d.splats.photometric import psnr, ssim
 from instax3d.types import EvaluationContext
 
-from .config import NoOptions
 
-
-class Fidelity(Metric[NoOptions]):
+class Fidelity(Metric[PluginConfig]):
     """PSNR and SSIM, means over views; PSNR of a view is at most 100 dB."""
 
     def measure(self, context: EvaluationContext) -> Mapping[str, float]:

@@ -98,7 +98,6 @@ COST = (
         decimals=0,
     ),
 )
-_OPTIONS = "instax3d_plugins.measures.config:NoOptions"
 
 
 @hookimpl
@@ -106,16 +105,13 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="fidelity",
-        api=1,
         target="instax3d_plugins.measures.fidelity:Fidelity",
-        config=_OPTIONS,
         summary="PSNR and SSIM against the views, the photo and held-out frames.",
         metric_info=FIDELITY,
     )
     yield PluginSpec(
         kind=Kind.METRIC,
         name="likeness",
-        api=1,
         target="instax3d_plugins.measures.likeness:Likeness",
         config="instax3d_plugins.measures.config:LikenessConfig",
         summary="Distance of face descriptors to the photo, by the run's landmark detector.",
@@ -124,7 +120,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="surface",
-        api=1,
         target="instax3d_plugins.measures.surface:SurfaceDistance",
         config="instax3d_plugins.measures.config:SurfaceConfig",
         summary="Distance of head and Gaussians to a capture's true surface.",
@@ -133,9 +128,7 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.METRIC,
         name="cost",
-        api=1,
         target="instax3d_plugins.measures.cost:Cost",
-        config=_OPTIONS,
         summary="Frames a second, file size and memory.",
         metric_info=COST,
     )

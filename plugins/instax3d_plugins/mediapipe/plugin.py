@@ -13,7 +13,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.LANDMARK_DETECTOR,
         name="mediapipe",
-        api=1,
         summary="478 face points, irises included, and the 68 landmarks among them, by MediaPipe.",
         target="instax3d_plugins.mediapipe.detector:MediapipeDetector",
         config="instax3d_plugins.mediapipe.config:MediapipeConfig",

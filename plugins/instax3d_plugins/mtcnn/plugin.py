@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.LANDMARK_DETECTOR,
         name="mtcnn",
-        api=1,
         summary="Face boxes and five points by MTCNN, also of turned heads; for metrics and alignment.",
         target="instax3d_plugins.mtcnn.detector:MtcnnDetector",
         config="instax3d_plugins.mtcnn.config:MtcnnConfig",

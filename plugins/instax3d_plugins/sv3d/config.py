@@ -50,3 +50,6 @@ class Sv3dConfig(PluginConfig):
     """Frames decoded at a time; changes memory, not the result."""
     compile: bool = False
     """Compile the UNet with torch.compile: slow at first, then faster; for CUDA."""
+
+    def ignored_options(self) -> Mapping[str, str]:
+        return {"camera": "sv3d-u is never told a camera; choose weights=sv3d"} if self.weights == "sv3d-u" else {}

@@ -44,17 +44,16 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
 
         Raises:
             AssetError: the weights are missing, or are not SV3D's.
-            IncompatiblePipelineError: they cannot run here.
+            IncompatiblePipelineError: they cannot run here, or ``source`` is a capture.
         """
-        if not isinstance(source, Photo):
-            raise TypeError("the sv3d view generator works from a photo; use the frames generator for a capture")
+        photo = self.expect(source, Photo)
         config = self.config
         checkpoint = open_checkpoint(weights_path(config))
         for note in checkpoint.notes:
             _LOG.info(note)
         framed = frame(
-            source,
-            person_alpha(source, build(MeshPrior, config.head).head_model()),
+            photo,
+            person_alpha(photo, build(MeshPrior, config.head).head_model()),
             size=config.size,
             ratio=config.frame_ratio,
         )

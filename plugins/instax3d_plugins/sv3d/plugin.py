@@ -13,7 +13,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.VIEW_GENERATOR,
         name="sv3d",
-        api=1,
         summary="A turntable of 21 frames from one photo by Stable Video 3D; needs its weights.",
         target="instax3d_plugins.sv3d.generator:Sv3dGenerator",
         config="instax3d_plugins.sv3d.config:Sv3dConfig",

@@ -85,11 +85,11 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
 
         Raises:
             FitError: the landmarks are not those of a face.
+            IncompatiblePipelineError: ``source`` is a capture.
         """
-        if not isinstance(source, Photo):
-            raise TypeError("the template view generator works from a photo; use the frames generator for a capture")
+        photo = self.expect(source, Photo)
         model = registry.build(MeshPrior, self.config.head).head_model()
-        return render_views(reconstruct(source, model), seed=seed, count=self.config.views, size=self.config.size)
+        return render_views(reconstruct(photo, model), seed=seed, count=self.config.views, size=self.config.size)
 
 
 def render_views(reconstruction: Reconstruction, *, seed: int, count: int, size: int) -> Views:

@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.VIEW_GENERATOR,
         name="template",
-        api=1,
         summary="Views from one photo without learned weights; what the photo hides is guessed.",
         target="instax3d_plugins.template.generator:TemplateGenerator",
         config="instax3d_plugins.template.config:TemplateConfig",

@@ -10,7 +10,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.REPRESENTATION,
         name="triangles",
-        api=1,
         target="instax3d_plugins.triangles.representation:TriangleGaussians",
         config="instax3d_plugins.triangles.config:TrianglesConfig",
         summary="Residual Gaussians bound to the triangles of the head mesh (Instax3D, Eq. 6).",

@@ -11,7 +11,7 @@ from instax3d.plugin import Kind, PluginConfig, PluginRef
 class HeadsConfig(PluginConfig):
     """How heads are rendered."""
 
-    head: Annotated[str, PluginRef(Kind.MESH_PRIOR)] = "mannequin"
+    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
     """The mesh prior whose head model is rendered."""
     size: int = Field(576, ge=16)
     """Pixels a side (SV3D: 576)."""

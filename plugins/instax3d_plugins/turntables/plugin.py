@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.CLIP_SOURCE,
         name="heads",
-        api=1,
         target="instax3d_plugins.turntables.heads:HeadsSource",
         config="instax3d_plugins.turntables.config:HeadsConfig",
         summary="Parametric heads with procedural skin, hair, clothes and light; no license attached.",
@@ -19,7 +18,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.CLIP_SOURCE,
         name="captures",
-        api=1,
         target="instax3d_plugins.turntables.captures:CapturesSource",
         config="instax3d_plugins.turntables.config:CapturesConfig",
         summary="Captures that have frames all around a head.",

@@ -2,7 +2,6 @@
 
 from pydantic import PositiveFloat
 
-from instax3d.plugin import PluginConfig
 from instax3d.splats.density_control.options import DensityOptions
 from instax3d.splats.initialization.options import InitOptions
 
@@ -19,7 +18,3 @@ class ADCConfig(DensityOptions):
 
     grow_grad2d: PositiveFloat = 2.0e-4
     """Mean gradient above which a Gaussian is cloned or split."""
-
-
-class NoneConfig(PluginConfig):
-    """No options."""

@@ -4,10 +4,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from instax3d.interfaces import Densifier
+from instax3d.plugin import PluginConfig
 from instax3d.splats.density_control.control import AdaptiveDensityControl, Candidates, Gradient
 from instax3d.types import DensifyReport, DensifyStep
 
-from .config import ADCConfig, NoneConfig
+from .config import ADCConfig
 
 
 class ADC(AdaptiveDensityControl[ADCConfig]):
@@ -21,7 +22,7 @@ class ADC(AdaptiveDensityControl[ADCConfig]):
         return Candidates(mask=excess > 1, priority=excess)
 
 
-class NoDensifier(Densifier[NoneConfig]):
+class NoDensifier(Densifier[PluginConfig]):
     """Adds and removes nothing."""
 
     def before_backward(self, step: DensifyStep) -> None: ...

@@ -11,7 +11,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         kind=Kind.REPRESENTATION,
         name="unbound",
         formerly=("free",),
-        api=1,
         target="instax3d_plugins.vanilla.representation:UnboundGaussians",
         config="instax3d_plugins.vanilla.config:UnboundConfig",
         summary="Gaussians that start on the head mesh and are bound to no mesh (3DGS).",
@@ -20,7 +19,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         kind=Kind.DENSIFIER,
         name="adc",
         formerly=("default",),
-        api=1,
         target="instax3d_plugins.vanilla.densifier:ADC",
         config="instax3d_plugins.vanilla.config:ADCConfig",
         summary="Clones and splits where image-plane gradients are large (3DGS; Instax3D, Eq. 7).",
@@ -28,8 +26,6 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
     yield PluginSpec(
         kind=Kind.DENSIFIER,
         name="none",
-        api=1,
         target="instax3d_plugins.vanilla.densifier:NoDensifier",
-        config="instax3d_plugins.vanilla.config:NoneConfig",
         summary="Keeps the initial Gaussians.",
     )

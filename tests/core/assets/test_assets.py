@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ import pytest
 
 from instax3d.assets import asset_folder, locate, require
 from instax3d.assets.download import download
-from instax3d.assets.ledger import Ledger
+from instax3d.assets.ledger import Ledger, sha256
 from instax3d.assets.usage import asset_records, check_assets, contents
 from instax3d.cli import main
 from instax3d.config import PluginChoice, load_config
@@ -164,7 +165,7 @@ def test_a_download_is_checked_and_moved_in_one_step(server, tmp_path, monkeypat
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, size):
     toy, target = asset(file(server, size=size)), tmp_path / "model.bin"
     server.cut_after = 300_000
-    with pytest.raises(AssetError, match="run the command again to go on"):
+    with pytest.raises(AssetError, match="run the command again to resume"):
         download(toy, toy.files[0], target)
     assert not target.exists()
     server.cut_after = None
@@ -199,7 +200,7 @@ def test_a_server_without_ranges_starts_anew(server, tmp_path):
 def test_a_wrong_file_is_removed(server, tmp_path):
     toy, target = asset(file(server)), tmp_path / "model.bin"
     server.body = BODY[::-1]
-    with pytest.raises(AssetError, match="another file than was published"):
+    with pytest.raises(AssetError, match="another file than the published"):
         download(toy, toy.files[0], target)
     assert left(tmp_path) == []
     server.body = BODY + b"more"
@@ -290,20 +291,20 @@ def test_names_that_are_not_safe_on_every_disk_are_refused(name):
 
 
 def test_an_asset_that_makes_no_sense_is_refused(server):
-    with pytest.raises(ValueError, match="one file on some systems"):
+    with pytest.raises(ValueError, match="differ only in case"):
         asset(AssetFile("a.bin"), AssetFile("A.bin"))
-    with pytest.raises(ValueError, match="no asset's name"):
+    with pytest.raises(ValueError, match="not an asset name"):
         asset(name="../up")
-    with pytest.raises(ValueError, match="no SHA-256"):
+    with pytest.raises(ValueError, match="not a SHA-256"):
         AssetFile("a.bin", sha256="1234")
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="not an http or https URL"):
         AssetFile("a.bin", url="file:///etc/passwd")
 
 
 def test_an_unknown_sum_is_believed_once(server, monkeypatch, capsys):
     known(monkeypatch, asset(file(server, sha256=None)))
     assert main(["assets", "get", "toy-net"]) == 0
-    assert "not known; this one was written down" in capsys.readouterr().out
+    assert "not known; this one was recorded" in capsys.readouterr().out
     path = require("toy-net").path
     path.write_bytes(BODY[::-1])
     with pytest.raises(AssetError, match="has changed since it was first used"):
@@ -327,6 +328,31 @@ def test_sums_of_unchanged_files_are_not_computed_again(tmp_path, monkeypatch):
         ledger.sum_of(path, keep_first=True)
 
 
+def test_many_first_uses_at_once_are_all_written_down(tmp_path):
+    paths = [tmp_path / f"{index}.bin" for index in range(64)]
+    for index, path in enumerate(paths):
+        path.write_bytes(bytes([index]))
+    with ThreadPoolExecutor(16) as pool:
+        sums = list(pool.map(lambda path: Ledger(tmp_path).sum_of(path, keep_first=True), paths))
+    assert [Ledger(tmp_path).recorded(path) for path in paths] == sums
+
+
+def test_the_first_sum_stays_although_another_process_was_first(tmp_path, monkeypatch):
+    path, ledger = tmp_path / "model.bin", Ledger(tmp_path)
+    path.write_bytes(b"first")
+
+    def while_another_reads(file: Path) -> str:
+        monkeypatch.undo()
+        before = Ledger(tmp_path).sum_of(file, keep_first=True)
+        file.write_bytes(b"second, longer")
+        assert before != sha256(file)
+        return sha256(file)
+
+    monkeypatch.setattr("instax3d.assets.ledger.sha256", while_another_reads)
+    ledger.sum_of(path, keep_first=True)
+    assert ledger.recorded(path) == hashlib.sha256(b"first").hexdigest()
+
+
 def test_a_users_own_file_may_change(tmp_path):
     path, ledger = tmp_path / "own.bin", Ledger(tmp_path)
     for body in (b"one", b"two!"):
@@ -348,7 +374,7 @@ def test_a_users_own_copy_may_lie_anywhere(server, tmp_path, monkeypatch):
     known(monkeypatch, asset(file(server)), asset(AssetFile("a.bin"), AssetFile("sub/b.bin"), name="pair"))
     (tmp_path / "mine.bin").write_bytes(b"other")
     assert require("toy-net", tmp_path / "mine.bin").path == tmp_path / "mine.bin"
-    with pytest.raises(AssetError, match="there is no"):
+    with pytest.raises(AssetError, match="does not exist"):
         require("toy-net", tmp_path / "nosuch")
     with pytest.raises(AssetError, match="has several"):
         require("pair", tmp_path / "mine.bin")

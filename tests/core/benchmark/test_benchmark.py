@@ -338,7 +338,7 @@ def test_after_ctrl_c_it_says_how_to_go_on(grid_file, tmp_path, capsys, monkeypa
     monkeypatch.setattr("instax3d.benchmark.run.run_plan", interrupted)
     with pytest.raises(SystemExit, match="130"):
         main(["benchmark", str(grid_file), "-o", str(tmp_path / "out")])
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def rows(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from instax3d.cli import main
-from instax3d.cli.logs import logged_to
+from instax3d.cli.create_commands import result_line
 from instax3d.io.progress import PlainLines
+from instax3d.io.terminal import logged_to
 
 PYTHON = [sys.executable, "-c", "import sys; from instax3d.cli import main; sys.exit(main(sys.argv[1:]))"]
 
@@ -86,7 +87,7 @@ def test_an_unexpected_fault_is_told_apart(monkeypatch, capsys):
     monkeypatch.setattr(instax3d.config, "load_config", broken)
     monkeypatch.setattr("instax3d.cli.config_commands.load_config", broken)
     assert main(["config", "check"]) == 1
-    assert "not of your input" in capsys.readouterr().err
+    assert "not in your input" in capsys.readouterr().err
 
 
 def test_machines_get_json(capsys):
@@ -131,3 +132,9 @@ def test_what_is_logged_is_shown(capsys):
 
 def test_the_module_runs_as_a_program():
     assert run("--version").stdout.startswith("instax3d ")
+
+
+def test_the_last_line_of_create_holds_metrics_in_their_decimals_and_no_flags():
+    figures = {"bald": 0.0, "single_view": 1.0, "views_with_face": 6.0, "psnr_views": 31.4159, "ssim_views": 0.91239}
+    assert result_line(12345, figures) == "12,345 Gaussians; psnr_views 31.42 dB, ssim_views 0.9124"
+    assert result_line(7, {"bald": 1.0}) == "7 Gaussians"

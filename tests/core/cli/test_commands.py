@@ -13,9 +13,11 @@ from instax3d.registry import Registry
 _MODULE = """
 from instax3d.plugin import CommandSpec, Kind, PluginSpec, hookimpl
 
+INSTAX3D_API = 1
+
 @hookimpl
 def instax3d_plugins():
-    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", api=1, summary="", target="x:Y", config="x:Z")
+    yield PluginSpec(kind=Kind.DENSIFIER, name="{name}", summary="", target="x:Y", config="x:Z")
 
 @hookimpl
 def instax3d_commands():
@@ -55,7 +57,7 @@ def test_a_command_is_listed_by_its_line_and_imported_when_called(plugins_of, tm
     [
         ("nosuch_module:x", "cannot be imported"),
         ("json:nosuch", "cannot be imported"),
-        ("json:dumps", "no click.Command"),
+        ("json:dumps", "not a click.Command"),
     ],
 )
 def test_a_command_that_cannot_be_had_is_said(plugins_of, monkeypatch, capsys, target, said):
@@ -74,7 +76,7 @@ def test_a_built_in_command_stays_what_it_is(plugins_of, monkeypatch, capsys):
 
 def test_wrong_commands_set_their_package_aside(plugins_of):
     same = 'CommandSpec(name="greet", summary="", target="x:y")'
-    assert "offered by another package already" in plugins_of(first=same, second=same).broken[0].reason
-    assert "no CommandSpec" in plugins_of(third='"greet"').broken[0].reason
-    with pytest.raises(ValueError, match="no command's name"):
+    assert "already offered by another package" in plugins_of(first=same, second=same).broken[0].reason
+    assert "not a CommandSpec" in plugins_of(third='"greet"').broken[0].reason
+    with pytest.raises(ValueError, match="not a command name"):
         CommandSpec(name="Not A Name", summary="", target="x:y")

@@ -18,12 +18,12 @@ from small_portrait import SMALL
 
 import instax3d
 from instax3d.cli import main
-from instax3d.cli.interrupts import interruptible
 from instax3d.config import TrainingConfig, load_config
 from instax3d.errors import ConfigError, PhotoError
 from instax3d.geometry.cameras import read_transforms
 from instax3d.interfaces import LandmarkDetector
 from instax3d.io.progress import PlainLines
+from instax3d.io.terminal import interruptible
 from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import warm_up

@@ -31,7 +31,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 def hashed(target: str, config: str, distribution: str = "(development)") -> str:
     spec = PluginSpec(
-        kind=Kind.DENSIFIER, name="mine", api=1, summary="", target=f"{target}:Mine", config=f"{config}:MineConfig"
+        kind=Kind.DENSIFIER, name="mine", summary="", target=f"{target}:Mine", config=f"{config}:MineConfig"
     )
     fingerprint.hash_code.cache_clear()
     return fingerprint.hash_plugin(PluginEntry(spec, Provider("mine", distribution, "1")))

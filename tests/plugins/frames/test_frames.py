@@ -10,7 +10,7 @@ from instax3d_plugins.frames.generator import FramesGenerator
 from PIL import Image
 from pydantic import ValidationError
 
-from instax3d.errors import CaptureError
+from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit, write_transforms
 from instax3d.inputs.capture import read_capture
 from instax3d.types import Capture, Face, Photo
@@ -55,7 +55,7 @@ def test_reduced_frames_keep_points_in_place(capture: Capture):
 
 def test_a_photo_is_refused():
     face = Face((0.0, 0.0, 1.0, 1.0), 1.0, torch.zeros(68, 2))
-    with pytest.raises(CaptureError, match="needs a capture"):
+    with pytest.raises(IncompatiblePipelineError, match="needs a capture"):
         FramesGenerator(FramesConfig()).generate(Photo(torch.zeros(3, 8, 8), None, face), seed=0)
 
 

@@ -24,6 +24,7 @@ from scipy import ndimage
 from skimage.data import astronaut
 
 from instax3d import registry
+from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import vertex_normals
 from instax3d.geometry.mesh_raster import project, rasterize
@@ -262,7 +263,7 @@ def test_the_seed_decides_the_guesses_and_nothing_else(toy_head, views):
 
 
 def test_a_capture_is_no_photo(views):
-    with pytest.raises(TypeError, match="works from a photo"):
+    with pytest.raises(IncompatiblePipelineError, match="needs a photo"):
         generator().generate(Capture(Path(), views.cameras, ()), seed=0)
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pydantic import ValidationError
 
-from instax3d.cli.interrupts import interruptible
-from instax3d.cli.logs import logged_to
+from instax3d.config import parse_option
 from instax3d.errors import ConfigError
-from instax3d.io.progress import for_terminal
+from instax3d.io.terminal import terminal
 
 from .options import FinetuneConfig, TrainerOptions
 
@@ -69,7 +67,7 @@ def sv3d(
     instax3d finetune sv3d --data turntables -o tuned --devices 4 --strategy ddp lora_rank=16
     """
     config = _config(options)
-    with interruptible(for_terminal(quiet=quiet)) as display, logged_to(display):
+    with terminal(quiet=quiet):
         import torch
 
         from instax3d.assets import require
@@ -102,14 +100,8 @@ def options() -> None:
 
 
 def _config(texts: tuple[str, ...]) -> FinetuneConfig:
-    values = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"{text!r} is not a training option; write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
     try:
-        return FinetuneConfig.model_validate(values)
+        return FinetuneConfig.model_validate(dict(map(parse_option, texts)))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise ConfigError(f"{problems}; `instax3d finetune options` lists the options") from error
