@@ -64,7 +64,7 @@ class Run:
         return next((s for s, quality in zip(self.seconds, self.held_out) if quality >= level), float("inf"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A capture, its fitted head and its held-out views."""
 

@@ -49,7 +49,7 @@ REGIONS = {"face": ("face",), "head": ("scalp", "ears"), "neck": ("neck",), "all
 NOT_SKIN = ("eyeballs", "bust", "mouth_bag", "teeth")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """A synthetic capture and the truth."""
 

@@ -63,7 +63,7 @@ class Version:
     mirrored: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """What the photo itself gave."""
 

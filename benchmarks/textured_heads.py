@@ -33,7 +33,7 @@ LANDMARK_VIEWS_DEG = 40.0
 """Views up to this far from the front get landmarks, as a detector would find them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A head to reconstruct, and the truth about it."""
 
@@ -46,7 +46,7 @@ class Subject:
     faces: ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A mesh in meters, with the rest position (meters) that textures are evaluated at."""
 

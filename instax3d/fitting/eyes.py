@@ -49,7 +49,7 @@ _LIKELY, _LIKE_EYES = 0.25, 0.32
 fully."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EyeLikeness:
     """How much an image looks like two eyes that look the same way: the share of the variance around the lids that is
     explained by a dark disc, the white around it and the skin around that.
@@ -185,7 +185,7 @@ def cut_patch(
     return patch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Areas:
     """Masks of an eye and its surroundings, 1 inside, for each iris tried."""
 

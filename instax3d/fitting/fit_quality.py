@@ -22,7 +22,7 @@ BARE_SHARE = 0.9
 """Share of the scalp's silhouette that is "nearly all" of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitQuality:
     """Measures heads against one set of views."""
 

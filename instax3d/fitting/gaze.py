@@ -50,7 +50,7 @@ _OFF_CENTER = 0.35
 """Standard deviation of an iris about the eye's middle, in eye widths: a prior against lashes in the corners."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Iris:
     """An iris in an image."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from instax3d.types import Cameras
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placement:
     """A similarity: world = scale * rotation @ head + translation."""
 

@@ -40,7 +40,7 @@ def face_size(landmarks: Float[Tensor, "68 2"]) -> float:
     return float((landmarks.max(0).values - landmarks.min(0).values).max())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Carriers:
     """Where on the mesh each landmark of one view is, and how its pixel error is weighted."""
 

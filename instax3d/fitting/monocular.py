@@ -29,7 +29,7 @@ STRAY_JAW = 0.02
 """Face sizes beside the person from which a jaw landmark is wrong (3 mm)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoFit:
     """A head that fits a photo. The head stands upright at the world's origin, so its pose is in the camera."""
 

@@ -129,7 +129,7 @@ def mesh_from_rig(views: Views, rig: Rig) -> HeadMesh:
     return _Observations.of(rig.head, rig.parameters, views).mesh(rig)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Observations:
     """What the views show of the head, and its initial placement."""
 

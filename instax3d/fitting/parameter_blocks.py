@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParameterBlock:
     """One group of variables."""
 
@@ -19,7 +19,7 @@ class ParameterBlock:
     """Lower and upper, in the variables' own unit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParameterBlocks:
     """All blocks, in the order in which they stand in the vector."""
 

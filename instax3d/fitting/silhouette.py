@@ -19,7 +19,7 @@ SILHOUETTE_POINTS = 40
 """About so many points of a view's silhouette are compared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SignedDistance:
     """Distance to a mask's edge in pixels of the comparison size (`comparison_cameras`), positive inside."""
 
@@ -46,7 +46,7 @@ class SignedDistance:
         return cls(torch.from_numpy(value.astype(np.float32)), torch.from_numpy(gradient.astype(np.float32)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Silhouette:
     """Points on the silhouettes of a mesh in several views, with the distance to the person's outline there."""
 

@@ -34,7 +34,7 @@ PROFILE_REACH = 0.015
 """Meters around them in which nothing covers the skin."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correspondences:
     """Points on the head, the view in which each is seen, and their residuals there."""
 

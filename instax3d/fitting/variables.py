@@ -43,7 +43,7 @@ class LogNormal:
         return ((value.log() - math.log(self.median)) / self.sigma)[None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Priors:
     """What is assumed before the views are looked at."""
 

@@ -217,7 +217,7 @@ class _Fields:
         return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Frame:
     """One frame, validated."""
 

@@ -20,7 +20,7 @@ _BAND = 16
 """Rows that one task draws; tasks share nothing, so the image does not depend on the number of threads."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeshRaster:
     """The visible surface at each pixel."""
 

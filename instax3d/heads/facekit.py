@@ -38,7 +38,7 @@ LANDMARKS = np.array([
 _NEUTRAL = "generic_neutral_mesh.obj"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceKit:
     """Skin and eyeballs of the model, in centimeters: vertices = neutral + sum of weights * displacements."""
 

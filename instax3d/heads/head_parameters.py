@@ -16,7 +16,7 @@ FORMAT = 1
 """Version of the file; newer ones are refused."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedHead:
     """Parameters of a head model, and the head's place: world = scale * rotation @ head + translation."""
 

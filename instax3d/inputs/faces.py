@@ -24,7 +24,7 @@ _RELIABLE = 0.5
 """Share of the best score of a face from which a detection may determine its roll."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceCandidate:
     """One face that was detected in the image or in rotated copies of it."""
 

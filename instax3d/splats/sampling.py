@@ -16,7 +16,7 @@ from instax3d.geometry.rotations import barycentric_samples
 from instax3d.types import Cameras, Views
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurfacePoints:
     """Oriented points on a surface, in the world."""
 

@@ -123,7 +123,7 @@ class DenseRenderer(Renderer[PluginConfig]):
         return Render(image, alpha, depth, info)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Projection:
     """The Gaussians in one view."""
 

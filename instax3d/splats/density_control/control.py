@@ -29,7 +29,7 @@ _SHRINK = 1.6
 """How much smaller the halves of a split are (3DGS)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """Which Gaussians a densifier proposes to grow."""
 

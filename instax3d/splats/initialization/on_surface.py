@@ -25,7 +25,7 @@ reaches about to its neighbors and lies flat on the surface."""
 _GRAY = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurfaceStart:
     """Initial Gaussians, in the world."""
 

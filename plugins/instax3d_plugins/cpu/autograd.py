@@ -83,7 +83,7 @@ class Bins:
     """[N + 1] The first place of each Gaussian."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projected:
     """Gaussians as the cameras see them."""
 
@@ -97,7 +97,7 @@ class Projected:
     """One per camera."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn:
     """Images of three color channels."""
 

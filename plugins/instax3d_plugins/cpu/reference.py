@@ -41,7 +41,7 @@ def rotation_matrices(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
     return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
-@dataclass
+@dataclass(eq=False)
 class ReferenceRender:
     """One camera's images, and its projected centers with the sum of their absolute gradients after backward."""
 
@@ -65,7 +65,7 @@ class _Rules:
     eps2d: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Projected:
     """Gaussians as one camera sees them."""
 

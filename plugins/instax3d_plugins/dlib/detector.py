@@ -27,7 +27,7 @@ _SHIFTS = (-0.05, 0.0, 0.05)
 pixels and depend on the box: the mean of nine takes the residual over known cameras from 1.7 to 1.3 pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Patch:
     """A part of the image at the scale at which dlib works best."""
 

@@ -34,7 +34,7 @@ OFFICIAL_NAMES: Mapping[str, Version] = {
 VersionOrUnknown = Literal["2020", "2023", "2023-open", "unknown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LandmarkEmbedding:
     """FLAME's embedding of the 68 landmarks: triangles and barycentric weights."""
 
@@ -49,7 +49,7 @@ class LandmarkEmbedding:
     """Of all 68, fixed to the skin, where the file has them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlameData:
     """One FLAME model in float64; meters, y up, face towards +z."""
 

@@ -20,7 +20,7 @@ Boxes = Float[Tensor, "n 4"]
 """Left, top, right, bottom."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Detected faces, in pixels with pixel centers at +0.5."""
 

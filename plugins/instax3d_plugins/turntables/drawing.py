@@ -27,7 +27,7 @@ _STRANDS = 1024
 _STRAND_TILE = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Artist:
     """Draws one person."""
 

@@ -53,7 +53,7 @@ class HairStyle:
     """By how much strands swing, radians around the head."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DirectionalLight:
     """A distant light."""
 
@@ -61,7 +61,7 @@ class DirectionalLight:
     color: Float[ndarray, "3"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RandomPerson:
     """Colors are linear (as light adds up)."""
 

@@ -39,7 +39,7 @@ _NECK_BELOW_CHIN = 0.055
 """The clothes' highest edge lies this far below the chin at the back of the neck, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Eye:
     """A painted eyeball."""
 
@@ -47,7 +47,7 @@ class Eye:
     radius: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PersonMesh:
     """Per-vertex columns; colors are linear."""
 
@@ -68,7 +68,7 @@ class PersonMesh:
     """Height of the bald head's top, meters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     vertices: Float[ndarray, "n 3"]
     faces: Int[ndarray, "f 3"]

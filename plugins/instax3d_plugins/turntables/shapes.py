@@ -40,7 +40,7 @@ _SQUARENESS = 2.4
 """Exponent of the superellipse that the torso's sections are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Skull:
     """The head at the model's own resolution."""
 
