@@ -9,24 +9,10 @@ from typing import Any
 
 from instax3d.errors import PortraitError
 from instax3d.io.files import atomic
-from instax3d.io.remote import is_url
 from instax3d.portrait.manifest import MANIFEST, parse_manifest
 
 _CELLS, _FAILED, _STAGES = "cells", "failed", "stages"
 _SHEET = "turntable.png"
-
-
-def open_store(uri: str | Path) -> "Store":
-    """The results at a path, or at a URL that fsspec knows, such as ``s3://bucket/study``.
-
-    Raises:
-        ConfigError: the URL's protocol is unknown, or its package is not installed.
-    """
-    if not is_url(str(uri)):
-        return FolderStore(Path(uri))
-    from .object_store import ObjectStore
-
-    return ObjectStore(str(uri))
 
 
 class Store(abc.ABC):

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from instax3d.benchmark.grid import find_grid, read_grid
+from instax3d.benchmark.open_store import open_store
 from instax3d.benchmark.plan import Plan, make_plan
-from instax3d.benchmark.store import Store, open_store
+from instax3d.benchmark.store import Store
 from instax3d.config import preset_names
 from instax3d.io.terminal import resumable
 

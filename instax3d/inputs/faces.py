@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from instax3d.geometry.landmarks68 import EYES as EYES
-from instax3d.geometry.landmarks68 import MOUTH_CORNERS, NOSE_TIP
+from instax3d.geometry.landmarks68 import EYES, MOUTH_CORNERS, NOSE_TIP
 from instax3d.interfaces import LandmarkDetector
 from instax3d.types import FIVE_POINTS, Face
 

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
+from instax3d.geometry.landmarks68 import BROWS, CHIN, INNER, NOSE_TIP
+
 from .closed_form import matte
 from .head_crop import HeadCrop
-from .landmarks import BOTH_BROWS, CHIN, INNER, NOSE_TIP
 from .masks import dilate, erode, opened, polygon_mask
 from .trimap import (
     BACKGROUND,
@@ -104,7 +105,7 @@ def background_tint(head_crop: HeadCrop, head: Bool[ndarray, "s s"]) -> Bool[nda
     """
     landmarks = head_crop.landmarks
     face = erode(polygon_mask(landmarks[INNER], len(head)), 8)
-    over_scalp = head & head_crop.valid & (np.arange(len(head))[:, None] < landmarks[BOTH_BROWS, 1].min())
+    over_scalp = head & head_crop.valid & (np.arange(len(head))[:, None] < landmarks[BROWS, 1].min())
     if not face.any() or over_scalp.sum() < MIN_PIXELS:
         return np.zeros_like(head)
     light = np.where(head_crop.rgb < 0.04045, head_crop.rgb / 12.92, ((head_crop.rgb + 0.055) / 1.055) ** 2.4)

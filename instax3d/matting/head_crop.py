@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from instax3d.geometry.landmarks68 import INNER
 from instax3d.types import Photo
-
-from .landmarks import INNER
 
 HEAD_CROP_SIZE = 704
 """Side of the head crop, pixels: four widths of the face leave room for hair and shoulders (704 / 190 = 3.7)."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .landmarks import INNER, JAW_AROUND_CHIN
+from instax3d.geometry.landmarks68 import AROUND_CHIN, INNER
 
 
 def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s"]:
@@ -19,7 +19,7 @@ def polygon_mask(points: Float[ndarray, "n 2"], size: int) -> Bool[ndarray, "s s
 
 def inner_face(landmarks: Float[ndarray, "68 2"], size: int) -> Bool[ndarray, "s s"]:
     """The hull of the landmarks without the sides of the jaw, which hair may cover."""
-    return polygon_mask(np.concatenate([landmarks[INNER], landmarks[JAW_AROUND_CHIN]]), size)
+    return polygon_mask(np.concatenate([landmarks[INNER], landmarks[AROUND_CHIN]]), size)
 
 
 def erode(mask: Bool[ndarray, "h w"], pixels: int) -> Bool[ndarray, "h w"]:

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from instax3d.inputs.faces import EYES
+from instax3d.geometry.landmarks68 import BROWS, CHIN, EYES, NOSE_BRIDGE, NOSE_TIP
 
 from .clusters import k_means
 from .head_crop import HeadCrop
-from .landmarks import BOTH_BROWS, CHIN, NOSE_BRIDGE, NOSE_TIP
 from .masks import dilate, erode, over_landmarks, polygon_mask, touching
 
 # All thresholds of this file were chosen by eye on the eight photos of docs/template_views.md and on the variants of
@@ -109,7 +108,7 @@ def uniform_trimap(
     if np.percentile(noise, 75) > _UNIFORM:
         return None
     off = np.linalg.norm(lab - powers @ fit, axis=2)
-    above_brows = np.arange(size)[:, None] < head_crop.landmarks[BOTH_BROWS, 1].min()
+    above_brows = np.arange(size)[:, None] < head_crop.landmarks[BROWS, 1].min()
     hair = (most_hair == FOREGROUND) & head_crop.valid & above_brows
     nearest = float(np.percentile(off[hair], 10)) if hair.sum() > MIN_PIXELS else 0.0
     limit = np.clip(_SHARE_OFF * nearest, *_OFF) + 3 * np.median(noise)
@@ -206,7 +205,7 @@ def color_cues(head_crop: HeadCrop, head: Bool[ndarray, "s s"], most_hair: UInt8
         last = np.flatnonzero(head_crop.valid.any(1))[-1]
         body = touching(body, body & (y > last - 4))
 
-    side = upper_edge(head_crop) & (y < landmarks[NOSE_TIP, 1]) & (y > landmarks[BOTH_BROWS, 1].min()) & ~person
+    side = upper_edge(head_crop) & (y < landmarks[NOSE_TIP, 1]) & (y > landmarks[BROWS, 1].min()) & ~person
     upper = erode(head, round(_WITHIN * half_width)) & head_crop.valid & (y < landmarks[NOSE_TIP, 1])
     upper &= ~over_landmarks(landmarks, EYES.values(), len(head), 4)
     if upper.sum() > MIN_PIXELS:

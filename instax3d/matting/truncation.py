@@ -5,8 +5,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from instax3d.geometry.landmarks68 import NOSE_BRIDGE, NOSE_TIP
+
 from .head_crop import HeadCrop
-from .landmarks import NOSE_BRIDGE, NOSE_TIP
 from .masks import dilate, erode, polygon_mask, signed_distance, touching
 from .trimap import MIN_PIXELS, above_chin
 

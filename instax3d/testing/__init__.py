@@ -31,6 +31,7 @@ To test a part alone, run it against the fakes::
         report = densifier.after_step(step)
 """
 
+from .context import toy_context
 from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .suites import (
     ClipSourceSuite,
@@ -44,7 +45,7 @@ from .suites import (
     densify_step,
     views_of_model,
 )
-from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 __all__ = [
     "BlobGaussians",

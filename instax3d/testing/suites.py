@@ -41,8 +41,9 @@ from instax3d.types import (
     Views,
 )
 
+from .context import toy_context
 from .fakes import BlobGaussians, DenseRenderer
-from .toys import toy_cameras, toy_context, toy_gaussians, toy_mesh, toy_photo, toy_views
+from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 
 class _Suite:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from instax3d.types import Cameras, EvaluationContext, Face, Gaussians, HeadMesh, Photo, TrueSurface, Views
+from instax3d.types import Cameras, Face, Gaussians, HeadMesh, Photo, Views
 
 _RADIUS = 0.1
 
@@ -105,31 +105,3 @@ def toy_photo() -> Photo:
     angle = torch.linspace(0, 2 * math.pi, 69)[:68]
     landmarks = torch.stack([128 + 30 * angle.sin(), 110 + 40 * angle.cos()], 1)
     return Photo(image, None, Face((90.0, 65.0, 165.0, 150.0), 1.0, landmarks), name="toy")
-
-
-def toy_context() -> EvaluationContext:
-    """A portrait of the toy ball that is 5 % too dark, with held-out frames and the true surface.
-
-    Its photo is `toy_photo`, and its detector finds no face.
-    """
-    from .fakes import FakeDetector
-
-    views, mesh = toy_views(), toy_mesh()
-
-    def render(cameras: Cameras) -> Tensor:
-        return 0.95 * toy_views(len(cameras), cameras.width).images
-
-    return EvaluationContext(
-        gaussians=toy_gaussians(),
-        mesh=mesh,
-        views=views,
-        rendered=render(views.cameras),
-        turntable_cameras=toy_cameras(6),
-        render=render,
-        detector=FakeDetector(),
-        photo=toy_photo(),
-        test_images=views.images,
-        test_rendered=render(views.cameras),
-        test_cameras=views.cameras,
-        surface=TrueSurface(mesh.vertices, mesh.faces),
-    )

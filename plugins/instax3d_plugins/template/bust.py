@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
-from instax3d.matting.landmarks import CHIN
 
 from .head import Head
 from .labels import CLOTH, HAIR

@@ -13,12 +13,12 @@ from scipy import ndimage
 from instax3d import registry
 from instax3d.fitting import PhotoFit
 from instax3d.geometry.cameras import orbit
+from instax3d.geometry.landmarks68 import INNER
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
 from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
-from instax3d.matting.landmarks import INNER
 from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_head_crop
 from instax3d.types import Cameras, Capture, Photo, Views

@@ -9,9 +9,9 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.landmarks68 import CHIN, RIGHT_BROW_MIDDLE
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.sample_image import sample
-from instax3d.matting.landmarks import BROW, CHIN
 from instax3d.matting.masks import signed_distance
 
 from .bust import Bust
@@ -217,7 +217,7 @@ def _front(head: Head, outline: Outline, hangs: bool) -> _Front:
     that it must begin there.
     """
     ears = head.vertices[head.regions["ears"]]
-    ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[BROW, 1])
+    ear_z, brow = float(np.median(ears[:, 2])), float(head.landmarks[RIGHT_BROW_MIDDLE, 1])
     top, chin = float(head.vertices[:, 1].max()), float(head.landmarks[CHIN, 1])
     step = 0.004
     heights = np.arange(chin - 0.02, top + step, step)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import ndimage
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.sample_image import sample
-from instax3d.matting.landmarks import CHIN
 
 from .bust import Bust
 from .head import Head

@@ -12,11 +12,11 @@ from numpy import ndarray
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.landmarks68 import CHIN, INNER, INNER_LIPS, OUTER_LIPS
 from instax3d.geometry.mesh import unique_edges, vertex_normals
 from instax3d.geometry.mesh_raster import MeshRaster, project, rasterize
 from instax3d.geometry.sample_image import sample
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.matting.landmarks import CHIN, INNER, INNER_LIPS, OUTER_LIPS
 from instax3d.matting.masks import signed_distance
 
 from .labels import SKIN, Labels

@@ -8,18 +8,18 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from skimage.segmentation import watershed
 
+from instax3d.geometry.landmarks68 import BROWS, CHIN, NOSE_BASE, NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
 from instax3d.matting.clusters import k_means
 from instax3d.matting.cutout import guided_filter
 from instax3d.matting.head_crop import HeadCrop
-from instax3d.matting.landmarks import BOTH_BROWS, CHIN, NOSE_BASE, NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
 from instax3d.matting.masks import dilate, erode, inner_face, opened, over_landmarks, polygon_mask, touching
 
-from .occluders import BROWS, LIDS, around_eyes, glasses, mostly_outside, strands
+from .occluders import EACH_BROW, LIDS, around_eyes, glasses, mostly_outside, strands
 
 SKIN, HAIR, CLOTH = 1, 2, 3
 # All thresholds and costs of this file were chosen by eye on the eight photos of docs/template_views.md, unless a line
 # says otherwise. Costs are squared Mahalanobis distances in L*a*b*.
-_FEATURES = (BOTH_BROWS, *LIDS, OUTER_LIPS)
+_FEATURES = (BROWS, *LIDS, OUTER_LIPS)
 """Landmark ranges of brows, eyes and mouth, which do not have the color of skin."""
 _FRAME = 8
 """Pixels: half the least thickness of a lock of hair before an eye; thinner pieces are taken for glasses or lashes."""
@@ -357,7 +357,7 @@ def _brows_and_lashes(
     below_skin = np.zeros(part.shape, bool)
     below_skin[rise:] = part[:-rise] == SKIN
     lashes = over_landmarks(landmarks, LIDS, size, 4)
-    brows = over_landmarks(landmarks, BROWS, size, 5) & below_skin
+    brows = over_landmarks(landmarks, EACH_BROW, size, 5) & below_skin
     return (lashes | brows) & (part > 0)
 
 

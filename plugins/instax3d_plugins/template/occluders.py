@@ -5,11 +5,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from instax3d.inputs.faces import EYES
-from instax3d.matting.landmarks import NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS
+from instax3d.geometry.landmarks68 import EYES, LEFT_BROW, NOSE_BRIDGE, NOSE_TIP, OUTER_LIPS, RIGHT_BROW
 from instax3d.matting.masks import dilate, erode, over_landmarks, polygon_mask, touching
 
-LIDS, BROWS = tuple(EYES.values()), (slice(17, 22), slice(22, 27))
+LIDS, EACH_BROW = tuple(EYES.values()), (RIGHT_BROW, LEFT_BROW)
 """Landmark ranges of the eyes and the brows."""
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 _LENS = 0.45
@@ -55,7 +54,7 @@ def glasses(
     """
     size = len(bare)
     eyes = around_eyes(landmarks, size) & bare
-    surroundings = eyes & ~over_landmarks(landmarks, (*LIDS, *BROWS), size, 6)
+    surroundings = eyes & ~over_landmarks(landmarks, (*LIDS, *EACH_BROW), size, 6)
     if (no_skin & surroundings).sum() <= _GLAZED * surroundings.sum():
         return np.zeros_like(bare)
     middles, apart = _eyes(landmarks)
@@ -85,7 +84,7 @@ def strands(
     face = np.where(y < landmarks[NOSE_TIP, 1], erode(hull, 1), erode(hull, 9)) | above_eyes
     features = dilate(polygon_mask(landmarks[[27, 39, 42, 31, 35]], len(skin)), 8)
     features |= over_landmarks(landmarks, (*LIDS, OUTER_LIPS), len(skin), 5)
-    features |= over_landmarks(landmarks, BROWS, len(skin), 6)
+    features |= over_landmarks(landmarks, EACH_BROW, len(skin), 6)
     place = skin & face & ~features
     if not hair.any() or not place.any():
         return result

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.mesh import subdivide, vertex_normals
-from instax3d.matting.landmarks import CHIN
 
 from .bust import fit_bust, mesh_bust
 from .hair import mesh_hair

@@ -12,9 +12,9 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d.geometry.ambient_occlusion import exposure
+from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.sample_image import sample
 from instax3d.matting.head_crop import HeadCrop
-from instax3d.matting.landmarks import CHIN
 from instax3d.matting.masks import dilate, erode, inner_face, over_landmarks, touching
 
 from .clothes import color_clothes, dominant_cloth, without_arms
@@ -24,7 +24,7 @@ from .labels import CLOTH, HAIR, SKIN, Labels
 from .light import estimate_light
 from .materials import bridges, cloth_patch, hair_bands, hairline, strand_shortness
 from .observations import UNSEEN, VertexObservations
-from .occluders import BROWS, LIDS
+from .occluders import EACH_BROW, LIDS
 from .scene import BUST, HAIR_PART, HEAD, HeadScene
 from .volume import smoothstep
 
@@ -136,7 +136,7 @@ def _fringe(
 def _lengthened(labels: Labels, landmarks: Float[ndarray, "68 2"]) -> Bool[ndarray, "s s"]:
     """Strands with their faint ends, continued up and down, but not over eyes and brows."""
     longer = cv2.dilate(labels.strands.astype(np.uint8), np.ones((2 * _END + 1, 1), np.uint8)) > 0
-    features = over_landmarks(landmarks, (*LIDS, *BROWS), len(longer), 5)
+    features = over_landmarks(landmarks, (*LIDS, *EACH_BROW), len(longer), 5)
     return np.asarray(labels.strands | longer & labels.of(SKIN) & ~features)
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse.linalg import spsolve
 
+from instax3d.geometry.landmarks68 import CHIN, RIGHT_BROW_MIDDLE
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
-from instax3d.matting.landmarks import BROW, CHIN
 from instax3d.matting.masks import signed_distance
 
 from .head import DEPTH_TOLERANCE, Head, mirrored_vertices
@@ -183,7 +183,7 @@ def _covered_and_bare(
     # where a cheek turns away, hair behind it is easily taken for hair on it; not on the side turned to the camera
     turned_to = head.vertices[:, 0] * np.sin(np.radians(head.camera.azimuth)) > 0.2 * np.abs(head.vertices[:, 0])
     at_rim = sample(signed_distance(head.raster.mask), at) * outline.meters_per_pixel < BESIDE_FACE
-    below_brow = head.vertices[:, 1] < head.landmarks[BROW, 1]
+    below_brow = head.vertices[:, 1] < head.landmarks[RIGHT_BROW_MIDDLE, 1]
     grazing = region["face"] & below_brow & ~seen_skin(head, outline, at, _GRAZED) & at_rim & ~turned_to
     return seen & (hair > 0.7) & ~region["lips"] & ~grazing, bare
 

@@ -10,9 +10,10 @@ from small_portrait import SMALL
 from instax3d.benchmark.engine import Engine, LocalEngine
 from instax3d.benchmark.grid import read_grid
 from instax3d.benchmark.object_store import ObjectStore
+from instax3d.benchmark.open_store import open_store
 from instax3d.benchmark.plan import make_plan
 from instax3d.benchmark.run import run_plan
-from instax3d.benchmark.store import FolderStore, open_store
+from instax3d.benchmark.store import FolderStore
 from instax3d.benchmark.summary import write_summary
 from instax3d.benchmark.work import Job, Outcome, run_job
 from instax3d.errors import ConfigError, PortraitError
