@@ -21,14 +21,17 @@ DATASET, INDEX, CLIP, TRANSFORMS = "dataset.json", "index.json", "clip.json", "t
 
 
 def shard_name(number: int) -> str:
+    """Name of a folder of clips."""
     return f"shard-{number:05d}"
 
 
 def clip_name(index: int) -> str:
+    """Name of a clip's folder, in the order of indices."""
     return f"clip-{index:06d}"
 
 
 def sha256(data: bytes) -> str:
+    """In lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -101,4 +104,5 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def damaged(path: Path, problem: str) -> DatasetError:
+    """The error of a file of a data set that cannot be used, with the remedy."""
     return DatasetError(f"{path} is damaged: {problem}; make the data set again with `instax3d dataset make`")

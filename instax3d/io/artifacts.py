@@ -94,6 +94,7 @@ def pack_views(views: Views) -> Artifact:
 
 
 def unpack_views(artifact: Artifact) -> Views:
+    """What `pack_views` was given."""
     tensors, values = artifact
     width, height = values["size"]
     faces: list[Face | None] = [None] * values["face_slots"]
@@ -110,6 +111,7 @@ def unpack_views(artifact: Artifact) -> Views:
 
 
 def pack_mesh(mesh: HeadMesh) -> Artifact:
+    """A fitted head; of its rig the parameters and the place, not the model."""
     tensors = {"vertices": mesh.vertices, "faces": mesh.faces}
     tensors |= {f"region {name}": region for name, region in mesh.regions.items()}
     tensors |= {name: value for name in ("landmarks", "axes") if (value := getattr(mesh, name)) is not None}
@@ -163,9 +165,11 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
 
 
 def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artifact:
+    """Gaussians in the world, and the last losses of their construction."""
     return {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}, {"losses": dict(losses)}
 
 
 def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float]]:
+    """What `pack_gaussians` was given."""
     tensors, values = artifact
     return Gaussians(**tensors), values["losses"]

@@ -4,6 +4,7 @@ Weights: ``20180402-114759-vggface2.pt`` or ``-casia-webface.pt``, whose ``logit
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -104,8 +105,8 @@ class InceptionResnetV1(nn.Module):
         self.last_linear = nn.Linear(1792, 512, bias=False)
         self.last_bn = nn.BatchNorm1d(512, eps=_EPS)
 
-    def features(self, faces: Tensor) -> Tensor:
-        """Input of the last layer, [n, 1792]."""
+    def features(self, faces: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1792"]:
+        """Input of the last layer."""
         x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(faces)))
         x = self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(functional.max_pool2d(x, 3, 2))))
         x = self.repeat_2(self.mixed_6a(self.repeat_1(x)))
@@ -113,5 +114,5 @@ class InceptionResnetV1(nn.Module):
         pooled: Tensor = x.mean((2, 3))
         return pooled
 
-    def forward(self, faces: Tensor) -> Tensor:
+    def forward(self, faces: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 512"]:
         return functional.normalize(self.last_bn(self.last_linear(self.features(faces))), dim=1)

@@ -5,6 +5,7 @@ Weights: ``backbone.pth`` of arcface_torch, a plain state dict of iresnet50 or i
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -70,13 +71,13 @@ class IResNet(nn.Module):
         network.load_state_dict(state)
         return network.eval()
 
-    def forward(self, faces: Tensor) -> Tensor:
+    def forward(self, faces: Float[Tensor, "n 3 112 112"]) -> Float[Tensor, "n 512"]:
         x = self.prelu(self.bn1(self.conv1(faces)))
         for number in range(1, 5):
             x = getattr(self, f"layer{number}")(x)
         embedded: Tensor = self.features(self.fc(self.bn2(x).flatten(1)))
         return embedded
 
-    def directions(self, faces: Tensor) -> Tensor:
-        """Unit vectors [n, 512], whose cosine compares identities."""
+    def directions(self, faces: Float[Tensor, "n 3 112 112"]) -> Float[Tensor, "n 512"]:
+        """Unit vectors, whose cosine compares identities."""
         return functional.normalize(self(faces), dim=1)

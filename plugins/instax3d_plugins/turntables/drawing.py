@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import fft
 from torch import Tensor
@@ -139,7 +139,7 @@ def artist(mesh: PersonMesh, person: RandomPerson) -> Artist:
 
 
 def reduced(
-    mask: ndarray, colors: Float[ndarray, "sampled 3"], supersample: int
+    mask: Bool[ndarray, "high wide"], colors: Float[ndarray, "sampled 3"], supersample: int
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "1 h w"]]:
     """Image on white and alpha of a raster that is ``supersample`` times as large, from the colors of its pixels."""
     image = np.ones((*mask.shape, 3), np.float32)

@@ -49,7 +49,7 @@ class Sv3dFinetuning(lightning.LightningModule):
             )  # a tuple, so that torch does not register the UNet twice
         self.unet = unet
 
-    def training_step(self, batch: Item, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Item, batch_idx: int) -> Float[Tensor, ""]:
         # Seeded by the step's number, not by a running state: the same after resuming.
         generator = torch.Generator().manual_seed(self.tuning.seed * 2_000_003 + batch.number + 1)
         options = self.tuning
