@@ -101,7 +101,7 @@ def _module(spec: ModuleSpec | None) -> _Module | None:
         return None
     folders = spec.submodule_search_locations
     file = Path(spec.origin) if spec.has_location and spec.origin is not None else None
-    return _Module(file, None if folders is None else tuple(folders))
+    return _Module(file, None if folders is None else tuple(map(str, folders)))
 
 
 def _folder(package: str) -> Path:

@@ -109,7 +109,7 @@ def test_the_folder_of_a_fit(mesh, views, tmp_path, model):
     write_fit(tmp_path / "fit", fitted, config, {})  # over an earlier one
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
-    with pytest.raises(PortraitError, match="no fit of a head"):
+    with pytest.raises(PortraitError, match="is not a fit of a head"):
         write_fit(tmp_path / "other", fitted, config, {})
     assert main(["fit", "nosuch.jpg", "-o", str(tmp_path / "other")]) == 2
 

@@ -63,16 +63,16 @@ def test_a_saved_portrait_keeps_what_metrics_need(saved):
 def test_the_truth_is_handed_to_metrics(saved, capture, capsys):
     found = told(capsys, saved, "--against", capture, "--metrics", "fidelity,surface,landmarks")
     assert found["not_measured"] == {}
-    assert {"psnr_views", "psnr_test", "surface", "landmarks_faces"} <= set(found["figures"])
-    assert found["figures"]["surface"] == pytest.approx(10, rel=0.05), "two centimeters in units of half a meter"
+    assert {"psnr_views", "psnr_test", "surface", "landmarks_faces"} <= set(found["metrics"])
+    assert found["metrics"]["surface"] == pytest.approx(10, rel=0.05), "two centimeters in units of half a meter"
     other = told(capsys, saved, "--against", capture, "metrics=[{plugin: surface, units_per_meter: 1}]")
-    assert other["figures"]["surface"] == pytest.approx(2 * found["figures"]["surface"], rel=1e-6)
+    assert other["metrics"]["surface"] == pytest.approx(2 * found["metrics"]["surface"], rel=1e-6)
 
 
 def test_without_truth_the_reason_is_told_and_reported(saved, capsys):
     found = told(capsys, saved, "--metrics", "surface,fidelity")
     assert "needs the true surface" in found["not_measured"]["surface"]
-    assert set(found["figures"]) == {"psnr_views", "ssim_views"}
+    assert set(found["metrics"]) == {"psnr_views", "ssim_views"}
     assert main(["evaluate", str(saved), "--metrics", "surface,fidelity"]) == 0
     said = capsys.readouterr().out
     assert "surface: not measured: surface needs" in said
@@ -98,8 +98,8 @@ def test_portraits_of_older_versions_are_still_read(saved, capture, capsys, tmp_
     shutil.copytree(saved, old)
     (old / HEAD).unlink()
     found = told(capsys, old, "--against", capture, "--metrics", "surface,fidelity")
-    assert "keeps no landmarks" in found["not_measured"]["surface"]
-    assert "psnr_test" in found["figures"]
+    assert "has no landmarks" in found["not_measured"]["surface"]
+    assert "psnr_test" in found["metrics"]
     (old / HEAD).write_bytes(b"no archive")
     assert main(["evaluate", str(old), "--json"]) == 2
     assert "make the portrait again" in capsys.readouterr().err

@@ -168,7 +168,8 @@ def test_code_that_is_not_there_is_refused_in_words(folder):
 
 def test_every_installed_plugin_is_known_by_files_of_its_own():
     for entry in registry().entries:
-        target, config = (path.partition(":")[0] for path in (entry.spec.target, entry.spec.config))
+        target = entry.spec.target.partition(":")[0]
+        config = target if entry.spec.config is None else entry.spec.config.partition(":")[0]
         names = {name for name, _ in sources.plugin_sources(target, config, entry.provider.distribution)}
         family = ".".join(target.split(".")[:2])
         assert {target, config} <= names

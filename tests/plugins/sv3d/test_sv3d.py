@@ -450,6 +450,15 @@ def test_steps_and_frames_are_counted(model):
     count(1, 2, "outside of any stage, to nobody")
 
 
+@pytest.fixture
+def default_interrupts():
+    """Ctrl-C as in the foreground: it is ignored where the suite runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_interrupts")
 def test_an_interrupt_ends_the_sampling(model):
     class Interrupts(Silent):
         def count(self, done: int, total: int, what: str) -> None:
