@@ -1,6 +1,7 @@
 # Two commands do everything; each creates the virtual environment it needs.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -17,7 +18,7 @@ study: $(INSTALLED)  ## combinations of the parts that need no download, on SUBJ
 	$(BIN)/instax3d benchmark default-combos $(SUBJECTS) -o out/default-combos
 
 test: $(INSTALLED)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(INSTALLED)  ## the long ones
 	$(BIN)/python -m pytest -m slow

@@ -1,13 +1,13 @@
-"""What the photo gate, the fit and the cut-out make of worn, cropped, turned and re-lit versions of photos.
+"""What photo validation, the fit and the cut-out make of worn, cropped, turned and re-lit versions of photos.
 
     python benchmarks/photo_variants.py ../shared/data/photos/*               # some minutes; tables, JSON into docs/
     python benchmarks/photo_variants.py me.jpg --variants mirrored "15 degrees" --sheets /tmp/sheets
     python benchmarks/photo_variants.py me.jpg --views                          # also the template's views: slow
 
-Each version is written to a file, read through the gate and analyzed as the `template` generator does. The results are
+Each version is written to a file, read and validated, and analyzed as the `template` generator does. The results are
 mapped back to the photo, as the map between the two is known, and compared with the results of the photo itself, so a
 figure measures how stable a part is, not how accurate. Versions on another background have a known matte: the photo's
-own, which was composited on it. A version fails where the gate refuses it, or where a figure exceeds its limit.
+own, which was composited on it. A version fails where validation refuses it, or where a figure exceeds its limit.
 """
 
 import argparse
@@ -235,7 +235,7 @@ def compare(known: Known, version: Version, photo: Photo, person: PhotoAnalysis)
     expected = known.photo.face.require_landmarks68()
     if version.mirrored:
         marks = marks[MIRROR]
-    reduced = photo.image.shape[2] / version.pixels.shape[1]  # the gate makes huge photos smaller
+    reduced = photo.image.shape[2] / version.pixels.shape[1]  # reading reduces huge photos
     map_ = reduced * version.to_version
     to_version = torch.tensor(map_, dtype=torch.float32)
     expected = expected @ to_version[:, :2].T + to_version[:, 2]
@@ -360,7 +360,7 @@ def main() -> None:
     text = "\n".join(
         [
             "# Versions of photos\n",
-            "Written by `benchmarks/photo_variants.py`, see its docstring. Means over photos that passed the gate;",
+            "Written by `benchmarks/photo_variants.py`, see its docstring. Means over photos that were accepted;",
             f"limits: {', '.join(f'{name} {limit:g}' for name, limit in LIMITS.items())}.\n",
             summary(results),
             "\n## Failures\n",
