@@ -10,11 +10,12 @@ from scipy import ndimage
 from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.mesh import unique_edges
 from instax3d.geometry.sample_image import sample
+from instax3d.geometry.smoothstep import smoothstep
 
 from .head import Head
 from .labels import CLOTH, HAIR
 from .outline import Outline
-from .volume import VoxelGrid, relax, smoothstep
+from .volume import VoxelGrid, relax
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 DEPTH_BELOW_CHIN = 0.27

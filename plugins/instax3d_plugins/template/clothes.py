@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.smoothstep import smoothstep
 from instax3d.matting.clusters import k_means
 
 from .bust import COLLAR_SLOPE
@@ -19,7 +20,6 @@ from .labels import unlike_skin
 from .materials import border
 from .observations import SEEN_WELL, UNSEEN, VertexObservations
 from .scene import BUST, HeadScene
-from .volume import smoothstep
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise. Weights are relative to a
 # color that is seen well, which has 1.

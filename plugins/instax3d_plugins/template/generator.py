@@ -11,9 +11,11 @@ from numpy import ndarray
 from scipy import ndimage
 
 from instax3d import registry
+from instax3d.datasets import FIELD_OF_VIEW_DEG
 from instax3d.fitting import PhotoFit
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.landmarks68 import INNER
+from instax3d.geometry.smoothstep import smoothstep
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import MeshPrior, ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
@@ -32,10 +34,7 @@ from .provenance import SEEN, photo_confidence
 from .scene import HeadScene, build_scene
 from .shading import Drawing, Painter
 from .texture import Appearance, edge_fade, make_appearance
-from .volume import smoothstep
 
-FIELD_OF_VIEW = 33.8
-"""Degrees across a view: SV3D's, which the paper's orbit uses."""
 DISTANCE = 0.78
 """From the turntable's axis to the camera, meters: head and shoulders fill the frame."""
 HIGHEST = 12.0
@@ -185,7 +184,7 @@ def photo_orbit(head: Head, azimuths: Sequence[float], center: Float[ndarray, "3
     SV3D's static orbit: a face seen from another height than in its photo is less like it, and more of it is guessed.
     """
     heights = [orbit_elevation(head, center)] * len(azimuths)
-    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW, center=center.tolist())
+    return orbit(azimuths, heights, radius=DISTANCE, size=size, fov_deg=FIELD_OF_VIEW_DEG, center=center.tolist())
 
 
 def orbit_elevation(head: Head, center: Float[ndarray, "3"]) -> float:
@@ -203,7 +202,7 @@ def photo_crop(person: PhotoAnalysis, center: Float[ndarray, "3"], size: int) ->
     """The crop of the photo in which the head is as large, and placed, as in the views of the orbit."""
     camera = person.head.camera
     x, y, depth = camera.project(center[None])[0]
-    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    focal = size / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     scale = (focal / DISTANCE) / (camera.K[0, 0] / depth) * person.head_crop.crop.scale
     at = (np.array([x, y]) - person.head_crop.crop.offset) / person.head_crop.crop.scale
     offset = size / 2 - at * scale

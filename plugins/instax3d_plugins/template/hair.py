@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from instax3d.geometry.landmarks68 import CHIN, RIGHT_BROW_MIDDLE
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.sample_image import sample
+from instax3d.geometry.smoothstep import smoothstep
 from instax3d.matting.masks import signed_distance
 
 from .bust import Bust
@@ -29,7 +30,7 @@ from .head import Head
 from .labels import HAIR
 from .outline import Outline
 from .thickness import ABSENT, BESIDE_FACE, THICKEST, hair_thickness, seen_skin, standing_out
-from .volume import VoxelGrid, kept_vertices, relax, smoothstep, without_specks
+from .volume import VoxelGrid, kept_vertices, relax, without_specks
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 _CELL = 0.004

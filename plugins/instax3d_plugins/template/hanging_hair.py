@@ -9,12 +9,13 @@ from scipy import ndimage
 
 from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.sample_image import sample
+from instax3d.geometry.smoothstep import smoothstep
 
 from .bust import Bust
 from .head import Head
 from .labels import HAIR
 from .outline import Outline
-from .volume import VoxelGrid, smoothstep
+from .volume import VoxelGrid
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 TURNED = 12.0

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import cKDTree
 
+from instax3d.geometry.smoothstep import smoothstep
+
 from .noise import STRAND_BANDS
 from .scene import BUST, HAIR_PART, HEAD, HeadScene
-from .volume import smoothstep
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 _LEAST_SLOPE = 0.02

@@ -10,13 +10,13 @@ from numba import njit, prange
 from numpy import ndarray
 
 from instax3d.geometry.mesh_raster import rasterize
+from instax3d.geometry.smoothstep import smoothstep
 
 from .head import PhotoCamera
 from .noise import PIXEL, SIZE, Noise
 from .provenance import CONFIDENCE, GRAZED_CONFIDENCE, GUESSED, MIRRORED, SEEN, complete
 from .scene import BUST, HAIR_PART, HEAD, HeadScene
 from .texture import MIRROR_GAIN, MIRROR_GRAZED, WORN, Appearance
-from .volume import smoothstep
 
 # Chosen by eye on the eight photos of docs/template_views.md, like the limits in the kernel.
 _SUPERSAMPLING = 2

@@ -14,6 +14,7 @@ from scipy import ndimage
 from instax3d.geometry.ambient_occlusion import exposure
 from instax3d.geometry.landmarks68 import CHIN
 from instax3d.geometry.sample_image import sample
+from instax3d.geometry.smoothstep import smoothstep
 from instax3d.matting.head_crop import HeadCrop
 from instax3d.matting.masks import dilate, erode, inner_face, over_landmarks, touching
 
@@ -26,7 +27,6 @@ from .materials import bridges, cloth_patch, hair_bands, hairline, strand_shortn
 from .observations import UNSEEN, VertexObservations
 from .occluders import EACH_BROW, LIDS
 from .scene import BUST, HAIR_PART, HEAD, HeadScene
-from .volume import smoothstep
 
 # Chosen by eye on the eight photos of docs/template_views.md, unless a line says otherwise.
 MIRROR_GAIN, MIRROR_GRAZED = (0.2, 0.45), (0.45, 0.75)

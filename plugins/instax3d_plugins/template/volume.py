@@ -92,13 +92,6 @@ def kept_vertices(
     return vertices[kept], number[faces[kept[faces].all(1)]]
 
 
-def smoothstep(x: Float[ndarray, "*n"], low: float, high: float) -> Float[ndarray, "*n"]:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    smooth: ndarray = t * t * (3 - 2 * t)
-    return np.asarray(smooth)
-
-
 def relax(
     vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], rounds: int
 ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:

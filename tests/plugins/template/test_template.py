@@ -11,7 +11,6 @@ import pytest
 import torch
 from instax3d_plugins.template.generator import (
     DISTANCE,
-    FIELD_OF_VIEW,
     Reconstruction,
     photo_orbit,
     reconstruct,
@@ -24,6 +23,7 @@ from scipy import ndimage
 from skimage.data import astronaut
 
 from instax3d import registry
+from instax3d.datasets import FIELD_OF_VIEW_DEG
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import vertex_normals
@@ -115,7 +115,7 @@ def test_all_but_the_photo_stand_on_one_orbit_as_high_as_the_photo(views):
     others = [k for k in range(VIEWS) if k != views.photo_index]
     assert np.allclose(azimuths(views)[others], np.arange(VIEWS)[others] * 360 / VIEWS, atol=1.5)
     assert np.ptp(centers(views)[others, 1]) < 1e-4
-    focal = SIZE / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2))
+    focal = SIZE / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
     middle = centers(views)[others][:, [0, 2]]
     assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)

@@ -11,9 +11,9 @@ from instax3d_plugins.template.light import EstimatedLight
 from instax3d_plugins.template.observations import VertexObservations
 from instax3d_plugins.template.scene import BUST, HeadScene
 from instax3d_plugins.template.texture import _END, _fringe, _lengthened, _near
-from instax3d_plugins.template.volume import smoothstep
 
 from instax3d.geometry.mesh import vertex_normals
+from instax3d.geometry.smoothstep import smoothstep
 
 COMPLEXION, BLUE, ORANGE = np.array([0.85, 0.65, 0.55]), np.array([0.2, 0.3, 0.6]), np.array([0.85, 0.4, 0.2])
 ROWS, COLUMNS = 44, 120
