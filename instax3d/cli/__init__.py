@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from instax3d.errors import BrokenPluginError, Instax3DError
+from instax3d.errors import BrokenPluginError, Instax3DError, did_you_mean
 from instax3d.plugin import CommandSpec
 from instax3d.registry import registry
 
@@ -41,6 +41,15 @@ class _Commands(click.Group):
             return command
         added = _added().get(name)
         return None if added is None else _imported(added)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            commands = self.list_commands(ctx)
+            guess = did_you_mean(args[0], commands)
+            raise click.UsageError(f"unknown command {args[0]!r}{guess} there are: {', '.join(commands)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -62,7 +62,8 @@ def test_quick_answers_are_quick_and_without_torch(arguments):
         (["render", "EMPTY", "--cameras", "x.json", "-o", "OUT"], "is not a portrait"),
         (["plugins", "show", "nosuch"], "no plugin is named"),
         (["config", "check", "--config", "nosuch.yaml"], "cannot read the config file"),
-        (["nosuch"], "No such command"),
+        (["nosuch"], "unknown command"),
+        (["licences"], "did you mean 'licenses'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(arguments, message, tmp_path: Path, capsys):
