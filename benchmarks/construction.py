@@ -34,6 +34,7 @@ from instax3d.config import RunConfig, load_config
 from instax3d.inputs.capture import load_frames, read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, Representation, ViewGenerator
 from instax3d.io.artifacts import quantized
+from instax3d.io.processors import available_processors
 from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import resolve_device, with_faces
 from instax3d.stages.training import assemble, train
@@ -257,7 +258,7 @@ def main() -> None:
             preset: {part: round(ms, 3) for part, (ms, _) in found.items()} for preset, found in parts.items()
         }
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    machine = {"device": device, "processors": os.cpu_count(), "torch": torch.__version__}
+    machine = {"device": device, "processors": available_processors(), "torch": torch.__version__}
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "construction_benchmark.json"

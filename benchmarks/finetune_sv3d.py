@@ -12,7 +12,6 @@ import argparse
 import csv
 import json
 import math
-import os
 import shutil
 import time
 from pathlib import Path
@@ -36,6 +35,7 @@ from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
 from instax3d.datasets.making import Recipe, make_dataset
 from instax3d.datasets.reading import open_dataset
 from instax3d.io.images import write_png
+from instax3d.io.processors import available_processors
 
 BEGIN, END = "<!-- miniature -->", "<!-- /miniature -->"
 _WARM_UP = 100
@@ -62,7 +62,7 @@ def main() -> None:
 
     since = time.perf_counter()
     data = arguments.work / "turntables"
-    make_dataset(data, Recipe("heads", {"size": SIZE}, 0), clips=arguments.clips, processes=os.cpu_count() or 1)
+    make_dataset(data, Recipe("heads", {"size": SIZE}, 0), clips=arguments.clips, processes=available_processors())
     timed("turntables", since)
     clips = open_dataset(data)
     held_out = clips[-arguments.held_out :]

@@ -32,6 +32,7 @@ from instax3d.benchmark.plan import make_plan
 from instax3d.benchmark.run import run_plan
 from instax3d.benchmark.store import FolderStore
 from instax3d.benchmark.work import Job, Outcome
+from instax3d.io.processors import available_processors
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 10.0
@@ -141,7 +142,7 @@ def busy(grid: Path, out: Path) -> dict[str, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     count = len(FolderStore(out).done())
-    processors = len(os.sched_getaffinity(0))
+    processors = available_processors()
     return {"cells": count, "wall_s": wall, "processors": processors, "busy_percent": 100 * spent / wall / processors}
 
 
@@ -224,7 +225,7 @@ def main() -> None:
                 wall = results["busy"]["wall_s"]
                 measure("killed", lambda: killed(grid, root / "broken", root / "whole", wall))
     options.out.mkdir(parents=True, exist_ok=True)
-    machine = f"{len(os.sched_getaffinity(0))} processors, {platform.machine()}, Python {platform.python_version()}"
+    machine = f"{available_processors()} processors, {platform.machine()}, Python {platform.python_version()}"
     (options.out / "grid_benchmark.json").write_text(json.dumps({"machine": machine, **results}, indent=1) + "\n")
     (options.out / "grid_benchmark.md").write_text(page(machine, results))
 

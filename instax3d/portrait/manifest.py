@@ -1,7 +1,6 @@
 """``run.json``: what was run, with what, for how long, and how good the result is. Never imports torch by itself."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from instax3d._version import __version__
 from instax3d.assets.usage import asset_records
 from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
+from instax3d.io.processors import available_processors
 from instax3d.registry import PluginEntry, references, registry
 
 from .licenses import license_of
@@ -111,7 +111,7 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
         "machine": {
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "processors": os.cpu_count(),
+            "processors": available_processors(),
             "threads": torch.get_num_threads(),
             "versions": {name: version(name) for name in _RECORDED},
         },

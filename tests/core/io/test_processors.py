@@ -4,15 +4,15 @@ import os
 
 import pytest
 
-from instax3d.io import processors
+from instax3d.io import control_groups, processors
 
 
 @pytest.fixture
 def cgroups(tmp_path, monkeypatch):
     """Control groups of a machine with 64 processors."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    monkeypatch.setattr(processors, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(processors, "_MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path)
+    monkeypatch.setattr(control_groups, "MEMBERSHIP", tmp_path / "membership")
     return tmp_path
 
 

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from instax3d_plugins.sv3d import free_memory as module
-from instax3d_plugins.sv3d.free_memory import cgroup_free, free_memory
+from instax3d_plugins.sv3d.free_memory import free_memory
+
+from instax3d.io import control_groups
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -16,8 +18,8 @@ GB = 10**9
 def system(monkeypatch, tmp_path):
     """A machine with 40 GB available and no control groups, as macOS and Windows are."""
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: SimpleNamespace(available=40 * GB))
-    monkeypatch.setattr(module, "_MEMBERSHIP", tmp_path / "self_cgroup")
-    monkeypatch.setattr(module, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "MEMBERSHIP", tmp_path / "self_cgroup")
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path / "cgroup")
     return tmp_path
 
 
@@ -57,7 +59,7 @@ def test_groups_of_version_1_and_hidden_groups_are_read(system):
 def test_a_group_beyond_its_limit_leaves_nothing(system):
     (system / "self_cgroup").write_text("0::/\n")
     write_group(system / "cgroup", limit=GB, usage=2 * GB)
-    assert cgroup_free(system / "self_cgroup", system / "cgroup") == [0]
+    assert free_memory(CPU) == 0
 
 
 def test_this_machine_has_free_memory():
