@@ -43,11 +43,16 @@ def create(
     instax3d create 'photos/*.jpg' -o out/all
     """
     if _is_pattern(source):
-        if no_cache or as_json:
-            raise click.UsageError("--no-cache and --json are for one portrait; leave them out for a pattern")
+        if no_cache or as_json or resume or quiet:
+            raise click.UsageError(
+                "--no-cache, --json, --resume and --quiet are for one portrait; leave them out for a pattern, which "
+                "resumes by itself"
+            )
         from .many import create_many
 
         sys.exit(1 if create_many([str(source)], overrides, output, preset, config_file, workers) else 0)
+    if workers is not None:
+        raise click.UsageError("--workers is for a pattern of several photos; leave it out for one portrait")
     if resume and no_cache:
         raise click.UsageError("--resume needs the cache, which holds the state of an unfinished run; drop --no-cache")
     # What can be refused in a moment is refused before torch is imported.

@@ -1,6 +1,6 @@
 """``instax3d create`` for many photos or captures at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +9,7 @@ from instax3d.benchmark.engine import LocalEngine
 from instax3d.benchmark.grid import find_subjects
 from instax3d.benchmark.work import Job
 from instax3d.config import load_config
+from instax3d.errors import ConfigError
 from instax3d.io.terminal import resumable
 from instax3d.portrait.manifest import check_output
 
@@ -31,6 +32,7 @@ def create_many(
     for kind in {subject.kind for subject in subjects}:
         load_config(preset=preset, path=config, overrides=overrides, source=kind)
     folders = {subject.label: output / subject.label.replace("/", "-") for subject in subjects}
+    _check_distinct(folders)
     for folder in folders.values():
         check_output(folder)
     failed = ended = 0
@@ -54,3 +56,14 @@ def create_many(
                 result = f"{folders[job.id]}, {outcome.seconds:.0f} s" if outcome.status == "done" else outcome.error
                 click.echo(f"{ended}/{len(subjects)}  {job.id}: {result}", err=outcome.status != "done")
     return failed
+
+
+def _check_distinct(folders: Mapping[str, Path]) -> None:
+    """Refuse two subjects that would be written to one folder, such as ``a/b-c`` and ``a-b/c``."""
+    first: dict[Path, str] = {}
+    for label, folder in folders.items():
+        other = first.setdefault(folder, label)
+        if other != label:
+            raise ConfigError(
+                f"{other} and {label} would both be written to {folder}; rename one of them, or make them one by one"
+            )

@@ -1,12 +1,21 @@
 """Options of the `flame` mesh prior. Never imports torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from instax3d.plugin import AssetRef, PluginConfig
 
 Version = Literal["2020", "2023", "2023-open"]
+
+
+def _as_text(value: Any) -> Any:
+    """A year as people write it, ``version=2020``, which YAML reads as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+VersionOption = Annotated[Version, BeforeValidator(_as_text)]
+"""`Version` as an option."""
 
 
 class FlameConfig(PluginConfig):
@@ -18,7 +27,7 @@ class FlameConfig(PluginConfig):
     """Where the 68 landmarks are on the mesh; null where the converted model holds them."""
     masks: Annotated[str | None, AssetRef("flame-masks")] = "flame-masks"
     """The parts of the head; null where the converted model holds them."""
-    version: Version | None = None
+    version: VersionOption | None = None
     """What a file under a name of your own is; parameters of one version do not fit another."""
     shape_components: int = Field(100, ge=1, le=300)
     """How many of the 300 shape components are fitted (DECA: 100)."""
@@ -31,5 +40,5 @@ class Flame2020Config(FlameConfig):
 
     model: Annotated[str, AssetRef("flame-2020")] = "flame-2020"
     """The asset, or the path of its pickle or of a converted .npz."""
-    version: Literal["2020"] = "2020"
+    version: Annotated[Literal["2020"], BeforeValidator(_as_text)] = "2020"
     """Fixed."""

@@ -62,6 +62,10 @@ def test_quick_answers_are_quick_and_without_torch(arguments):
         (["render", "EMPTY", "--cameras", "x.json", "-o", "OUT"], "is not a portrait"),
         (["plugins", "show", "nosuch"], "no plugin is named"),
         (["config", "check", "--config", "nosuch.yaml"], "cannot read the config file"),
+        (["create", "nosuch*.jpg", "-o", "OUT", "--resume"], "resumes by itself"),
+        (["create", "nosuch*.jpg", "-o", "OUT", "--quiet"], "leave them out for a pattern"),
+        (["create", "nosuch.jpg", "-o", "OUT", "--workers", "2"], "--workers is for a pattern"),
+        (["create", "nosuch*.jpg", "-o", "OUT"], "matches nosuch*.jpg"),
         (["nosuch"], "unknown command"),
         (["licences"], "did you mean 'licenses'"),
     ],
@@ -139,3 +143,12 @@ def test_the_last_line_of_create_holds_metrics_in_their_decimals_and_no_flags():
     figures = {"bald": 0.0, "single_view": 1.0, "views_with_face": 6.0, "psnr_views": 31.4159, "ssim_views": 0.91239}
     assert result_line(12345, figures) == "12,345 Gaussians; psnr_views 31.42 dB, ssim_views 0.9124"
     assert result_line(7, {"bald": 1.0}) == "7 Gaussians"
+
+
+def test_two_photos_that_would_share_a_folder_are_refused(tmp_path: Path, capsys):
+    for name in ("q/a-b.jpg", "r/a-b.jpg", "q-a/b.jpg", "r/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    assert main(["create", str(tmp_path / "*" / "*.jpg"), "-o", str(tmp_path / "out")]) == 2
+    assert "would both be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -14,10 +14,12 @@ from instax3d_plugins.flame.data import read_landmarks, read_masks, read_model
 from instax3d_plugins.flame.lbs import Lbs
 from instax3d_plugins.flame.model import FlameModel, model_of
 
+from instax3d.config import load_config
 from instax3d.errors import AssetError, UnsafeFileError
 from instax3d.fitting import fit_head
 from instax3d.headmodel import HeadParameters
 from instax3d.interfaces import MeshPrior
+from instax3d.plugin import Kind
 from instax3d.registry import build
 from instax3d.testing.suites import views_of_model
 
@@ -210,3 +212,9 @@ def test_the_core_fits_it_to_views(whole):
     assert float((mesh.landmarks + moved[:3, 3] - face)[17:].norm(dim=1).mean()) < 0.003
     assert mesh.units_per_meter == pytest.approx(1, rel=0.1)
     torch.testing.assert_close(mesh.rig.vertices(mesh.rig.parameters), mesh.vertices, atol=1e-5, rtol=1e-4)
+
+
+def test_a_version_is_given_as_a_number_or_a_text():
+    for given in ("mesh_prior.version=2020", "mesh_prior.version='2020'"):
+        config = load_config(overrides=["mesh_prior=flame", given], source="photo").choices[Kind.MESH_PRIOR].config
+        assert config.version == "2020"
