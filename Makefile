@@ -31,10 +31,12 @@ lint: $(INSTALLED)  ## style, types and the import contracts
 	$(BIN)/python tools/house.py
 	$(BIN)/python tools/shapes.py
 
-# tests/core/fitting for instax3d/fitting, tests/plugins/absgs for plugins/instax3d_plugins/absgs
-ROOM_TESTS = $(wildcard $(patsubst instax3d/%,tests/core/%,$(filter instax3d/%,$(ROOM))) $(patsubst plugins/instax3d_plugins/%,tests/plugins/%,$(filter plugins/%,$(ROOM))))
+# tests/core/fitting for instax3d/fitting, tests/plugins/absgs for plugins/instax3d_plugins/absgs, the contract's for instax3d
+ROOM_TESTS = $(if $(filter instax3d,$(ROOM)),$(wildcard tests/core/test_*.py),$(wildcard \
+	$(patsubst instax3d/%,tests/core/%,$(filter instax3d/%,$(ROOM))) \
+	$(patsubst plugins/instax3d_plugins/%,tests/plugins/%,$(filter plugins/%,$(ROOM)))))
 
-check: $(INSTALLED)  ## one room: make check ROOM=instax3d/fitting, or ROOM=plugins/instax3d_plugins/absgs
+check: $(INSTALLED)  ## one room: make check ROOM=instax3d/fitting, plugins/instax3d_plugins/absgs, or instax3d for the contract
 	@test -d "$(ROOM)" || { echo "name a folder: make check ROOM=instax3d/fitting"; exit 2; }
 	$(BIN)/ruff check $(ROOM) $(ROOM_TESTS)
 	$(BIN)/mypy

@@ -17,13 +17,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
-from instax3d.errors import DatasetError
+from instax3d.errors import DatasetError, IncompatiblePipelineError
 from instax3d.interfaces import ClipSource
 from instax3d.io.files import atomic
 from instax3d.io.progress import Progress, Silent
-from instax3d.registry import build
+from instax3d.plugin import Kind
+from instax3d.registry import build, registry
 from instax3d.types import TurntableClip
 
 from .layout import CLIP, DATASET, FORMAT, INDEX, TRANSFORMS, as_json, clip_name, read_json, sha256, shard_name
@@ -49,7 +51,15 @@ class Recipe:
         Raises:
             UnknownPluginError, BrokenPluginError: there is none of that name.
             ConfigError: an option is wrong.
+            IncompatiblePipelineError: it needs what is not there, such as CUDA.
         """
+        have = {"cpu", *(["cuda"] if torch.cuda.is_available() else [])}
+        missing = registry().get(Kind.CLIP_SOURCE, self.source).spec.needs - have
+        if missing:
+            raise IncompatiblePipelineError(
+                f"clip source {self.source!r} needs {', '.join(sorted(missing))}, which is not there; "
+                f"this machine gives: {', '.join(sorted(have))}"
+            )
         source: ClipSource[Any] = build(ClipSource, self.source, **self.options)
         return source
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cheap_turntables
@@ -18,8 +19,9 @@ from instax3d.datasets import AZIMUTHS_DEG, INPUT_VIEW
 from instax3d.datasets.layout import shard_name
 from instax3d.datasets.making import Recipe, make_dataset, write_clip
 from instax3d.datasets.reading import open_dataset, problems
-from instax3d.errors import ConfigError, DatasetError
+from instax3d.errors import ConfigError, DatasetError, IncompatiblePipelineError
 from instax3d.interfaces import ClipSource
+from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.testing import ClipSourceSuite
 
@@ -242,3 +244,14 @@ def test_captures_give_back_the_turntable_they_hold(heads, tmp_path):
         far.make(0, seed=0)
     with pytest.raises(DatasetError, match="no folder"):
         build(ClipSource, "captures", folder=str(tmp_path / "absent")).clips()
+
+
+@pytest.mark.usefixtures("announced")
+def test_a_source_that_needs_what_is_not_there_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    entry = registry().get(Kind.CLIP_SOURCE, "cheap")
+    needy = replace(entry, spec=replace(entry.spec, name="needy", needs=frozenset({"cuda"})))
+    monkeypatch.setattr(registry(), "entries", [*registry().entries, needy])
+    with pytest.raises(IncompatiblePipelineError, match="'needy' needs cuda"):
+        make_dataset(tmp_path / "clips", Recipe("needy", {}, 0), clips=1)
+    assert not (tmp_path / "clips").exists()
