@@ -1,5 +1,6 @@
 """A grid on a real Ray of this machine, one worker of which is killed in the middle."""
 
+import contextlib
 import os
 import signal
 import time
@@ -23,10 +24,10 @@ def killed_once(job):
     begun = store / "begun.log"
     with begun.open("a") as log:
         log.write(job.id + "\n")
-    mark = store / "killed"
-    if not job.prepares_only and "seed=1" in job.overrides and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if not job.prepares_only and "seed=1" in job.overrides:
+        with contextlib.suppress(FileExistsError):  # in one step: two workers may come here at the same time
+            (store / "killed").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.1)
     if not job.prepares_only:
         folder = Path(job.output)
