@@ -1,6 +1,6 @@
 """The three tiers of the modules: what may be built upon, and for how long. Held by tests/core/test_tiers.py."""
 
-CONTRACT = ("plugin", "registry", "config", "errors", "types", "interfaces", "headmodel")
+CONTRACT = ("plugin", "component", "registry", "config", "errors", "types", "interfaces", "headmodel")
 """For every plugin, together with the names of ``import instax3d``. Versioned by `instax3d.plugin.API_VERSION`."""
 
 TOOLKIT = ("io", "geometry", "inputs", "splats", "heads", "fitting", "matting", "assets", "datasets", "testing")

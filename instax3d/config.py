@@ -1,6 +1,6 @@
 """YAML layers and overrides in, one validated `RunConfig` out. Holds names and plain values; never imports torch."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -24,7 +24,17 @@ def source_kind(path: Path) -> Source:
     return "capture" if path.is_dir() or path.suffix.lower() == ".json" else "photo"
 
 
-SLOTS: Mapping[str, Kind] = {kind.value: kind for kind in Kind if kind not in (Kind.METRIC, Kind.CLIP_SOURCE)}
+LISTS: Mapping[str, Kind] = {
+    "losses": Kind.LOSS,
+    "stages": Kind.STAGE,
+    "callbacks": Kind.CALLBACK,
+    "metrics": Kind.METRIC,
+}
+"""The keys under which any number of plugins of a kind are listed."""
+
+SLOTS: Mapping[str, Kind] = {
+    kind.value: kind for kind in Kind if kind not in (*LISTS.values(), Kind.CLIP_SOURCE, Kind.HEAD_MODEL)
+}
 """The slots that every configuration fills, by their key."""
 
 _WHEN = "when"
@@ -64,15 +74,12 @@ class OutputConfig(PluginConfig):
     """Images in ``turntable.png``."""
 
 
-METRICS = "metrics"
-"""The key that lists what is measured of a finished portrait."""
-
 COMMAND_LINE = "command line"
 """The origin of values that are given as overrides."""
 
 _SECTIONS: Mapping[str, type[PluginConfig]] = {"training": TrainingConfig, "output": OutputConfig}
 _PLAIN = ("seed", "device")
-_KEYS = (*SLOTS, METRICS, *_SECTIONS, *_PLAIN)
+_KEYS = (*SLOTS, *LISTS, *_SECTIONS, *_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +118,28 @@ class RunConfig:
     output: OutputConfig
     seed: int
     device: Literal["auto", "cpu", "cuda"]
-    metrics: tuple[PluginChoice, ...] = ()
-    """The metrics of the finished portrait, in this order."""
+    listed: Mapping[Kind, tuple[PluginChoice, ...]] = field(default_factory=dict)
+    """The losses, stages, callbacks and metrics, each in the order in which they act."""
     automatic_renderer: bool = False
     """Whether the renderer was chosen by the device."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value that is not a plugin's default came from, by dotted key."""
     notes: tuple[str, ...] = ()
     """What the user should know: options that were dropped, or that have no effect."""
+
+    @property
+    def metrics(self) -> tuple[PluginChoice, ...]:
+        """The metrics of the finished portrait, in this order."""
+        return self.listed.get(Kind.METRIC, ())
+
+    @property
+    def plugins(self) -> Iterator[tuple[str, PluginChoice]]:
+        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``."""
+        for kind, choice in self.choices.items():
+            yield kind.value, choice
+        for key, kind in LISTS.items():
+            for choice in self.listed.get(kind, ()):
+                yield f"{key}.{choice.entry.spec.name}", choice
 
     def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
@@ -132,12 +153,21 @@ class RunConfig:
         plugin: K = self.choices[kind_of(kind)].build()
         return plugin
 
+    def build_listed(self, kind: Callable[[PluginConfig], K]) -> list[K]:
+        """All plugins that are listed of a kind, with their options: ``config.build_listed(Loss)``.
+
+        Raises:
+            BrokenPluginError: one cannot be imported or does not implement its kind.
+        """
+        return [choice.build() for choice in self.listed.get(kind_of(kind), ())]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, all defaults included; reading them back gives the same configuration."""
         doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
         for kind, choice in self.choices.items():
             doc[kind.value] = choice.to_dict()
-        doc[METRICS] = [choice.to_dict() for choice in self.metrics]
+        for key, kind in LISTS.items():
+            doc[key] = [choice.to_dict() for choice in self.listed.get(kind, ())]
         doc["training"] = self.training.model_dump(mode="json")
         doc["output"] = self.output.model_dump(mode="json")
         return doc
@@ -164,14 +194,38 @@ class Layers:
     notes: list[str] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, Any], origin: str) -> None:
-        """Lay ``layer`` over the values. A slot that changes its plugin starts from that plugin's own defaults."""
+        """Lay ``layer`` over the values. A slot that changes its plugin starts from that plugin's own defaults.
+
+        A list of plugins takes the place of the one before; ``losses.alpha.weight=0.2`` changes, or adds, one of them,
+        and ``losses.alpha=null`` leaves it out.
+        """
         for key, value in layer.items():
+            if key in LISTS:
+                self._list(key, value, origin)
+                continue
             if key in SLOTS and isinstance(value, str):
                 value = {"plugin": value}
             old = self.values.get(key)
             if key in SLOTS and isinstance(old, dict) and isinstance(value, dict):
                 self._drop_options_of_replaced_plugin(key, old, value, origin)
             self._set([str(key)], value, origin)
+
+    def _list(self, key: str, value: Any, origin: str) -> None:
+        """Lists are kept as mappings from the names of their plugins to plugin and options."""
+        if isinstance(value, list):
+            self._forget_origins(key)
+            self.values[key] = {}
+            value = _by_name(value)
+        elif isinstance(value, dict):
+            for name in [name for name, body in value.items() if body is None]:
+                self._at([key]).pop(name, None)
+                self._forget_origins(f"{key}.{name}")
+            bodies = {name: {} if body is True else body for name, body in value.items() if body is not None}
+            value = {
+                name: {"plugin": name, **self._at([key]).get(name, {}), **body} if isinstance(body, dict) else body
+                for name, body in bodies.items()
+            }
+        self._set([key], value, origin)
 
     def _drop_options_of_replaced_plugin(
         self, slot: str, old: dict[str, Any], new: Mapping[str, Any], origin: str
@@ -219,6 +273,17 @@ class Layers:
                 inner = node[key] = {}
             node = inner
         return node
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    """A list of plugins as a mapping; one that is listed again gets a number."""
+    named: dict[str, Any] = {}
+    for item in items:
+        body = {"plugin": item} if isinstance(item, str) else item
+        name = str(body["plugin"]) if isinstance(body, dict) and "plugin" in body else str(item)
+        count = sum(key.partition("#")[0] == name for key in named)
+        named[f"{name}#{count + 1}" if count else name] = body
+    return named
 
 
 def _same_plugin(kind: Kind, one: Any, other: Any) -> bool:
@@ -422,7 +487,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
             choices[kind] = choice
     training = _validate("training", TrainingConfig, doc.get("training") or {}, layers, problems)
     output = _validate("output", OutputConfig, doc.get("output") or {}, layers, problems)
-    metrics = _measured(doc.get(METRICS, []), layers, problems)
+    listed = {kind: _listed(key, kind, doc.get(key, {}), layers, problems) for key, kind in LISTS.items()}
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems or training is None or output is None or plain is None:
         # Broken packages are listed with every unknown name; once is enough.
@@ -433,7 +498,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
         output=output,
         seed=plain.seed,
         device=plain.device,
-        metrics=metrics,
+        listed=listed,
         automatic_renderer=_is_automatic(doc.get(Kind.RENDERER.value)),
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
@@ -446,8 +511,7 @@ def _without_effect(config: RunConfig, source: Source | None) -> Iterable[str]:
     An option at its default is not worth a word, unless it was written on the command line: the ``config.yaml`` of a
     portrait holds them all.
     """
-    parts = [(kind.value, choice.config) for kind, choice in config.choices.items()]
-    parts += [(f"{METRICS}.{choice.entry.spec.name}", choice.config) for choice in config.metrics]
+    parts = [(key, choice.config) for key, choice in config.plugins]
     ignored = [
         (f"{where}.{name}", options, name, why)
         for where, options in parts
@@ -482,7 +546,7 @@ def _renderer_for(device: str) -> PluginEntry:
 
 def _choose(slot: str, kind: Kind, body: Any, layers: Layers, problems: list[str]) -> PluginChoice | None:
     if not isinstance(body, dict) or not isinstance(body.get("plugin"), str):
-        offered = ", ".join(entry.spec.name for entry in registry().plugins(kind)) or "none is installed"
+        offered = ", ".join(_offered(kind)) or "none is installed"
         problems.append(f"{slot}: no plugin chosen; write {slot}=NAME, one of: {offered}")
         return None
     options = {key: value for key, value in body.items() if key != "plugin"}
@@ -507,14 +571,17 @@ def _choose(slot: str, kind: Kind, body: Any, layers: Layers, problems: list[str
     return PluginChoice(entry, config, written)
 
 
-def _measured(body: Any, layers: Layers, problems: list[str]) -> tuple[PluginChoice, ...]:
-    """The metrics of a list, each a name or, as in a slot, a plugin with options."""
-    if not isinstance(body, list):
-        problems.append(f"{METRICS}: must list metrics, as in {METRICS}=[fidelity, likeness]")
+def _listed(key: str, kind: Kind, body: Any, layers: Layers, problems: list[str]) -> tuple[PluginChoice, ...]:
+    """The plugins of a list, each a name or, as in a slot, a plugin with options."""
+    if not isinstance(body, dict):
+        problems.append(f"{key}: must list plugins, as in {key}=[{', '.join(_offered(kind)[:2])}]")
         return ()
-    items = [{"plugin": item} if isinstance(item, str) else item for item in body]
-    choices = (_choose(METRICS, Kind.METRIC, item, layers, problems) for item in items)
+    choices = (_choose(f"{key}.{name}", kind, item, layers, problems) for name, item in body.items())
     return tuple(choice for choice in choices if choice is not None)
+
+
+def _offered(kind: Kind) -> list[str]:
+    return [entry.spec.name for entry in registry().plugins(kind)]
 
 
 def _validate(where: str, model: type[M], values: Any, layers: Layers, problems: list[str]) -> M | None:
@@ -545,7 +612,7 @@ def _origin_of(layers: Layers, key: str) -> str:
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
     """Refuse plugins that cannot work together, on this input or on this device.
 
-    The needs of every plugin are compared: those in slots, the metrics, and those that options name. ``source`` or
+    The needs of every plugin are compared: those in slots, those in lists, and those that options name. ``source`` or
     ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
 
     Raises:
@@ -563,9 +630,8 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
     else:
         have |= {"cpu", device}
     needs: dict[str, frozenset[str]] = {}
-    named = [(kind.value, choice) for kind, choice in config.choices.items()]
-    for label, choice in [*named, *(("metric", choice) for choice in config.metrics)]:
-        needs[f"{label} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
+    for label, choice in config.plugins:
+        needs[f"{choice.entry.spec.kind.value} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
         for field_name, (mark, value) in references(choice.config).items():
             who = f"{mark.kind.value} {value!r} ({label}.{field_name})"
             needs[who] = registry().get(mark.kind, value).spec.needs
@@ -611,7 +677,7 @@ def json_schema() -> dict[str, Any]:
                 "type": "object",
                 "properties": {s: {"type": "object", "properties": body} for s in get_args(Source)},
             },
-            METRICS: {"type": "array", "items": {"type": ["string", "object"]}},
+            **{key: {"type": ["array", "object"], "items": {"type": ["string", "object"]}} for key in LISTS},
             **body,
         },
         "additionalProperties": False,

@@ -3,10 +3,14 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from .component import C, Component
+from .plugin import Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +25,13 @@ class HeadParameters:
     """Axis-angle of each of `HeadModel.joint_names`, radians, relative to the parent joint."""
 
 
-class HeadModel(abc.ABC):
+class HeadModel(Component[C]):
     """A parametric head in meters, y up, face towards +z, x to the subject's left, origin inside the head.
 
     Read-only and free of randomness; tensors are float32 on the CPU.
     """
+
+    kind: ClassVar[Kind] = Kind.HEAD_MODEL
 
     name: str
     """With its version, where there are several."""

@@ -6,51 +6,41 @@ A plugin class takes one argument, its validated config. A package announces it 
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
+from .component import C, Component
 from .errors import IncompatiblePipelineError
 from .headmodel import HeadModel
-from .plugin import Kind, PluginConfig, PluginSpec
+from .plugin import Kind, LossConfig, PluginSpec
 from .types import (
     Cameras,
     Capture,
+    CheckpointEvent,
     DensifyReport,
     DensifyStep,
     EvaluationContext,
     Face,
     Gaussians,
     HeadMesh,
+    LossStep,
     Photo,
     Render,
+    RunResult,
+    RunStart,
+    StageData,
+    StageEvent,
+    StepEvent,
     TurntableClip,
     Views,
 )
 
-C = TypeVar("C", bound=PluginConfig, default=PluginConfig, covariant=True)
-"""The class of a plugin's options: `Renderer` alone means any renderer, ``Renderer[PluginConfig]``."""
+L = TypeVar("L", bound=LossConfig, default=LossConfig, covariant=True)
 S = TypeVar("S", Photo, Capture)
-
-
-class Component(abc.ABC, Generic[C]):
-    """The base of all kinds: made from its config alone."""
-
-    kind: ClassVar[Kind]
-    """Set by the abstract class of each kind."""
-
-    def __init__(self, config: C) -> None:
-        self.config = config
-
-    def warmup(self) -> None:
-        """Do now what the first use would do once per machine, such as compiling. By default nothing."""
-
-    @classmethod
-    def contradictions(cls, spec: PluginSpec) -> list[str]:
-        """A sentence for each claim of the spec that the class does not keep; such a plugin is refused."""
-        return []
 
 
 class ViewGenerator(Component[C]):
@@ -207,6 +197,10 @@ class Densifier(Component[C]):
 
     absgrad: ClassVar[bool] = False
     """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
+
+    def losses(self, step: DensifyStep) -> Mapping[str, Float[Tensor, ""]]:
+        """Weighted losses of its own by name, before the backward pass. By default none."""
+        return {}
 
     @abc.abstractmethod
     def before_backward(self, step: DensifyStep) -> None:
@@ -378,6 +372,107 @@ class ClipSource(Component[C]):
         """
 
 
+class Loss(Component[L]):
+    """One term of what the construction minimizes::
+
+        # plugin.py
+        PluginSpec(kind=Kind.LOSS, name="mine", summary="…",
+                   target="my_package.loss:Mine", config="my_package.config:MineConfig")
+
+        # loss.py
+        class Mine(Loss[MineConfig]):
+            def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
+                return {"mine": (step.render.image - step.view.image).abs().mean()}
+
+    Its options derive from `LossConfig`, whose ``weight`` is applied by the program. A loss may hold networks and
+    state; random numbers come from torch's global generators, which a resumed run restores.
+    """
+
+    kind: ClassVar[Kind] = Kind.LOSS
+
+    def start(self, mesh: HeadMesh, views: Views, device: torch.device) -> None:
+        """Called once before the first step, also of a resumed run: load networks, prepare what stays the same."""
+
+    @abc.abstractmethod
+    def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
+        """Scalars by name, not weighted; empty where this step has nothing to add."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; called after `start`."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
+
+
+class Callback(Component[C]):
+    """Watches runs, as loggers and recorders do::
+
+        # plugin.py
+        PluginSpec(kind=Kind.CALLBACK, name="mine", summary="…",
+                   target="my_package.callback:Mine", config="my_package.config:MineConfig")
+
+        # callback.py
+        class Mine(Callback[MineConfig]):
+            def on_step(self, event: StepEvent) -> None:
+                print(event.step, event.loss)
+
+    Every method does nothing by default. It changes nothing of the run: an exception is reported once, after which the
+    callback is left alone and the run goes on.
+    """
+
+    kind: ClassVar[Kind] = Kind.CALLBACK
+
+    def on_run_start(self, run: RunStart) -> None:
+        """The input was read; the stages follow."""
+
+    def on_stage(self, event: StageEvent) -> None:
+        """A stage begins, is over, or was found in the cache."""
+
+    def on_step(self, event: StepEvent) -> None:
+        """A step of the construction is done."""
+
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        """The construction's state was written."""
+
+    def on_result(self, result: RunResult) -> None:
+        """The portrait is finished and measured."""
+
+    def close(self) -> None:
+        """The run is over, also after an error: flush and close files."""
+
+
+class Stage(Component[C]):
+    """A stage of a researcher's own between those of the program, such as refining the views::
+
+        # plugin.py
+        PluginSpec(kind=Kind.STAGE, name="mine", summary="…", reads=("views",), makes="views",
+                   target="my_package.stage:Mine", config="my_package.config:MineConfig")
+
+        # stage.py
+        class Mine(Stage[MineConfig]):
+            def run(self, data: StageData) -> Views:
+                assert data.views is not None
+                ...
+                return dataclasses.replace(data.views, images=sharper)
+
+    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; several
+    run in the order of the config. Its result is cached like that of any stage.
+    """
+
+    kind: ClassVar[Kind] = Kind.STAGE
+
+    @abc.abstractmethod
+    def run(self, data: StageData) -> Views | HeadMesh | Gaussians:
+        """What takes the place of what was there: of the type that the spec's ``makes`` names."""
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        return [] if spec.makes is not None else ["its spec does not say what it makes: views, mesh or gaussians"]
+
+
 KINDS: Mapping[Kind, type[Component[Any]]] = {
     each.kind: each
     for each in (
@@ -389,6 +484,10 @@ KINDS: Mapping[Kind, type[Component[Any]]] = {
         LandmarkDetector,
         Metric,
         ClipSource,
+        HeadModel,
+        Loss,
+        Callback,
+        Stage,
     )
 }
 """The abstract class of each kind."""

@@ -31,10 +31,13 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 API_VERSION = 1
 """Version of the contract tier; a package whose ``INSTAX3D_API`` is another is not loaded."""
+
+Datum = Literal["views", "mesh", "gaussians"]
+"""What passes from stage to stage."""
 
 GROUP = "instax3d.plugins"
 """The entry-point group that the registry reads."""
@@ -44,7 +47,11 @@ hookimpl = pluggy.HookimplMarker("instax3d")
 
 
 class Kind(StrEnum):
-    """The kinds of plugins; the value is the slot's key in a config. Metrics and clip sources fill no slot."""
+    """The kinds of plugins; the value is the slot's key in a config.
+
+    Losses, metrics, stages and callbacks fill no slot: a config lists them. Head models and clip sources are named by
+    options and commands.
+    """
 
     VIEW_GENERATOR = "view_generator"
     MESH_PRIOR = "mesh_prior"
@@ -54,6 +61,10 @@ class Kind(StrEnum):
     LANDMARK_DETECTOR = "landmark_detector"
     METRIC = "metric"
     CLIP_SOURCE = "clip_source"
+    HEAD_MODEL = "head_model"
+    LOSS = "loss"
+    CALLBACK = "callback"
+    STAGE = "stage"
 
 
 class PluginConfig(BaseModel):
@@ -70,6 +81,13 @@ class PluginConfig(BaseModel):
         The reason completes the sentence "NAME has no effect: …".
         """
         return {}
+
+
+class LossConfig(PluginConfig):
+    """Base of every loss's options."""
+
+    weight: NonNegativeFloat = 1.0
+    """Factor of the loss in the sum that is minimized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,10 @@ class PluginSpec:
     """The numbers that a metric measures, in the order of tables."""
     assets: tuple[str, ...] = ()
     """Assets that it always uses; those chosen by an option are marked there with `AssetRef`."""
+    reads: tuple[Datum, ...] = ()
+    """What a stage reads of what the stages before it made."""
+    makes: Datum | None = None
+    """What a stage makes anew, in place of what there was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

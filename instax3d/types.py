@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -175,6 +175,9 @@ class Views:
     provenance: Float[Tensor, "views 3 h w"] | None = None
     """Shares of each pixel that were seen in the photo, mirrored from its other side, and guessed; they sum to 1. None
     if the generator does not record them."""
+    head: "HeadMesh | None" = None
+    """The head in the views' world, where the generator knows it: a prior over the same head model need not fit it
+    again."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -341,3 +344,125 @@ class DensifyReport:
 
     born: int = 0
     died: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """How many by what was done to them, in the densifier's words: ``cloned``, ``split``, ``faint``, …"""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingView:
+    """One view at the resolution of a step."""
+
+    image: Float[Tensor, "1 3 h w"]
+    alpha: Float[Tensor, "1 1 h w"]
+    camera: Cameras
+    """One camera."""
+    confidence: Float[Tensor, "1 1 h w"] | None
+    """None where it is 1 everywhere."""
+
+    def to(self, device: torch.device) -> "TrainingView":
+        confidence = None if self.confidence is None else self.confidence.to(device)
+        return TrainingView(self.image.to(device), self.alpha.to(device), self.camera.to(device), confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class LossStep:
+    """All that a loss may look at in one step. New fields get defaults, so that old plugins keep working."""
+
+    step: int
+    """Counted from 0."""
+    total_steps: int
+    view_index: int
+    """Which of the views the step compares with."""
+    view: TrainingView
+    """What the render should look like."""
+    render: Render
+    """Of the view's camera over white; differentiable."""
+    gaussians: Gaussians
+    """The Gaussians that were rendered; differentiable."""
+    splats: torch.nn.ParameterDict
+    """The representation's parameters."""
+    draw: Callable[[Cameras], Render]
+    """Renders these Gaussians from other cameras, differentiable; for losses that compare views of their own."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1): for schedules."""
+        return self.step / self.total_steps
+
+
+@dataclass(frozen=True, eq=False)
+class RunStart:
+    """What callbacks hear first."""
+
+    name: str
+    """Of the photo's file or the capture's folder."""
+    source: str
+    """``photo`` or ``capture``."""
+    config: Mapping[str, Any]
+    """All options of the run, plain values."""
+    device: str
+    stages: tuple[str, ...]
+    """The stages that will follow, in order."""
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """A stage begins, is over, or is not run as its result was found."""
+
+    stage: str
+    status: Literal["started", "done", "reused"]
+    seconds: float | None = None
+    """That it took; None when it starts. Of a reused stage those that it once took."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepEvent:
+    """One step of the construction is done."""
+
+    step: int
+    """Counted from 0."""
+    total_steps: int
+    loss: float
+    losses: Mapping[str, float]
+    """Weighted; they sum to ``loss``."""
+    psnr: float | None
+    """Of the step's view at the step's resolution; None in most steps, as it costs time."""
+    gaussians: int
+    report: DensifyReport
+    """What the densifier did in this step."""
+    current: Callable[[], Gaussians]
+    """The Gaussians after the step, without gradients."""
+    draw: Callable[[Cameras], Render]
+    """Renders them, without gradients."""
+    views: Views
+    """What they should look like."""
+
+
+@dataclass(frozen=True)
+class CheckpointEvent:
+    """The construction's state was written, so that it can be resumed."""
+
+    path: Path
+    step: int
+    """Steps that are done."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """The portrait is finished and measured."""
+
+    manifest: Mapping[str, Any]
+    """As ``run.json`` will hold it."""
+    context: EvaluationContext
+    """The portrait, what it was made from, and a way to render it."""
+
+
+@dataclass(frozen=True, eq=False)
+class StageData:
+    """What the stages before a stage made; what the stage does not say it reads is None."""
+
+    source: Photo | Capture
+    seed: int
+    views: Views | None = None
+    mesh: HeadMesh | None = None
+    gaussians: Gaussians | None = None

@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from instax3d.config import METRICS, PluginChoice, RunConfig
+from instax3d.config import PluginChoice, RunConfig
 from instax3d.errors import AssetError
 from instax3d.io.paths import assets_dir
-from instax3d.plugin import AssetRef, PluginConfig
+from instax3d.plugin import AssetRef, Kind, PluginConfig
 from instax3d.registry import PluginEntry, references, registry
 
 from .ledger import Ledger, sha256
@@ -82,10 +82,11 @@ def asset_records(config: RunConfig) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for where, entry, plugin_config in _plugins(config):
         records += _records(where, entry, plugin_config)
-    for choice in config.metrics:
-        with suppress(AssetError):  # then the metric was not measured, which the manifest says
-            for used in _with_named(f"{METRICS}.{choice.entry.spec.name}", choice):
-                records += _records(*used)
+    for where, choice in config.plugins:
+        if choice.entry.spec.kind is Kind.METRIC:
+            with suppress(AssetError):  # then the metric was not measured, which the manifest says
+                for used in _with_named(where, choice):
+                    records += _records(*used)
     return records
 
 
@@ -99,8 +100,9 @@ def _records(where: str, entry: PluginEntry, config: PluginConfig) -> list[dict[
 
 def _plugins(config: RunConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
     """All plugins of a run except the metrics, with their options."""
-    for kind, choice in config.choices.items():
-        yield from _with_named(kind.value, choice)
+    for where, choice in config.plugins:
+        if choice.entry.spec.kind is not Kind.METRIC:
+            yield from _with_named(where, choice)
 
 
 def _with_named(where: str, choice: PluginChoice) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:

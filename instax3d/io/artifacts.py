@@ -102,8 +102,9 @@ def unpack_views(artifact: Artifact) -> Views:
         prefix = f"{_FACE} {index} "
         points = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
         faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, points.pop("", None), points)
+    pixels: dict[str, Any] = {name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors}
     return Views(
-        **{name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors},
+        **pixels,
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),
         photo_index=values["photo_index"],
         faces=tuple(faces),

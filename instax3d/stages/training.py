@@ -24,28 +24,13 @@ from instax3d.errors import PortraitError
 from instax3d.interfaces import Densifier, Renderer, Representation
 from instax3d.io.files import atomic
 from instax3d.splats.photometric import alpha_loss, photometric_loss
-from instax3d.types import Cameras, DensifyStep, HeadMesh, Views
+from instax3d.types import Cameras, DensifyStep, HeadMesh, TrainingView, Views
 
 _POSITION = "means"
 _PSNR_EVERY = 10
 _CHECKPOINT_SECONDS = 10.0
 _BATCH = 10
 """Optimization steps in each call by Lightning, whose own work around a call takes 0.6 ms."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingView:
-    """One view at one resolution, ready to be compared with a render."""
-
-    image: Float[Tensor, "1 3 h w"]
-    alpha: Float[Tensor, "1 1 h w"]
-    camera: Cameras
-    confidence: Float[Tensor, "1 1 h w"] | None
-    """None where it is 1 everywhere."""
-
-    def to(self, device: torch.device) -> "TrainingView":
-        confidence = None if self.confidence is None else self.confidence.to(device)
-        return TrainingView(self.image.to(device), self.alpha.to(device), self.camera.to(device), confidence)
 
 
 def training_views(views: Views, factor: float = 1.0) -> list[TrainingView]:

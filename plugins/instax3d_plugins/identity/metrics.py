@@ -9,8 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from instax3d.assets import require
+from instax3d.component import C
 from instax3d.errors import AssetError
-from instax3d.interfaces import C, LandmarkDetector, Metric
+from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
 from instax3d.io.safeload import read_checkpoint
 from instax3d.registry import build
