@@ -612,14 +612,15 @@ def _origin_of(layers: Layers, key: str) -> str:
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
     """Refuse plugins that cannot work together, on this input or on this device.
 
-    The needs of every plugin are compared: those in slots, those in lists, and those that options name. ``source`` or
-    ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
+    The needs of every plugin are compared: those in slots, those in lists, and those that options name, with what the
+    input, the device and the plugins in slots and lists provide. ``source`` or ``device`` unknown (None, and
+    ``device: auto``) leaves the needs that concern it unchecked.
 
     Raises:
         IncompatiblePipelineError: naming each plugin, what it needs, and what is there.
     """
     device = device or (None if config.device == "auto" else config.device)
-    have = set().union(*(choice.entry.spec.provides for choice in config.choices.values()))
+    have = set().union(*(choice.entry.spec.provides for _, choice in config.plugins))
     undecided: set[str] = set()
     if source is None:
         undecided |= set(get_args(Source))
@@ -630,14 +631,12 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
     else:
         have |= {"cpu", device}
     needs: dict[str, frozenset[str]] = {}
+    problems: list[str] = []
     for label, choice in config.plugins:
         needs[f"{choice.entry.spec.kind.value} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
-        for field_name, (mark, value) in references(choice.config).items():
-            who = f"{mark.kind.value} {value!r} ({label}.{field_name})"
-            needs[who] = registry().get(mark.kind, value).spec.needs
+        needs |= _needs_of_named(label, choice.config, problems)
     if source == "photo":
         needs["a photo"] = PHOTO_NEEDS
-    problems = []
     for who, needed in needs.items():
         missing = needed - have - undecided
         if missing:
@@ -647,6 +646,32 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
             )
     if problems:
         raise IncompatiblePipelineError("\n".join(problems))
+
+
+def _needs_of_named(
+    where: str, config: PluginConfig, problems: list[str], above: tuple[PluginEntry, ...] = ()
+) -> dict[str, frozenset[str]]:
+    """What the plugins need that options name, and those that these name by default, by who needs it.
+
+    That a plugin named by a chosen one will do is known already; of those named in turn it is found here.
+    """
+    needs: dict[str, frozenset[str]] = {}
+    for field_name, (mark, value) in references(config).items():
+        at = f"{where}.{field_name}"
+        entry = registry().get(mark.kind, value, where=at)
+        if entry in above:  # they name each other
+            continue
+        if above and not mark.accepts(entry.spec.provides):
+            problems.append(f"{at}: {mark.kind.value} {value!r} does not provide {mark}")
+        needs[f"{mark.kind.value} {value!r} ({at})"] = entry.spec.needs
+        try:
+            options = entry.config_class()()
+        except ValidationError as error:
+            names = ", ".join(str(item["loc"][0]) for item in error.errors(include_url=False))
+            problems.append(f"{at}: {mark.kind.value} {value!r} cannot be named here, as it has no default for {names}")
+        else:
+            needs |= _needs_of_named(at, options, problems, (*above, entry))
+    return needs
 
 
 @cache

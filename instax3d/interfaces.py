@@ -468,10 +468,6 @@ class Stage(Component[C]):
     def run(self, data: StageData) -> Views | HeadMesh | Gaussians:
         """What takes the place of what was there: of the type that the spec's ``makes`` names."""
 
-    @classmethod
-    def contradictions(cls, spec: PluginSpec) -> list[str]:
-        return [] if spec.makes is not None else ["its spec does not say what it makes: views, mesh or gaussians"]
-
 
 KINDS: Mapping[Kind, type[Component[Any]]] = {
     each.kind: each

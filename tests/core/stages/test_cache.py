@@ -237,10 +237,6 @@ def test_every_library_that_a_distribution_requires_counts(monkeypatch):
             assert (fingerprint.hash_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
 
 
-def test_a_plugin_that_is_not_installed_requires_nothing():
-    assert fingerprint.hash_libraries("(development)")
-
-
 def test_a_source_is_known_by_its_contents(tmp_path):
     (tmp_path / "a.png").write_bytes(b"one")
     (tmp_path / "b.png").write_bytes(b"one")
