@@ -176,7 +176,7 @@ class Registry:
         try:
             module = point.load()
             registered = [entry for entry in self.entries if entry not in before]
-            provider = replace(provider, api=_api_of(point, module, bool(registered)))
+            provider = replace(provider, api=_api_of(point, module))
             self.entries = [replace(e, provider=provider) if e in registered else e for e in self.entries]
             specs = self._specs(point, name, module)
             assets, converters, commands = self._assets(name), self._converters(name), self._commands(name)
@@ -319,7 +319,7 @@ class Registry:
         raise UnknownPluginError("\n".join(lines))
 
 
-def _api_of(point: EntryPoint, module: object, registers: bool) -> str:
+def _api_of(point: EntryPoint, module: object) -> str:
     """The version of the contract that a package was written for, if it can be used with the one that is installed.
 
     It says so itself: what is said here at its import would always be the version installed now. A module under
@@ -333,7 +333,7 @@ def _api_of(point: EntryPoint, module: object, registers: bool) -> str:
     stated = getattr(module, API_NAME, None)
     if stated is not None:
         return check_version(stated, API_VERSION, point.value)
-    if point.dist is None and registers and not _has_hooks(module):
+    if point.dist is None and not _has_hooks(module):
         return API_VERSION
     raise BrokenPluginError(
         f'{point.value} does not say which plugin API it targets; add {API_NAME} = "{API_VERSION}" to it'
