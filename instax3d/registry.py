@@ -91,14 +91,16 @@ class PluginEntry:
         Raises:
             BrokenPluginError: it cannot be imported or is not a `PluginConfig`, of a loss a `LossConfig`.
         """
-        base = options_of(self.spec.kind)
-        if self.registered is None and self.spec.config is None:
+        base = LossConfig if self.spec.kind is Kind.LOSS else PluginConfig
+        if self.registered is not None:
+            options: Any = self.registered[1]
+        else:
+            options = PluginConfig if self.spec.config is None else _load(self.spec.config, self)
+        if options is PluginConfig:  # no options of its own
             return base
-        options = self.registered[1] if self.registered is not None else _load(str(self.spec.config), self)
         if not (isinstance(options, type) and issubclass(options, base)):
-            raise BrokenPluginError(
-                f"{self._label()}: {self.spec.config} is not a subclass of instax3d.{base.__name__}"
-            )
+            name = options.__qualname__ if isinstance(options, type) else self.spec.config
+            raise BrokenPluginError(f"{self._label()}: {name} is not a subclass of instax3d.{base.__name__}")
         return options
 
     def plugin_class(self) -> type[Any]:
@@ -131,11 +133,6 @@ class PluginEntry:
 
     def _label(self) -> str:
         return f"{self.spec.kind.value} {self.spec.name!r} from {self.provider}"
-
-
-def options_of(kind: Kind) -> type[PluginConfig]:
-    """What the options of a kind derive from, and those of a plugin that has none of its own."""
-    return LossConfig if kind is Kind.LOSS else PluginConfig
 
 
 def _load(path: str, entry: PluginEntry) -> Any:
@@ -522,13 +519,12 @@ def register(
     """
 
     def admit(plugin: P) -> P:
-        kind, target = kind_of(plugin), f"{plugin.__module__}:{plugin.__qualname__}"
-        options = options_of(kind) if config is PluginConfig else config
+        target = f"{plugin.__module__}:{plugin.__qualname__}"
         spec = PluginSpec(
-            kind=kind,
+            kind=kind_of(plugin),
             name=name,
             target=target,
-            config=f"{options.__module__}:{options.__qualname__}",
+            config=f"{config.__module__}:{config.__qualname__}",
             summary=summary or (plugin.__doc__ or "").strip().partition("\n")[0],
             needs=_several(needs),
             provides=_several(provides),
@@ -538,9 +534,9 @@ def register(
             makes=makes,
         )
         plugins, provider = _LOADING.get() or (registry(), Provider(target, "(registered)", "0"))
-        entry = PluginEntry(spec, provider, (plugin, options))
-        entry.config_class()
+        entry = PluginEntry(spec, provider, (plugin, config))
         entry.plugin_class()
+        entry.config_class()
         plugins.add(entry)
         return plugin
 

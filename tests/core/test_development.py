@@ -163,7 +163,7 @@ def test_a_file_hides_no_library_of_its_name(tmp_path):
 def test_the_command_line_uses_a_file_and_shows_what_is_wrong_with_another(tmp_path):
     path = write(tmp_path / "mine.py", REGISTERS)
     listed = json.loads(run(f"{path}, {tmp_path / 'absent.py'}", "plugins", "list", "--json").stdout)
-    assert ["mine"] == [each["name"] for each in listed["plugins"] if each["distribution"] == "(development)"]
+    assert [each["name"] for each in listed["plugins"] if each["distribution"] == "(development)"] == ["mine"]
     assert "is not there" in listed["broken"][0]["error"]
     checked = run(f"{path},{tmp_path / 'absent.py'}", "config", "check", "densifier=mine", "densifier.share=0.125")
     assert checked.returncode == 0, checked.stderr

@@ -1,4 +1,4 @@
-"""What plugins need and provide is compared for every kind, also where options name plugins, before torch is imported."""
+"""What plugins need and provide is compared for every kind, named by options too, before torch is imported."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-PLUGINS = '''
+PLUGINS = """
 from typing import Annotated
 
 from instax3d import Kind, LossConfig, PluginConfig, PluginRef, PluginSpec, hookimpl
@@ -60,10 +60,10 @@ def instax3d_plugins():
                          config=f"needy_plugins:{config}")
     yield PluginSpec(kind=Kind.STAGE, name="lamp", summary="", target="no_such_module:Never",
                      provides=frozenset({"moonlight"}), makes="views")
-'''
+"""
 CHECK = """
 import json, sys
-from instax3d import IncompatiblePipelineError, load_config
+from instax3d import ConfigError, load_config
 from instax3d.registry import registry
 assert not registry().broken, registry().broken
 said = []
@@ -71,7 +71,7 @@ for overrides in json.loads(sys.argv[1]):
     try:
         load_config(overrides=overrides, source="photo")
         said.append("fine")
-    except IncompatiblePipelineError as error:
+    except ConfigError as error:
         said.append(str(error))
 assert "torch" not in sys.modules
 print(json.dumps(said))
@@ -92,7 +92,7 @@ CASES = {
     "metrics=[deep]": "landmark_detector 'needy' (metrics.deep.prior.detector) needs moonlight",
     "mesh_prior=inner": "landmark_detector 'needy' (mesh_prior.detector) needs moonlight",
     "metrics=[above]": "metrics.above.below.head: head_model 'needy' does not provide jaw",
-    "metrics=[names_required]": "metric 'required' cannot be named here, as it has no default for must",
+    "metrics=[names_required]": "metrics.names_required.other",
     "metrics=[with_head]": "fine",
     "metrics=[round]": "fine",
     # what provides it need not be in a slot
