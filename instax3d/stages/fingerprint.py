@@ -113,7 +113,7 @@ def hash_plugin(entry: PluginEntry) -> str:
 
 def _has_file(module: str) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
-    return bool(file) and Path(file).is_file()
+    return file is not None and Path(file).is_file()
 
 
 def _hash_used(target: str, config: str, distribution: str) -> str:
