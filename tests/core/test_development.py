@@ -197,7 +197,7 @@ if __name__ == "__main__":
     environment = {**os.environ, "INSTAX3D_DEV_PLUGINS": str(path)}
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "0.5"
+    assert done.stdout.splitlines() == ["seen", "0.5"]
 
 
 def hashed(path: Path, name: str) -> str:
