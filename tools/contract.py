@@ -177,7 +177,7 @@ def _may_become(before: str, after: str, implemented: bool) -> bool:
         return words[0] == words[1] and set(_bases(before)) <= set(_bases(after))
     if "(" not in before or words[0] != words[1] or before.startswith(("attribute", "constant")):
         return False
-    return _accepts(_parsed(before), _parsed(after))
+    return _accepts(_parsed(before), _parsed(after), may_widen="def " in before)
 
 
 def _bases(line: str) -> list[str]:
@@ -192,8 +192,12 @@ def _parsed(line: str) -> ast.FunctionDef:
     return tree
 
 
-def _accepts(old: ast.FunctionDef, new: ast.FunctionDef) -> bool:
-    """Whether every call of the old signature is one of the new, with the same meaning."""
+def _accepts(old: ast.FunctionDef, new: ast.FunctionDef, *, may_widen: bool) -> bool:
+    """Whether every call of the old signature is one of the new, with the same meaning.
+
+    Args:
+        may_widen: parameters may take further types, as a function's may; what is read from a record may not.
+    """
     before, after = _parameters(old), _parameters(new)
     places = [name for name, (_, place, _) in before.items() if place == "by place"]
     now = [name for name, (_, place, _) in after.items() if place == "by place"]
@@ -202,9 +206,14 @@ def _accepts(old: ast.FunctionDef, new: ast.FunctionDef) -> bool:
     return (
         same_end
         and now[: len(places)] == places
-        and all(after.get(name) == parameter for name, parameter in before.items())
+        and all(name in after and _same(parameter, after[name], may_widen) for name, parameter in before.items())
         and all(default is not None or place == "any" for _, place, default in added)
     )
+
+
+def _same(old: tuple[str, str, str | None], new: tuple[str, str, str | None], may_widen: bool) -> bool:
+    types = [set(kind.split(" | ")) for kind, _, _ in (old, new)]
+    return old[1:] == new[1:] and (types[0] <= types[1] if may_widen else old[0] == new[0])
 
 
 def _parameters(function: ast.FunctionDef) -> dict[str, tuple[str, str, str | None]]:
