@@ -38,7 +38,7 @@ from .suites import Suite, views_of_model
 
 REGIONS = ("face", "scalp", "ears", "neck", "eyeballs", "lips")
 """That every head model has."""
-APART = (("eyeballs", "scalp ears neck lips"), ("lips", "scalp ears neck"), ("scalp", "ears"))
+APART = (("eyeballs", "scalp ears neck lips"), ("lips", "scalp ears neck"))
 """Regions that share no vertex with any of the others named."""
 EYE_DISTANCE = (0.06, 0.14)
 """Meters between the outer corners of the eyes, generously."""
