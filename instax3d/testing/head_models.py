@@ -121,16 +121,10 @@ class HeadModelSuite(Suite):
         heights = [float(y[part].mean()) for part in order]
         assert heights == sorted(heights, reverse=True), "y up: brows, nose, lips, chin"
         assert y[LOWER_LIP_EDGE] <= y[UPPER_LIP_EDGE]
-        for right, left in (
-            JAW_ENDS,
-            (RIGHT_BROW, LEFT_BROW),
-            NOSE_WINGS,
-            (RIGHT_EYE, LEFT_EYE),
-            (*OUTER_EYE_CORNERS,),
-            (*INNER_EYE_CORNERS,),
-            MOUTH_CORNERS,
-        ):
-            assert float(x[right].mean()) < float(x[left].mean()), "x to the subject's left"
+        pairs = (JAW_ENDS, NOSE_WINGS, OUTER_EYE_CORNERS, INNER_EYE_CORNERS, MOUTH_CORNERS)
+        assert all(x[right] < x[left] for right, left in pairs), "x to the subject's left"
+        for right_part, left_part in ((RIGHT_BROW, LEFT_BROW), (RIGHT_EYE, LEFT_EYE)):
+            assert x[right_part].mean() < x[left_part].mean(), "x to the subject's left"
         assert float(z[NOSE_TIP]) > float(z[[*OUTER_EYE_CORNERS]].max()) > float(z[[*JAW_ENDS]].max()), "z forward"
 
     def test_regions_are_where_they_belong(self, plugin: HeadModel[Any]) -> None:
