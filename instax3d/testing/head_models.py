@@ -117,7 +117,7 @@ class HeadModelSuite(Suite):
 
     def test_landmarks_are_in_order(self, plugin: HeadModel[Any]) -> None:
         x, y, z = plugin.landmarks(plugin(plugin.neutral())).unbind(1)
-        order = [BROWS, NOSE_BRIDGE, NOSE_TIP, NOSE_BASE, UPPER_LIP_EDGE, CHIN]
+        order: list[int | slice] = [BROWS, NOSE_BRIDGE, NOSE_TIP, NOSE_BASE, UPPER_LIP_EDGE, CHIN]
         heights = [float(y[part].mean()) for part in order]
         assert heights == sorted(heights, reverse=True), "y up: brows, nose, lips, chin"
         assert y[LOWER_LIP_EDGE] <= y[UPPER_LIP_EDGE]
