@@ -97,7 +97,8 @@ class MeshPrior(Component[C]):
                 ...
                 return HeadMesh(vertices, faces)
 
-    A prior over a parametric model declares ``provides={"head_model"}`` and returns it from `head_model`.
+    To have a parametric model of one's own fitted, a `HeadModel` is all that is needed. A prior that finds such a
+    model's parameters in another way declares ``provides={"head_model"}`` and returns the model from `head_model`.
     """
 
     kind: ClassVar[Kind] = Kind.MESH_PRIOR

@@ -43,10 +43,12 @@ WORSE, LARGER = 1.2, 1.11
 larger, than the head that leaves room for hair."""
 SMALL_ERROR = 0.005
 """In face sizes; smaller landmark errors count as equal."""
+SHAPE_COMPONENTS = 30
+"""How many are fitted of a model that recommends no number."""
 
 
 @one_thread()
-def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> HeadMesh:
+def fit_head(model: HeadModel, views: Views, *, shape_components: int | None = None) -> HeadMesh:
     """Fit a head model to the landmarks and outlines of views.
 
     The landmarks of each view with a detected face are weighted by the view's confidence. The head must not stick out
@@ -57,7 +59,8 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
     Args:
         model: any head model.
         views: with ``faces`` filled in.
-        shape_components: how many are fitted, in the model's order.
+        shape_components: how many are fitted, in the model's order, at most all; None: as many as the model recommends
+            (`HeadModel.fitted_components`), or 30 where it does not.
 
     Returns:
         The head in the world of the cameras. ``metrics``: ``landmark_error_px`` (mean distance of brows, nose, eyes
@@ -68,7 +71,7 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int = 30) -> H
         FitError: no face was found in any view.
     """
     observed = _Observations.of(model, model.neutral(), views)
-    components = min(shape_components, model.shape_components)
+    components = min(shape_components or model.fitted_components or SHAPE_COMPONENTS, model.shape_components)
     gaze = observed.gaze()
     priors = Priors(
         components, scale=_units_prior(views, observed.placement, len(observed.landmarks)), gaze=gaze is not None

@@ -16,7 +16,7 @@ from instax3d.assets.usage import asset_records
 from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
 from instax3d.io.processors import available_processors
-from instax3d.registry import PluginEntry, references, registry
+from instax3d.registry import PluginEntry, named_plugins
 
 from .licenses import license_of
 
@@ -43,12 +43,18 @@ def plugin_record(entry: PluginEntry) -> dict[str, str]:
 
 
 def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
-    """All plugins of a run by slot, those that other plugins name in their options included (``slot.option``)."""
+    """All plugins of a run by slot, those that other plugins name in their options included (``slot.option``).
+
+    Under a bound name, such as ``mesh_prior: flame``, also the plugin that acts (``mesh_prior.landmarks``).
+    """
     records = {}
     for kind, choice in config.choices.items():
         records[kind.value] = plugin_record(choice.entry)
-        for name, (mark, value) in references(choice.config).items():
-            records[f"{kind.value}.{name}"] = plugin_record(registry().get(mark.kind, value))
+        acting, *_ = choice.entry.parts
+        if acting is not choice.entry:
+            records[f"{kind.value}.{acting.spec.name}"] = plugin_record(acting)
+        for where, entry, _ in named_plugins(kind.value, choice.config):
+            records[where] = plugin_record(entry)
     return records
 
 

@@ -33,6 +33,7 @@ To test a part alone, run it against the fakes::
 
 from .context import toy_context
 from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .head_models import HeadModelSuite, plausible_parameters
 from .suites import (
     ClipSourceSuite,
     DensifierSuite,
@@ -53,6 +54,7 @@ __all__ = [
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
+    "HeadModelSuite",
     "IdleDensifier",
     "LandmarkDetectorSuite",
     "MeshPriorSuite",
@@ -62,6 +64,7 @@ __all__ = [
     "SphereViews",
     "ViewGeneratorSuite",
     "densify_step",
+    "plausible_parameters",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",

@@ -17,7 +17,7 @@ from instax3d.geometry.cameras import orbit
 from instax3d.geometry.landmarks68 import INNER
 from instax3d.geometry.smoothstep import smoothstep
 from instax3d.headmodel import HeadModel
-from instax3d.interfaces import MeshPrior, ViewGenerator
+from instax3d.interfaces import ViewGenerator
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.matting.cutout import cut_out
 from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
@@ -87,7 +87,7 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
             IncompatiblePipelineError: ``source`` is a capture.
         """
         photo = self.expect(source, Photo)
-        model = registry.build(MeshPrior, self.config.head).head_model()
+        model = registry.build(HeadModel, self.config.head)
         return render_views(reconstruct(photo, model), seed=seed, count=self.config.views, size=self.config.size)
 
 
