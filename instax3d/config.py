@@ -134,12 +134,14 @@ class RunConfig:
 
     @property
     def plugins(self) -> Iterator[tuple[str, PluginChoice]]:
-        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``."""
+        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``; listed again, ``losses.alpha#2``."""
         for kind, choice in self.choices.items():
             yield kind.value, choice
         for key, kind in LISTS.items():
-            for choice in self.listed.get(kind, ()):
-                yield f"{key}.{choice.entry.spec.name}", choice
+            names = [choice.entry.spec.name for choice in self.listed.get(kind, ())]
+            for index, choice in enumerate(self.listed.get(kind, ())):
+                before = names[:index].count(names[index])
+                yield f"{key}.{names[index]}{f'#{before + 1}' if before else ''}", choice
 
     def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.

@@ -28,6 +28,7 @@ from .plugin import (
     Asset,
     AssetConverter,
     CommandSpec,
+    Datum,
     HookSpecs,
     Kind,
     MetricInfo,
@@ -406,6 +407,8 @@ def register(
     provides: Iterable[str] = ...,
     metric_info: tuple[MetricInfo, ...] = ...,
     assets: tuple[str, ...] = ...,
+    reads: tuple[Datum, ...] = ...,
+    makes: Datum | None = ...,
 ) -> P: ...
 @overload
 def register(
@@ -418,6 +421,8 @@ def register(
     provides: Iterable[str] = ...,
     metric_info: tuple[MetricInfo, ...] = ...,
     assets: tuple[str, ...] = ...,
+    reads: tuple[Datum, ...] = ...,
+    makes: Datum | None = ...,
 ) -> Callable[[P], P]: ...
 def register(
     plugin: P | None = None,
@@ -429,6 +434,8 @@ def register(
     provides: Iterable[str] = (),
     metric_info: tuple[MetricInfo, ...] = (),
     assets: tuple[str, ...] = (),
+    reads: tuple[Datum, ...] = (),
+    makes: Datum | None = None,
 ) -> P | Callable[[P], P]:
     """Offer a class as a plugin by name, in this process and without a package, as from a script or a notebook::
 
@@ -446,7 +453,7 @@ def register(
         name: as a config will write it.
         config: the class of its options.
         summary: for ``instax3d plugins list``; by default the first line of the class's docstring.
-        needs, provides, metric_info, assets: as in `PluginSpec`.
+        needs, provides, metric_info, assets, reads, makes: as in `PluginSpec`.
 
     Returns:
         The class.
@@ -469,6 +476,8 @@ def register(
             provides=frozenset(provides),
             metric_info=metric_info,
             assets=assets,
+            reads=reads,
+            makes=makes,
         )
         entry = PluginEntry(spec, Provider(target, "(registered)", "0"), (plugin, config))
         entry.plugin_class()
