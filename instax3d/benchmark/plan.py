@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from instax3d.assets.usage import check_assets
-from instax3d.config import SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
+from instax3d.config import FORMAT, LISTS, SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
 from instax3d.errors import AssetError, ConfigError, IncompatiblePipelineError
 from instax3d.plugin import Kind
 
@@ -119,6 +119,11 @@ def _combinations(grid: Grid) -> Iterator[tuple[int, ...]]:
                 yield combination
 
 
+def _top(key: str) -> str:
+    """The section of a key."""
+    return key.partition(".")[0]
+
+
 class _Sections:
     """The sections of the configuration for one kind of subject, by the axes that change each."""
 
@@ -127,6 +132,7 @@ class _Sections:
         self._documents = read_documents(grid.preset, grid.config)
         self._base = self._read(())
         document = self._base.to_dict()
+        del document[FORMAT]  # of the document, not of what it says
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
         unknown = sorted({axis.key for axis in grid.axes if axis.section not in document})
         if unknown:
@@ -155,7 +161,7 @@ class _Sections:
                 continue
             text = json.dumps(config.to_dict()[name], sort_keys=True)
             digest = hashlib.sha256(f"{name}:{text}".encode()).hexdigest()
-            gpu = name in SLOTS and "cuda" in config.choices[SLOTS[name]].entry.spec.needs
+            gpu = any("cuda" in choice.entry.spec.needs for key, choice in config.plugins if _top(key) == name)
             table[combination] = _Section(digest, overrides, config, gpu=gpu)
         return table
 
@@ -183,7 +189,7 @@ class _Sections:
         for section in sections:
             if section.config is None:
                 return section.reason
-        slots = tuple(key[i] for i, name in enumerate(self._tables) if name in SLOTS or name == "device")
+        slots = tuple(key[i] for i, name in enumerate(self._tables) if name in (*SLOTS, *LISTS, "device"))
         if slots not in self._verdicts:
             self._verdicts[slots] = self._check(sections)
         return self._verdicts[slots]
@@ -199,7 +205,8 @@ class _Sections:
             if section.config is not None
         }
         choices = {kind: configs[name].choices[kind] for name, kind in SLOTS.items()}
-        config = replace(self._base, choices=choices, device=configs["device"].device)
+        listed = {kind: configs[name].listed[kind] for name, kind in LISTS.items()}
+        config = replace(self._base, choices=choices, listed=listed, device=configs["device"].device)
         try:
             check_capabilities(config, source=self._kind)
             if self._assets_here:

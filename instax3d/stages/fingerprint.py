@@ -135,5 +135,6 @@ def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:
         device,
         config.training.model_dump(mode="json"),
         chosen(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER),
+        [hash_choice(choice) for choice in config.listed.get(Kind.LOSS, ())],
     )
     return {"views": views, "prior": prior, "construct": construct}

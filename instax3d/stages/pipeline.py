@@ -31,14 +31,13 @@ from instax3d.portrait.gaussian_head import GaussianHead
 from instax3d.portrait.manifest import RunRecord, head_record, new_manifest
 from instax3d.portrait.orbit import Orbit
 from instax3d.portrait.portrait import Portrait
-from instax3d.splats.photometric import alpha_loss, photometric_loss
-from instax3d.types import Capture, Gaussians, HeadMesh, Photo, Views
+from instax3d.types import Capture, DensifyReport, Gaussians, HeadMesh, Photo, StepEvent, Views
 
 from .cache import CHECKPOINT, StageCache
 from .evaluation import Evaluation, collect, evaluate
 from .fingerprint import hash_source, stage_keys
 from .randomness import preserved_generators, seed_torch
-from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
+from .training import PortraitModule, assemble, load_checkpoint, train
 
 T = TypeVar("T")
 _SECONDS = "seconds"
@@ -114,15 +113,13 @@ def fit(
 
 
 def warm_up(config: RunConfig) -> float:
-    """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
+    """Let every chosen plugin and loss do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
     device = resolve_device(config.device)
     config = config.resolved_for(device)
     with preserved_generators(device):
-        for choice in config.choices.values():
+        for choice in (*config.choices.values(), *config.listed.get(Kind.LOSS, ())):
             choice.build().warmup()
-        image, target = torch.rand(1, 3, 16, 16, requires_grad=True), torch.rand(1, 3, 16, 16)
-        (photometric_loss(image, target) + alpha_loss(image[:, :1], target[:, :1])).backward()
     return time.perf_counter() - since
 
 
@@ -141,6 +138,7 @@ class Construction:
 
     gaussians: Gaussians
     losses: dict[str, float]
+    densified: DensifyReport
 
 
 @dataclass(eq=False)
@@ -255,7 +253,7 @@ def _construct(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Const
     return run.stage(
         "construct",
         lambda: _train(run, fitted, renderer),
-        lambda construction: pack_gaussians(construction.gaussians, construction.losses),
+        lambda construction: pack_gaussians(construction.gaussians, construction.losses, construction.densified),
         lambda stored: Construction(*unpack_gaussians(stored)),
         steps=run.config.training.iterations,
     )
@@ -264,8 +262,9 @@ def _construct(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Const
 def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construction:
     progress = run.stages.progress
 
-    def on_step(report: StepReport) -> None:
-        progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
+    def on_step(event: StepEvent) -> None:
+        born, died = event.so_far.born, event.so_far.died
+        progress.step(event.step + 1, psnr=event.psnr, gaussians=event.gaussians, born=born, died=died)
 
     module, order = assemble(run.config, fitted.mesh, fitted.views, renderer, on_step=on_step)
     checkpoint = run.cache.path("construct", run.keys["construct"], CHECKPOINT) if run.cache else None
@@ -275,7 +274,7 @@ def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construct
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     module.to("cpu")
-    return Construction(module.representation.gaussians().detach(), module.losses)
+    return Construction(module.representation.gaussians().detach(), module.losses, module.densified)
 
 
 def _resume(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
@@ -325,6 +324,7 @@ def _record(
         reused=run.stages.reused,
         gaussians=len(construction.gaussians),
         losses=construction.losses,
+        densification=construction.densified.to_dict(),
         head_model=head_record(fitted.mesh),
         fit=fitted.mesh.metrics,
         metrics=evaluation.metrics,
