@@ -31,6 +31,7 @@ from .plugin import (
     Datum,
     HookSpecs,
     Kind,
+    LossConfig,
     MetricInfo,
     PluginConfig,
     PluginRef,
@@ -79,15 +80,18 @@ class PluginEntry:
         """The class of the plugin's options; imports its torch-free config module.
 
         Raises:
-            BrokenPluginError: it cannot be imported or is not a `PluginConfig`.
+            BrokenPluginError: it cannot be imported or is not a `PluginConfig`, of a loss a `LossConfig`.
         """
+        base = LossConfig if self.spec.kind is Kind.LOSS else PluginConfig
         if self.registered is not None:
-            return self.registered[1]
-        if self.spec.config is None:
-            return PluginConfig
-        options = _load(self.spec.config, self)
-        if not (isinstance(options, type) and issubclass(options, PluginConfig)):
-            raise BrokenPluginError(f"{self._label()}: {self.spec.config} is not a subclass of instax3d.PluginConfig")
+            options: Any = self.registered[1]
+        else:
+            options = PluginConfig if self.spec.config is None else _load(self.spec.config, self)
+        if options is PluginConfig:  # no options of its own
+            return base
+        if not (isinstance(options, type) and issubclass(options, base)):
+            name = options.__qualname__ if isinstance(options, type) else self.spec.config
+            raise BrokenPluginError(f"{self._label()}: {name} is not a subclass of instax3d.{base.__name__}")
         return options
 
     def plugin_class(self) -> type[Any]:
@@ -481,6 +485,7 @@ def register(
         )
         entry = PluginEntry(spec, Provider(target, "(registered)", "0"), (plugin, config))
         entry.plugin_class()
+        entry.config_class()
         registry().add(entry)
         return plugin
 

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from instax3d.assets.usage import check_assets
-from instax3d.config import LISTS, SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
+from instax3d.config import FORMAT, LISTS, SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
 from instax3d.errors import AssetError, ConfigError, IncompatiblePipelineError
 from instax3d.plugin import Kind
 from instax3d.stages.records import before_construction
@@ -128,6 +128,7 @@ class _Sections:
         self._documents = read_documents(grid.preset, grid.config)
         self._base = self._read(())
         document = self._base.to_dict()
+        del document[FORMAT]  # of the document, not of what it says
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
         unknown = sorted({axis.key for axis in grid.axes if axis.section not in document})
         if unknown:

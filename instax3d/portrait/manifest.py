@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -86,6 +86,8 @@ class RunRecord:
     """Metric to the reason why it was not measured."""
     notes: Sequence[str] = ()
     """Shown to the user during the run."""
+    densification: Mapping[str, Any] = field(default_factory=dict)
+    """How many Gaussians were ``born`` and ``died``, and how many by ``reasons`` (`DensifyReport`)."""
 
 
 def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
@@ -108,6 +110,7 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
         "assets": asset_records(config),
         "head_model": None if run.head_model is None else dict(run.head_model),
         "losses": {name: round(value, 6) for name, value in run.losses.items()},
+        "densification": dict(run.densification),
         "fit": {name: round(value, 4) for name, value in run.fit.items()},
         "metrics": {name: round(value, 4) for name, value in run.metrics.items()},
         "not_measured": dict(run.not_measured),

@@ -20,12 +20,12 @@ from instax3d.io.artifacts import (
 )
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Datum
-from instax3d.types import Capture, Gaussians, HeadMesh, Photo, StageData, Views
+from instax3d.types import Capture, DensifyReport, Gaussians, HeadMesh, Photo, StageData, StepEvent, Views
 
 from .cache import CHECKPOINT
 from .records import PipelineStage
 from .run import Run
-from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
+from .training import PortraitModule, assemble, load_checkpoint, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class Construction:
     gaussians: Gaussians
     losses: Mapping[str, float]
     """Of the last step."""
+    densified: DensifyReport
+    """What the densifier did in all steps."""
 
     def with_gaussians(self, gaussians: Gaussians) -> "Construction":
         """Other Gaussians in place of these, made from them by a stage."""
@@ -107,18 +109,22 @@ def construct(run: Run, stage: PipelineStage, made: Made) -> Construction:
     """The Gaussians, optimized until they draw the views; an interrupted optimization may be continued."""
     progress, renderer = run.stages.progress, run.renderer
 
-    def on_step(report: StepReport) -> None:
-        progress.step(report.step + 1, psnr=report.psnr, gaussians=report.gaussians)
+    def on_step(event: StepEvent) -> None:
+        if event.psnr is not None:
+            born, died = event.so_far.born, event.so_far.died
+            progress.step(event.step + 1, psnr=event.psnr, gaussians=event.gaussians, born=born, died=died)
+        run.tell(event)
 
-    module, order = assemble(run.config, made.mesh, made.views, renderer, on_step=on_step)
+    watched = bool(run.callbacks)
+    module, order = assemble(run.config, made.mesh, made.views, renderer, on_step=on_step, every_step=watched)
     checkpoint = run.cache.path(stage.name, run.keys[stage.name], CHECKPOINT) if run.cache else None
     if checkpoint is not None:
         _resume(run, module, checkpoint)
-    train(module, order, device=renderer.device_type, checkpoint=checkpoint)
+    train(module, order, device=renderer.device_type, checkpoint=checkpoint, on_checkpoint=run.tell)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     module.to("cpu")
-    return Construction(module.representation.gaussians().detach(), module.losses)
+    return Construction(module.representation.gaussians().detach(), module.losses, module.densified)
 
 
 def _resume(run: Run, module: PortraitModule, checkpoint: Path) -> None:
@@ -185,7 +191,7 @@ FORMS: Mapping[Datum, Form] = {
     "views": Form(pack_views, lambda stored, run: unpack_views(stored)),
     "mesh": Form(pack_mesh, lambda stored, run: unpack_mesh(stored, _head_model(run))),
     "gaussians": Form(
-        lambda made: pack_gaussians(made.gaussians, made.losses),
+        lambda made: pack_gaussians(made.gaussians, made.losses, made.densified),
         lambda stored, run: Construction(*unpack_gaussians(stored)),
     ),
 }

@@ -19,7 +19,6 @@ from instax3d.portrait.gaussian_head import GaussianHead
 from instax3d.portrait.manifest import RunRecord, head_record, new_manifest
 from instax3d.portrait.orbit import Orbit
 from instax3d.portrait.portrait import Portrait
-from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Capture, EvaluationContext, HeadMesh, Photo, RunResult, RunStart, StageEvent, Views
 
 from .cache import StageCache
@@ -105,7 +104,7 @@ def fit(
 
 
 def warm_up(config: RunConfig) -> float:
-    """Let every chosen plugin, and the losses, do once what would slow the first portrait down; returns the seconds."""
+    """Let every chosen plugin and loss do once what would slow the first portrait down; returns the seconds."""
     since = time.perf_counter()
     device = resolve_device(config.device)
     config = config.resolved_for(device)
@@ -113,8 +112,6 @@ def warm_up(config: RunConfig) -> float:
         for stage in stages_of(config):
             for choice in stage.choices(config):
                 choice.build().warmup()
-        image, target = torch.rand(1, 3, 16, 16, requires_grad=True), torch.rand(1, 3, 16, 16)
-        (photometric_loss(image, target) + alpha_loss(image[:, :1], target[:, :1])).backward()
     return time.perf_counter() - since
 
 
@@ -228,6 +225,7 @@ def _record(run: Run, made: Made, evaluation: Evaluation) -> RunRecord:
         reused=run.stages.reused,
         gaussians=len(made.construction.gaussians),
         losses=made.construction.losses,
+        densification=made.construction.densified.to_dict(),
         head_model=head_record(made.mesh),
         fit=made.mesh.metrics,
         metrics=evaluation.metrics,

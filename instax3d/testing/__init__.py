@@ -17,7 +17,7 @@ To test a part alone, run it against the fakes::
     representation, renderer = BlobGaussians(), DenseRenderer()
     representation.initialize(toy_mesh(), toy_views(), seed=0)
     gaussians = representation.gaussians()
-    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=densifier.absgrad)
+    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=True)
     optimizers = {
         name: torch.optim.Adam([representation.splats[name]], lr=rate)
         for name, rate in representation.learning_rates().items()
@@ -29,20 +29,28 @@ To test a part alone, run it against the fakes::
         optimizer.step()
     with torch.no_grad():
         report = densifier.after_step(step)
+
+or a loss::
+
+    loss = MyLoss(MyConfig())
+    loss.start(toy_mesh(), toy_views(), torch.device("cpu"))
+    scalars = loss(loss_step(representation, toy_views(), view_index=0))
 """
 
 from .context import toy_context
-from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .suites import (
     ClipSourceSuite,
     DensifierSuite,
     LandmarkDetectorSuite,
+    LossSuite,
     MeshPriorSuite,
     MetricSuite,
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
     densify_step,
+    loss_step,
     views_of_model,
 )
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
@@ -50,11 +58,13 @@ from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 __all__ = [
     "BlobGaussians",
     "ClipSourceSuite",
+    "ColorLoss",
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
     "IdleDensifier",
     "LandmarkDetectorSuite",
+    "LossSuite",
     "MeshPriorSuite",
     "MetricSuite",
     "RendererSuite",
@@ -62,6 +72,7 @@ __all__ = [
     "SphereViews",
     "ViewGeneratorSuite",
     "densify_step",
+    "loss_step",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",
