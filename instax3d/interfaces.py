@@ -458,15 +458,20 @@ class Stage(Component[C]):
                 ...
                 return dataclasses.replace(data.views, images=sharper)
 
-    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; several
-    run in the order of the config. Its result is cached like that of any stage.
+    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; those
+    that become possible at once run in the order of the config. Its result is cached like that of any stage. Views that
+    it returns without faces are looked at again by the landmark detector; a mesh keeps its rig only where this still
+    gives the same vertices.
     """
 
     kind: ClassVar[Kind] = Kind.STAGE
 
     @abc.abstractmethod
     def run(self, data: StageData) -> Views | HeadMesh | Gaussians:
-        """What takes the place of what was there: of the type that the spec's ``makes`` names."""
+        """What takes the place of what was there: of the type that the spec's ``makes`` names.
+
+        The data stay as they are. Torch's generators were seeded, so the same input gives the same result.
+        """
 
     @classmethod
     def contradictions(cls, spec: PluginSpec) -> list[str]:

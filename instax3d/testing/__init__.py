@@ -39,6 +39,7 @@ or a loss::
 
 from .context import toy_context
 from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .stage_suite import StageSuite
 from .suites import (
     ClipSourceSuite,
     DensifierSuite,
@@ -70,6 +71,7 @@ __all__ = [
     "RendererSuite",
     "RepresentationSuite",
     "SphereViews",
+    "StageSuite",
     "ViewGeneratorSuite",
     "densify_step",
     "loss_step",

@@ -184,6 +184,15 @@ class MeshPriorSuite(_Suite):
             plugin.fit(replace(views, faces=(None,) * len(views)))
 
 
+def assert_valid_gaussians(gaussians: Gaussians) -> None:
+    """Fail unless there is one row for each in every part, all finite, sizes positive and opacities in [0, 1]."""
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        assert len(getattr(gaussians, name)) == len(gaussians), name
+        assert getattr(gaussians, name).isfinite().all(), name
+    assert float(gaussians.scales.min()) > 0
+    assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
+
+
 class RepresentationSuite(_Suite):
     """Runs on the toy mesh and the toy views."""
 
@@ -198,11 +207,7 @@ class RepresentationSuite(_Suite):
         assert len(initialized.gaussians()) == len(initialized.splats["means"]) > 0
 
     def test_gaussians_are_valid(self, initialized: Representation[Any]) -> None:
-        gaussians = initialized.gaussians().detach()
-        for name in ("means", "quats", "scales", "opacities", "sh"):
-            assert getattr(gaussians, name).isfinite().all(), name
-        assert float(gaussians.scales.min()) > 0
-        assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
+        assert_valid_gaussians(initialized.gaussians().detach())
 
     def test_each_trainable_parameter_has_a_rate_and_a_gradient(self, initialized: Representation[Any]) -> None:
         trainable = {name for name, value in initialized.splats.items() if value.requires_grad}
