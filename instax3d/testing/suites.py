@@ -413,9 +413,7 @@ class LossSuite(_Suite):
         assert all(gradient.isfinite().all() for gradient in gradients)
         assert any(float(gradient.abs().max()) > 0 for gradient in gradients)
 
-    def test_it_leaves_the_parameters_alone(
-        self, started: Loss[Any], scene: Representation[Any], views: Views
-    ) -> None:
+    def test_it_leaves_the_parameters_alone(self, started: Loss[Any], scene: Representation[Any], views: Views) -> None:
         before = {name: value.detach().clone() for name, value in scene.splats.items()}
         started(loss_step(scene, views, 0))
         assert set(scene.splats) == set(before)

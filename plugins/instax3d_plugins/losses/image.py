@@ -28,9 +28,7 @@ class Photometric(Loss[PhotometricConfig]):
     def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
         view, weight = step.view, self.config.ssim_weight
         return {
-            "photometric": photometric_loss(
-                step.render.image, view.image, ssim_weight=weight, weight=view.confidence
-            )
+            "photometric": photometric_loss(step.render.image, view.image, ssim_weight=weight, weight=view.confidence)
         }
 
 
