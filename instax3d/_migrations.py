@@ -54,7 +54,9 @@ def _with_losses(layer: Mapping[str, Any], origin: str, notes: list[str]) -> dic
     current = dict(layer)
     for section, moved in MOVED.items():
         options = current.get(section)
-        old = [name for name in moved if name in options] if isinstance(options, dict) else []
+        if not isinstance(options, dict):
+            continue
+        old = [name for name in moved if name in options]
         if not old:
             continue
         losses = current.get("losses", {})

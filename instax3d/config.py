@@ -156,7 +156,7 @@ class RunConfig:
         plugin: K = self.choices[kind_of(kind)].build()
         return plugin
 
-    def build_listed(self, kind: Callable[[PluginConfig], K]) -> list[K]:
+    def build_listed(self, kind: Callable[[Any], K]) -> list[K]:
         """All plugins that are listed of a kind, with their options: ``config.build_listed(Loss)``.
 
         Raises:

@@ -433,7 +433,7 @@ class LossSuite(_Suite):
 
         def run(loss: Loss[Any], steps: range) -> list[dict[str, float]]:
             return [
-                {name: float(value) for name, value in scalars.items()}
+                {name: float(value.detach()) for name, value in scalars.items()}
                 for scalars in (loss(loss_step(scene, views, step % len(views), step=step)) for step in steps)
             ]
 

@@ -30,6 +30,9 @@ def _indices() -> Iterator[list[int]]:
 class PerceptualDistance(nn.Module):
     """The distance of images by the features after ReLU of conv1_2, conv2_2, conv3_3, conv4_3 and conv5_3."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.ModuleDict()
