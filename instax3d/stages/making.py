@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from instax3d.errors import BrokenPluginError
@@ -20,12 +19,10 @@ from instax3d.io.artifacts import (
 )
 from instax3d.io.images import to_uint8
 from instax3d.plugin import Datum
-from instax3d.types import Capture, DensifyReport, Gaussians, HeadMesh, Photo, StageData, StepEvent, Views
+from instax3d.types import Capture, DensifyReport, Gaussians, HeadMesh, Photo, StageData, Views
 
-from .cache import CHECKPOINT
 from .records import PipelineStage
 from .run import Run
-from .training import PortraitModule, assemble, load_checkpoint, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,44 +100,6 @@ def fit_prior(run: Run, stage: PipelineStage, made: Made) -> HeadMesh:
     """The head that is fitted to the views."""
     prior: MeshPrior[Any] = run.config.build(MeshPrior)
     return prior.fit(made.views)
-
-
-def construct(run: Run, stage: PipelineStage, made: Made) -> Construction:
-    """The Gaussians, optimized until they draw the views; an interrupted optimization may be continued."""
-    progress, renderer = run.stages.progress, run.renderer
-
-    def on_step(event: StepEvent) -> None:
-        if event.psnr is not None:
-            born, died = event.so_far.born, event.so_far.died
-            progress.step(event.step + 1, psnr=event.psnr, gaussians=event.gaussians, born=born, died=died)
-        run.tell(event)
-
-    watched = bool(run.callbacks)
-    module, order = assemble(run.config, made.mesh, made.views, renderer, on_step=on_step, every_step=watched)
-    checkpoint = run.cache.path(stage.name, run.keys[stage.name], CHECKPOINT) if run.cache else None
-    if checkpoint is not None:
-        _resume(run, module, checkpoint)
-    train(module, order, device=renderer.device_type, checkpoint=checkpoint, on_checkpoint=run.tell)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    module.to("cpu")
-    return Construction(module.representation.gaussians().detach(), module.losses, module.densified)
-
-
-def _resume(run: Run, module: PortraitModule, checkpoint: Path) -> None:
-    """Continue from the checkpoint of an interrupted run, if that is requested."""
-    state = load_checkpoint(checkpoint)
-    if state is None:
-        if run.resume is True:
-            run.stages.note("there is no unfinished construction of this portrait to resume; it starts from scratch")
-    elif run.resume:
-        module.resume(state)
-        run.stages.note(f"resumed after {module.step_count} of {run.config.training.iterations} steps")
-    else:
-        run.stages.note(
-            f"an earlier construction of this portrait stopped after {state['step_count']} steps; "
-            "it starts from scratch, as --resume was not given"
-        )
 
 
 def run_plugin(run: Run, stage: PipelineStage, made: Made) -> Views | HeadMesh | Construction:

@@ -23,7 +23,7 @@ class PipelineStage:
     """What it makes, in place of what there was."""
     target: str
     """``package.module:function`` that makes it of the run, this record, and what was made so far (see
-    `instax3d.stages.making`); imported when the stage runs, as it needs torch."""
+    `instax3d.stages.making`); imported when the stage runs, as it needs torch, or more."""
     kinds: tuple[Kind, ...] = ()
     """Of the plugins that it uses, chosen in slots or listed."""
     options: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ CONSTRUCT = PipelineStage(
     name="construct",
     reads=("views", "mesh"),
     makes="gaussians",
-    target=f"{_MAKING}:construct",
+    target="instax3d.stages.construction:construct",
     kinds=(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER, Kind.LOSS),
     options=("training", "device"),
     steps=lambda config: config.training.iterations,
