@@ -46,7 +46,9 @@ class Portrait:
         *,
         views: Views | None = None,
         folder: Path | None = None,
+        binding=None,
     ) -> None:
+        self._binding = binding
         """Put together a portrait; most come from `instax3d.create` or `load`.
 
         Args:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from instax3d.assets.usage import check_assets
 from instax3d.config import RunConfig, Source, check_capabilities, load_config, source_kind
@@ -141,6 +143,8 @@ class Construction:
 
     gaussians: Gaussians
     losses: dict[str, float]
+    binding: Int[Tensor, "n"] | None = None
+    """The triangle that each moves with; see `Representation.binding`."""
 
 
 @dataclass(eq=False)
@@ -206,7 +210,9 @@ def _create(run: _Run) -> Portrait:
     head = GaussianHead(construction.gaussians, fitted.mesh, orbit, renderer)
     evaluation = _evaluate(run, head, fitted, detector)
     manifest = new_manifest(run.config, _record(run, fitted, construction, renderer, evaluation))
-    return Portrait(head.gaussians, run.config, manifest, orbit, head.mesh, views=fitted.views)
+    return Portrait(
+        head.gaussians, run.config, manifest, orbit, head.mesh, views=fitted.views, binding=construction.binding
+    )
 
 
 def _renderer(run: _Run) -> Renderer[Any]:
@@ -255,7 +261,7 @@ def _construct(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Const
     return run.stage(
         "construct",
         lambda: _train(run, fitted, renderer),
-        lambda construction: pack_gaussians(construction.gaussians, construction.losses),
+        lambda construction: pack_gaussians(construction.gaussians, construction.losses, construction.binding),
         lambda stored: Construction(*unpack_gaussians(stored)),
         steps=run.config.training.iterations,
     )
@@ -275,7 +281,8 @@ def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construct
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     module.to("cpu")
-    return Construction(module.representation.gaussians().detach(), module.losses)
+    representation = module.representation
+    return Construction(representation.gaussians().detach(), module.losses, representation.binding())
 
 
 def _resume(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
