@@ -52,8 +52,8 @@ def read_artifact(path: Path, *, largest: int | None = None) -> Artifact:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, too large, or
-            something else (see `UNREADABLE`).
+        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, too large,
+            or something else (see `UNREADABLE`).
     """
     if largest is not None:
         _check_sizes(path, largest)

@@ -1,86 +1,91 @@
-"""Moves a portrait's Gaussians with the triangles of its head."""
+"""From names and numbers that a user gives to parameters of a rig."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from instax3d.errors import PortraitError
-from instax3d.geometry.proximity import ProximityQuery
-from instax3d.geometry.rotations import matrix_to_quat, quat_multiply, quat_to_matrix, triangle_frames
-from instax3d.geometry.spherical_harmonics import rotate_sh
+from instax3d.errors import PortraitError, did_you_mean
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.types import Gaussians, HeadMesh, Rig
+from instax3d.types import Rig
 
 Turn = Sequence[float]
-"""Axis-angle of a joint: x, y, z, degrees."""
+"""Of a joint: axis-angle x, y, z in degrees, in the axes of the head at rest: x to the subject's left, y up, z to the
+front. (15, 0, 0) opens a jaw or nods, (0, 20, 0) turns to the subject's left, (0, 0, 20) tilts the crown to the
+subject's right."""
 EYES = ("eye_left", "eye_right")
 
 
-def nearest_faces(mesh: HeadMesh, positions: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
-    """The triangle nearest to each position: the binding of Gaussians that were made without one."""
-    query = ProximityQuery(mesh.vertices.double().numpy(), mesh.faces.numpy())
-    return torch.from_numpy(query.closest(positions.double().numpy())[2]).long()
+@dataclass(frozen=True)
+class Pose:
+    """What is to be changed of a rig, in a user's words; what is not named stays as it was fitted."""
+
+    expression: Mapping[str, float]
+    """Weights by name; each takes the place of the fitted one."""
+    joints: Mapping[str, Turn]
+    """Turns by the joints' names, and by ``eyes`` for both; each takes the place of the fitted one."""
+
+    def parameters(self, rig: Rig) -> HeadParameters:
+        """The rig's parameters with these changes.
+
+        Raises:
+            PortraitError: a name is not the head's, or a value is not usable.
+        """
+        head, fitted = rig.head, rig.parameters
+        expression, pose = fitted.expression.clone(), fitted.pose.clone()
+        for name, weight in self.expression.items():
+            expression[_index(name, head.expression_names, "expression", head)] = _weight(name, weight, head)
+        for joint, turn in self.turns().items():
+            pose[_index(joint, head.joint_names, "joint", head)] = torch.tensor(_turn(joint, turn)).deg2rad()
+        return replace(fitted, expression=expression, pose=pose)
+
+    def turns(self) -> dict[str, Turn]:
+        """Turns by the joints' own names.
+
+        Raises:
+            PortraitError: an eye is named twice.
+        """
+        turns: dict[str, Turn] = {}
+        for name, turn in self.joints.items():
+            for joint in EYES if name == "eyes" else (name,):
+                if joint in turns:
+                    raise PortraitError(f"both eyes and {joint} are given; leave one of them out")
+                turns[joint] = turn
+        return turns
+
+    def record(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``run.json`` says of the pose: plain values, those of earlier poses of the portrait included."""
+        before = manifest.get("posed", {})
+        joints = {name: [float(part) for part in turn] for name, turn in self.turns().items()}
+        weights = {name: float(weight) for name, weight in self.expression.items()}
+        return {
+            "expression": {**before.get("expression", {}), **weights},
+            "joints_deg": {**before.get("joints_deg", {}), **joints},
+        }
 
 
-NEAR, FAR = 1.0, 2.0
-SPREAD = 0.5
-LEVELS = 7
+def _index(name: str, names: tuple[str, ...], what: str, head: HeadModel[Any]) -> int:
+    if name in names:
+        return names.index(name)
+    if not names:
+        raise PortraitError(f"the head model {head.name} has no {what}s, so {name!r} cannot be set; leave it out")
+    raise PortraitError(f"{head.name} has no {what} {name!r}{did_you_mean(name, names)} there are: {', '.join(names)}")
 
-def follow(gaussians, binding, faces, before, after):
-    changed = (before != after).any(1)
-    if not bool(changed.any()):
-        return gaussians
-    rest, posed = (triangle_frames(v, faces) for v in (before, after))
-    c0, c1 = rest[0], posed[0]
-    turn = matrix_to_quat(posed[1] @ rest[1].transpose(1, 2))
-    grow = (posed[2] / rest[2]).log()
-    motion = torch.cat([c0, c1, turn, grow[:, None]], 1)
-    local = motion[binding]
-    away = (gaussians.means - c0[binding]).norm(dim=1)
-    near = away / rest[2][binding]
-    share = ((near - NEAR) / (FAR - NEAR)).clamp(0, 1)
-    share = share * share * (3 - 2 * share)
-    # per vertex
-    n = len(before)
-    flat = faces.flatten()
-    area = torch.linalg.cross(before[faces[:, 1]] - before[faces[:, 0]], before[faces[:, 2]] - before[faces[:, 0]]).norm(dim=1)
-    weight = torch.zeros(n).index_add(0, flat, area.repeat_interleave(3)).clamp_min(1e-20)
-    mean = torch.zeros(n, 5).index_add(0, flat, (motion[:, 6:] * area[:, None]).repeat_interleave(3, 0)) / weight[:, None]
-    field = torch.cat([before, after, mean], 1)
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = torch.unique(torch.cat([edges, edges.flip(1)]), dim=0).numpy()
-    import scipy.sparse as sp, numpy as np
-    step = sp.csr_matrix((np.ones(len(edges), np.float32), edges.T), shape=(n, n))
-    step = (sp.diags_array(0.5 / np.maximum(step.sum(1), 1).ravel().astype(np.float32)) @ step + sp.eye_array(n, dtype=np.float32) * 0.5).tocsr()
-    length = (before[edges[:, 0]] - before[edges[:, 1]]).norm(dim=1).mean()
-    bary = 1.0 / 3
-    level = (2 * torch.log2((SPREAD * away / length).clamp_min(1e-6)) + 1).clamp(0, LEVELS - 1)
-    result = local.clone()
-    smooth = torch.zeros_like(local)
-    steps = 0
-    for k in range(LEVELS):
-        target = 2 ** k - 1 if k else 0
-        while steps < target:
-            field = torch.from_numpy(step @ field.numpy())
-            steps += 1
-        weight_k = (1 - (level - k).abs()).clamp_min(0)
-        use = weight_k > 0
-        smooth[use] += weight_k[use, None] * field[faces[binding[use]]].mean(1)
-    blended = torch.where(share[:, None] > 0, local + share[:, None] * (smooth - local), local)
-    c0, c1, turn, grow = blended.split([3, 3, 4, 1], 1)
-    moved = changed[faces].any(1)[binding] | ((share > 0) & (c0 != c1).any(1))
-    c0, c1, turn, grow = (x[moved] for x in (c0, c1, turn, grow))
-    turn = torch.nn.functional.normalize(turn, dim=1); grow = grow.exp()
-    R = quat_to_matrix(turn)
-    means = grow * torch.einsum("nij,nj->ni", R, gaussians.means[moved] - c0) + c1
 
-    def put(whole, part):
-        out = whole.clone(); out[moved] = part; return out
+def _weight(name: str, weight: float, head: HeadModel[Any]) -> float:
+    """The weight, if it is one that makes sense: what lies beyond the bounds is refused, as faces break there."""
+    low, high = head.expression_bounds
+    if not low <= weight <= high:
+        raise PortraitError(
+            f"{name}={weight:g} is outside the range of {head.name}; give a weight in [{low:g}, {high:g}]"
+        )
+    return float(weight)
 
-    return Gaussians(put(gaussians.means, means), put(gaussians.quats, quat_multiply(turn, gaussians.quats[moved])),
-        put(gaussians.scales, gaussians.scales[moved] * grow), gaussians.opacities,
-        put(gaussians.sh, rotate_sh(gaussians.sh[moved], R)))
+
+def _turn(joint: str, turn: Turn) -> list[float]:
+    parts = [float(part) for part in turn]
+    if len(parts) != 3 or not all(math.isfinite(part) for part in parts):
+        raise PortraitError(f"{joint} needs three angles x, y, z in degrees, as in {joint}=0,20,0; got {parts}")
+    return parts

@@ -73,7 +73,7 @@ class Recipe(Mapping[str, Any]):
         """
         path = folder / CONFIG
         values = read_yaml(path)
-        return cls(path.read_text(encoding="utf-8"), values, overrides)
+        return cls(path.read_bytes().decode("utf-8"), values, overrides)
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -128,6 +128,11 @@ class Recipe(Mapping[str, Any]):
             ConfigError: one that an override names is not there.
         """
         return recorded_list(self, LISTS["metrics"], self.overrides)
+
+    @property
+    def changes_pictures(self) -> bool:
+        """Whether an override chooses another renderer or other pictures than the maker's."""
+        return any({"renderer", "output"} & set(layer) for layer in parse_overrides(self.overrides))
 
     @property
     def output(self) -> OutputConfig:

@@ -20,7 +20,8 @@ LARGEST = 2**30
 _ARRAYS = tuple(
     each.name
     for each in fields(BakedHead)
-    if each.name not in ("name", "identity", "regions", "expression_names", "expression_bounds", "joint_names", "parents")
+    if each.name
+    not in ("name", "identity", "regions", "expression_names", "expression_bounds", "joint_names", "parents")
     and each.init
 )
 
@@ -115,7 +116,9 @@ def _unpacked(tensors: dict[str, Tensor], values: dict[str, Any]) -> BoundRig:
     scale = float(values["scale"])
     if not 0 < scale < float("inf"):
         raise ValueError("the scale must be positive")
-    return BoundRig(Rig(head, parameters, tensors["rotation"], tensors["translation"], scale), tensors["binding"].long())
+    return BoundRig(
+        Rig(head, parameters, tensors["rotation"], tensors["translation"], scale), tensors["binding"].long()
+    )
 
 
 def _check_arrays(tensors: dict[str, Tensor], expressions: int, joints: int) -> None:

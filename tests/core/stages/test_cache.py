@@ -84,7 +84,11 @@ def test_a_mesh_comes_back_with_its_rig(cache):
 
 
 def test_gaussians_come_back_exactly(cache):
-    gaussians, losses = unpack_gaussians(stored(cache, pack_gaussians(toy_gaussians(), {"photometric": 0.125})))
+    binding = torch.arange(40)
+    packed = pack_gaussians(toy_gaussians(), {"photometric": 0.125}, binding)
+    gaussians, losses, bound = unpack_gaussians(stored(cache, packed))
+    assert torch.equal(bound, binding)
+    assert unpack_gaussians(stored(cache, pack_gaussians(toy_gaussians(), {})))[2] is None
     assert torch.equal(gaussians.sh, toy_gaussians().sh)
     assert losses == {"photometric": 0.125}
 
