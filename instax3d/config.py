@@ -472,6 +472,83 @@ def merge(documents: Documents, overrides: Iterable[str], *, source: Source | No
     return replace(config, notes=(*config.notes, *_without_effect(config, source)))
 
 
+def recorded_choice(
+    recipe: Mapping[str, Any], kind: Kind, overrides: Iterable[str] = (), *, device: str = "cpu"
+) -> PluginChoice:
+    """The plugin of one slot of a portrait's configuration, whatever the rest holds: its plugins may be gone.
+
+    Args:
+        recipe: the contents of its ``config.yaml``.
+        overrides: ``key=value`` items; those of other slots do not count.
+        device: for which an automatic renderer is chosen.
+
+    Raises:
+        ConfigError: the plugin is not installed, or its options are wrong.
+    """
+    layers, problems = _recorded(recipe, kind.value, overrides), list[str]()
+    choice = _choose(kind.value, kind, layers.values.get(kind.value), layers, problems)
+    if choice is None or problems:
+        raise ConfigError("\n".join(problems))
+    if kind is Kind.RENDERER and _is_automatic(layers.values[kind.value]):
+        entry = _renderer_for(device)
+        return PluginChoice(entry, entry.config_class()())
+    return choice
+
+
+def recorded_list(
+    recipe: Mapping[str, Any], kind: Kind, overrides: Iterable[str] = ()
+) -> tuple[tuple[PluginChoice, ...], dict[str, str]]:
+    """The plugins that a portrait's configuration lists of a kind, and why those that cannot be used cannot.
+
+    Raises:
+        ConfigError: one that ``overrides`` name cannot be used.
+    """
+    key = next(key for key, each in LISTS.items() if each is kind)
+    layers = _recorded(recipe, key, overrides)
+    body = layers.values.get(key, {})
+    if not isinstance(body, dict):
+        raise ConfigError(f"{key}: must list plugins, as in {key}=[{', '.join(_offered(kind)[:2])}]")
+    choices, missing, refused = [], {}, []
+    for name, item in body.items():
+        problems: list[str] = []
+        choice = _choose(f"{key}.{name}", kind, item, layers, problems)
+        if choice is not None and not problems:
+            choices.append(choice)
+        elif _origin_of(layers, f"{key}.{name}") == COMMAND_LINE:
+            refused += problems
+        else:
+            missing[name] = "; ".join(problems)
+    if refused:
+        raise ConfigError("\n".join(refused))
+    return tuple(choices), missing
+
+
+def recorded_output(recipe: Mapping[str, Any], overrides: Iterable[str] = ()) -> OutputConfig:
+    """What a portrait's configuration says of its result folder; what this version does not know does not count.
+
+    Raises:
+        ConfigError: a value cannot be used, or ``overrides`` name an option that is not there.
+    """
+    layers, problems = _recorded(recipe, "output", overrides), list[str]()
+    values = layers.values.get("output") or {}
+    if isinstance(values, dict):
+        gone = [key for key in values if key not in OutputConfig.model_fields]
+        values = {k: v for k, v in values.items() if k not in gone or layers.origins[f"output.{k}"] == COMMAND_LINE}
+    output = _validate("output", OutputConfig, values, layers, problems)
+    if output is None:
+        raise ConfigError("\n".join(problems))
+    return output
+
+
+def _recorded(recipe: Mapping[str, Any], key: str, overrides: Iterable[str]) -> Layers:
+    """One key of a portrait's configuration under overrides."""
+    layers = Layers()
+    layers.add({key: recipe[key]} if key in recipe else {}, "the portrait's config.yaml")
+    for layer in parse_overrides(overrides):
+        layers.add({name: value for name, value in layer.items() if name == key}, COMMAND_LINE)
+    return layers
+
+
 def _check_when(alternatives: Any, origin: str) -> list[str]:
     known = get_args(Source)
     if not isinstance(alternatives, dict) or set(alternatives) - set(known):

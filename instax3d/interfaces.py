@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -171,6 +171,13 @@ class Representation(nn.Module, Component[C]):
     def regularization(self) -> Mapping[str, Float[Tensor, ""]]:
         """Weighted extra losses by name; added to the photometric loss."""
         return {}
+
+    def binding(self) -> Int[Tensor, "n"] | None:
+        """The triangle of the head mesh that each Gaussian moves with when the portrait is posed.
+
+        By default ``splats["binding"]``, where there is one; with None each moves with the triangle nearest to it.
+        """
+        return self.splats["binding"].detach() if "binding" in self.splats else None
 
 
 class Densifier(Component[C]):

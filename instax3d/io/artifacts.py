@@ -1,6 +1,7 @@
 """The results of stages as arrays, to be stored and read back exactly."""
 
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from instax3d.headmodel import HeadModel, HeadParameters
@@ -24,36 +26,58 @@ _FACE = "face"
 """Prefix of the names of a face's points, before its view and their scheme, which is empty for the landmarks."""
 _PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
+_BINDING = "binding"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What `read_artifact` raises for files that are damaged or something else."""
 
 
-def write_artifact(path: Path, artifact: Artifact) -> None:
-    """Write an .npz file in one step; images are compressed, other numbers would not shrink.
+def write_artifact(path: Path, artifact: Artifact, *, compress: bool = False) -> None:
+    """Write an .npz file in one step; images are compressed always, other numbers, which shrink little, if asked for.
 
     Raises:
         OSError: the file cannot be written.
     """
     tensors, values = artifact
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-    save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
+    images = any(array.dtype == np.uint8 for array in arrays.values())
+    save = np.savez_compressed if compress or images else np.savez
     with atomic(path) as temporary:
         save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path, *, largest: int | None = None) -> Artifact:
     """What `write_artifact` wrote.
+
+    Args:
+        largest: bytes that it may take in memory, for files that others made; None for the program's own.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, or something
-            else (see `UNREADABLE`).
+        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, too large,
+            or something else (see `UNREADABLE`).
     """
+    if largest is not None:
+        _check_sizes(path, largest)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         values = json.loads(str(stored[_VALUES]))
         if not isinstance(values, dict):
             raise ValueError(f"{path.name} holds no plain values by name")
         return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
+
+
+def _check_sizes(path: Path, largest: int) -> None:
+    """Raises ValueError where the arrays would take more memory than allowed, or claim to be larger than they are."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > largest:
+            raise ValueError(f"its arrays would take more than {largest / 2**20:.0f} MiB")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} is smaller than it says")
 
 
 def quantized(views: Views) -> Views:
@@ -165,13 +189,20 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         raise ValueError("a face has a vertex that is not there")
 
 
-def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float], densified: DensifyReport) -> Artifact:
-    """Gaussians in the world, the last losses of their construction, and all that their densifier did."""
+def pack_gaussians(
+    gaussians: Gaussians, losses: Mapping[str, float], densified: DensifyReport, binding: Int[Tensor, "n"] | None = None
+) -> Artifact:
+    """Gaussians in the world, the last losses of their construction, all that their densifier did, and the triangles
+    that they are bound to."""
     tensors = {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}
+    tensors |= {} if binding is None else {_BINDING: binding}
     return tensors, {"losses": dict(losses), "densified": densified.to_dict()}
 
 
-def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float], DensifyReport]:
+def unpack_gaussians(
+    artifact: Artifact,
+) -> tuple[Gaussians, dict[str, float], DensifyReport, Int[Tensor, "n"] | None]:
     """What `pack_gaussians` was given."""
     tensors, values = artifact
-    return Gaussians(**tensors), values["losses"], DensifyReport(**values["densified"])
+    parts = {name: part for name, part in tensors.items() if name != _BINDING}
+    return Gaussians(**parts), values["losses"], DensifyReport(**values["densified"]), tensors.get(_BINDING)

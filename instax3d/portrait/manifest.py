@@ -19,13 +19,11 @@ from instax3d.io.processors import available_processors
 from instax3d.plugin import Kind
 from instax3d.registry import PluginEntry, references, registry
 
+from .layout import MANIFEST
 from .licenses import license_of
 
 if TYPE_CHECKING:
     from instax3d.types import HeadMesh
-
-MANIFEST = "run.json"
-"""Its name in a result folder; a folder that has it is a portrait."""
 
 FORMAT = 1
 """Version of the manifest's layout; readers refuse a newer one."""

@@ -30,7 +30,8 @@ def construct(run: Run, stage: PipelineStage, made: Made) -> Construction:
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     module.to("cpu")
-    return Construction(module.representation.gaussians().detach(), module.losses, module.densified)
+    representation = module.representation
+    return Construction(representation.gaussians().detach(), module.losses, module.densified, representation.binding())
 
 
 def _resume(run: Run, module: PortraitModule, checkpoint: Path) -> None:

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from instax3d.errors import BrokenPluginError
 from instax3d.headmodel import HeadModel
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
@@ -34,10 +38,13 @@ class Construction:
     """Of the last step."""
     densified: DensifyReport
     """What the densifier did in all steps."""
+    binding: Int[Tensor, "n"] | None = None
+    """The triangle of the mesh that each moves with; see `Representation.binding`."""
 
     def with_gaussians(self, gaussians: Gaussians) -> "Construction":
-        """Other Gaussians in place of these, made from them by a stage."""
-        return replace(self, gaussians=gaussians.detach())
+        """Other Gaussians in place of these, made from them by a stage; bound alike if there are as many."""
+        binding = self.binding if len(gaussians) == len(self.gaussians) else None
+        return replace(self, gaussians=gaussians.detach(), binding=binding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +74,11 @@ class Made:
         return construction
 
     def with_part(self, datum: Datum, part: Any) -> "Made":
-        """The same with a part that was made anew."""
-        return replace(self, parts={**self.parts, datum: part})
+        """The same with a part that was made anew; Gaussians are not bound to a mesh of other triangles."""
+        parts = {**self.parts, datum: part}
+        if datum == "mesh" and "gaussians" in parts and not torch.equal(part.faces, self.mesh.faces):
+            parts["gaussians"] = replace(self.construction, binding=None)
+        return replace(self, parts=parts)
 
     def seen_by(self, stage: PipelineStage, seed: int) -> StageData:
         """What a plugin's stage may read."""
@@ -150,7 +160,7 @@ FORMS: Mapping[Datum, Form] = {
     "views": Form(pack_views, lambda stored, run: unpack_views(stored)),
     "mesh": Form(pack_mesh, lambda stored, run: unpack_mesh(stored, _head_model(run))),
     "gaussians": Form(
-        lambda made: pack_gaussians(made.gaussians, made.losses, made.densified),
+        lambda made: pack_gaussians(made.gaussians, made.losses, made.densified, made.binding),
         lambda stored, run: Construction(*unpack_gaussians(stored)),
     ),
 }

@@ -110,6 +110,7 @@ def warm_up(config: RunConfig) -> float:
     config = config.resolved_for(device)
     with preserved_generators(device):
         for stage in stages_of(config):
+            stage.function()
             for choice in stage.choices(config):
                 choice.build().warmup()
     return time.perf_counter() - since
@@ -146,7 +147,8 @@ def _create(run: Run) -> Portrait:
     context, evaluation = _evaluate(run, head, made)
     manifest = new_manifest(run.config, _record(run, made, evaluation))
     run.tell(RunResult(manifest, context))
-    return Portrait(head.gaussians, run.config, manifest, orbit, head.mesh, views=made.views)
+    binding = made.construction.binding
+    return Portrait(head.gaussians, run.config, manifest, orbit, head.mesh, views=made.views, binding=binding)
 
 
 def _read(run: Run, stages: Iterable[PipelineStage], *after: str) -> Photo | Capture:
@@ -185,9 +187,10 @@ def _result(run: Run, stage: PipelineStage, made: Made) -> Any:
     if stored is not None:
         run.reuse(stage.name, stored[1][_SECONDS])
         return form.unpack(stored, run)
+    make = stage.function()  # imports what it needs, which takes no time of the stage's
     with run.stage(stage.name, stage.steps and stage.steps(run.config)):
         seed_torch(run.config.seed, run.device)
-        result = stage.function()(run, stage, made)
+        result = make(run, stage, made)
     if run.cache:
         tensors, values = form.pack(result)
         run.cache.store(

@@ -85,8 +85,11 @@ def test_a_mesh_comes_back_with_its_rig(cache):
 
 def test_gaussians_come_back_exactly(cache):
     densified = DensifyReport(3, 2, {"split": 3, "faint": 2})
-    packed = pack_gaussians(toy_gaussians(), {"photometric": 0.125}, densified)
-    gaussians, losses, again = unpack_gaussians(stored(cache, packed))
+    binding = torch.arange(40)
+    packed = pack_gaussians(toy_gaussians(), {"photometric": 0.125}, densified, binding)
+    gaussians, losses, again, bound = unpack_gaussians(stored(cache, packed))
+    assert torch.equal(bound, binding)
+    assert unpack_gaussians(stored(cache, pack_gaussians(toy_gaussians(), {}, densified)))[3] is None
     assert torch.equal(gaussians.sh, toy_gaussians().sh)
     assert losses == {"photometric": 0.125}
     assert again == densified

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from toy_pipeline import TOY, register_toys
 
 import instax3d
@@ -21,7 +23,7 @@ from instax3d.stages.cache import StageCache
 from instax3d.stages.fingerprint import stage_keys
 from instax3d.stages.pipeline import create, fit, warm_up
 from instax3d.stages.records import PIPELINE, before_construction, stages_of
-from instax3d.testing import toy_mesh, toy_views
+from instax3d.testing import BlobGaussians, toy_gaussians, toy_mesh, toy_views
 from instax3d.types import Gaussians, HeadMesh, Rig, StageData, Views
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -217,6 +219,23 @@ def test_a_stage_gets_what_it_reads_and_nothing_else(photo):
     assert isinstance(early.views, Views)
     assert isinstance(early.mesh, HeadMesh)
     assert (early.seed, type(early.source).__name__) == (5, "Photo")
+
+
+def test_gaussians_stay_bound_while_they_are_as_many_and_the_triangles_the_same(photo, cache):
+    class Bound(BlobGaussians):
+        def binding(self) -> Int[Tensor, "n"]:
+            return torch.arange(len(self.splats["means"]))
+
+    instax3d.register(Bound, name="bound")
+    mesh = toy_mesh()
+    offer("other_mesh", toy_mesh(rings=10), ("gaussians",), "mesh")
+    offer("moved_mesh", HeadMesh(mesh.vertices + 0.01, mesh.faces), ("gaussians",), "mesh")
+    offer("fewer", toy_gaussians(7), (), "gaussians")
+    for stages, bound in (("", True), ("dim, moved_mesh", True), ("fewer", False), ("other_mesh", False)):
+        for _ in range(2):  # made, then found
+            config = toy_config("representation=bound", f"stages=[{stages}]")
+            made = create(photo, config=config, cache=cache)
+            assert torch.equal(made.binding, torch.arange(len(made.gaussians))) == bound, stages  # else the nearest
 
 
 @pytest.mark.parametrize(
