@@ -14,7 +14,7 @@ TOY = [
     "densifier=toy_idle",
     "renderer=toy_dense",
     "metrics=[]",
-    "training.iterations=30",
+    "training.iterations=4",
 ]
 """Overrides that choose the fakes, once `register_toys` has registered them."""
 

@@ -82,11 +82,12 @@ def both(*names: str) -> list[tuple[str, str]]:
 def test_a_run_is_told_from_its_start_to_its_result(photo, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     cache = StageCache(tmp_path)
-    made = create(photo, config=config("stages=[shrink]"), cache=cache)
+    configured = config("stages=[shrink]", "training.iterations=30")
+    made = create(photo, config=configured, cache=cache)
     start, result = HEARD[0], HEARD[-2]
     assert isinstance(start, RunStart)
     assert (start.name, start.source, start.device) == (photo.name, "photo", "cpu")
-    assert start.config == config("stages=[shrink]").to_dict()
+    assert start.config == configured.to_dict()
     assert start.stages == ("photo", "views", "prior", "stages.shrink", "construct", "evaluate")
     assert stages() == both(*start.stages)
     seconds = {event.stage: event.seconds for event in HEARD if isinstance(event, StageEvent) and event.seconds}
