@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -96,6 +96,11 @@ class HeadModel(Component[C]):
     def landmarks(self, vertices: Float[Tensor, "vertices 3"]) -> Float[Tensor, "68 3"]:
         """The 68 landmarks of posed vertices. Differentiable."""
         return (vertices[self.landmark_faces] * self.landmark_weights[..., None]).sum(1)
+
+    def shares_parameters_with(self, other: "HeadModel[Any]") -> bool:
+        """Whether the parameters of one are those of the other: both are the same model, or equal copies of it."""
+        same = (self.name, self.identity) == (other.name, other.identity)
+        return self is other or (same and torch.equal(self.faces, other.faces))
 
     def neutral(self) -> HeadParameters:
         """The mean head at rest."""

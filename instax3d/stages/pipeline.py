@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,10 +36,10 @@ from instax3d.splats.photometric import alpha_loss, photometric_loss
 from instax3d.types import Capture, Gaussians, HeadMesh, Photo, Views
 
 from .cache import CHECKPOINT, StageCache
+from .early_import import import_early
 from .evaluation import Evaluation, collect, evaluate
 from .fingerprint import hash_source, stage_keys
 from .randomness import preserved_generators, seed_torch
-from .training import PortraitModule, StepReport, assemble, load_checkpoint, train
 
 T = TypeVar("T")
 _SECONDS = "seconds"
@@ -110,7 +111,8 @@ def fit(
     """
     run = _start(Path(source), config, progress, cache)
     with preserved_generators(run.device):
-        return _fit(run, run.config.build(LandmarkDetector))
+        detector = run.config.build(LandmarkDetector)
+        return _fit(run, detector, _read(run, detector))
 
 
 def warm_up(config: RunConfig) -> float:
@@ -200,7 +202,9 @@ def _start(
 def _create(run: _Run) -> Portrait:
     detector = run.config.build(LandmarkDetector)
     renderer = _renderer(run)
-    fitted = _fit(run, detector)
+    source = _read(run, detector)
+    _prepare_construction(run)
+    fitted = _fit(run, detector, source)
     construction = _construct(run, fitted, renderer)
     orbit = Orbit.around(fitted.mesh, fitted.views.cameras)
     head = GaussianHead(construction.gaussians, fitted.mesh, orbit, renderer)
@@ -220,9 +224,26 @@ def _renderer(run: _Run) -> Renderer[Any]:
     return renderer
 
 
-def _fit(run: _Run, detector: LandmarkDetector[Any]) -> FittedViews:
-    source = _read(run, detector)
-    views = run.stage("views", lambda: _generate(run, source, detector), pack_views, unpack_views)
+def _prepare_construction(run: _Run) -> None:
+    """Import Lightning while the views are made, which leave it half of the time, unless the Gaussians are there.
+
+    What both need is imported before: modules that import each other must not be entered from two sides at once.
+    """
+    if run.cache and run.cache.path("construct", run.keys["construct"]).exists():
+        return
+    run.config.build(ViewGenerator)
+    import_module("torch._dynamo")  # fits differentiate with torch.func, which imports it when it is first called
+    import_early("lightning")
+
+
+def _fit(run: _Run, detector: LandmarkDetector[Any], source: Photo | Capture) -> FittedViews:
+    generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
+    views = run.stage(
+        "views",
+        lambda: _generate(run, generator, source, detector),
+        pack_views,
+        lambda stored: unpack_views(stored, generator.head_model),
+    )
     prior: MeshPrior[Any] = run.config.build(MeshPrior)
     mesh = run.stage("prior", lambda: prior.fit(views), pack_mesh, lambda stored: unpack_mesh(stored, prior.head_model))
     return FittedViews(source, views, mesh)
@@ -239,8 +260,9 @@ def _read(run: _Run, detector: LandmarkDetector[Any]) -> Photo | Capture:
     return source
 
 
-def _generate(run: _Run, source: Photo | Capture, detector: LandmarkDetector[Any]) -> Views:
-    generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
+def _generate(
+    run: _Run, generator: ViewGenerator[Any], source: Photo | Capture, detector: LandmarkDetector[Any]
+) -> Views:
     views = quantized(generator.generate(source, seed=run.config.seed))
     return views if views.faces else with_faces(views, detector)
 
@@ -262,6 +284,8 @@ def _construct(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Const
 
 
 def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construction:
+    from .training import StepReport, assemble, train  # with Lightning, which takes seconds to import
+
     progress = run.stages.progress
 
     def on_step(report: StepReport) -> None:
@@ -278,8 +302,10 @@ def _train(run: _Run, fitted: FittedViews, renderer: Renderer[Any]) -> Construct
     return Construction(module.representation.gaussians().detach(), module.losses)
 
 
-def _resume(run: _Run, module: PortraitModule, checkpoint: Path) -> None:
-    """Continue from the checkpoint of an interrupted run, if that is requested."""
+def _resume(run: _Run, module: Any, checkpoint: Path) -> None:
+    """Continue with a `PortraitModule` from the checkpoint of an interrupted run, if that is requested."""
+    from .training import load_checkpoint
+
     state = load_checkpoint(checkpoint)
     if state is None:
         if run.resume is True:
