@@ -30,7 +30,7 @@ from instax3d.geometry.mesh_raster import rasterize
 from instax3d.geometry.proximity import ProximityQuery
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
-from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
+from instax3d.interfaces import LandmarkDetector, ViewGenerator
 from instax3d.registry import build
 from instax3d.stages.making import with_faces
 from instax3d.types import Cameras, Face, HeadMesh, Views
@@ -175,10 +175,10 @@ def _face(points: torch.Tensor) -> Face:
 
 
 def head_model(name: str) -> HeadModel:
-    """Of a mesh prior, which may be followed by ``=`` and the path of its files."""
-    prior, _, path = name.partition("=")
+    """By its name, which may be followed by ``=`` and the path of its files."""
+    plain, _, path = name.partition("=")
     options = {"model": path} if path else {}
-    model: HeadModel = build(MeshPrior, prior, **options).head_model()
+    model: HeadModel = build(HeadModel, plain, **options)
     return model
 
 
@@ -215,7 +215,7 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["mannequin"], help="mesh priors; NAME=PATH for files")
+    parser.add_argument("--models", nargs="+", default=["mannequin"], help="head models; NAME=PATH for files")
     parser.add_argument("--heads", type=int, default=20)
     parser.add_argument("--components", type=int, default=30, help="shape components of the heads and of the fit")
     parser.add_argument("--outliers", type=float, default=0.0, help="share of the landmarks that are grossly wrong")

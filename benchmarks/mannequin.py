@@ -22,9 +22,11 @@ from instax3d_plugins.mannequin.design.half import without_linings
 from instax3d_plugins.mannequin.design.joints import eyeball
 from instax3d_plugins.mannequin.design.reference import FACE, Reference
 from instax3d_plugins.mannequin.design.surface import ClosestPointMesh, vertex_normals
-from instax3d_plugins.mannequin.model import MannequinModel, mannequin_from, packaged_mannequin
+from instax3d_plugins.mannequin.model import MannequinModel, mannequin_from
 from instax3d_plugins.mannequin.table import Array, Index
 from scipy.sparse.csgraph import connected_components
+
+from instax3d.plugin import PluginConfig
 
 HEAD = 0.25
 IDENTITIES, COMPONENTS, SEED = 20, 30, 7
@@ -41,9 +43,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
-    packaged_mannequin.cache_clear()
     begin = time.process_time()
-    model = packaged_mannequin() if options.table is None else mannequin_from(options.table)
+    model = MannequinModel(PluginConfig()) if options.table is None else mannequin_from(options.table)
     print(f"made in {time.process_time() - begin:.2f} s of processor time; {model.skin_count} vertices of skin")
     print_crossings(model)
     print_eyeballs(model)

@@ -34,7 +34,7 @@ from instax3d.fitting.landmarks import face_size
 from instax3d.geometry.landmarks68 import CHIN, INNER, JAW_ENDS, LEFT_EYE, RIGHT_EYE
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector, MeshPrior
+from instax3d.interfaces import LandmarkDetector
 from instax3d.matting.closed_form import foreground_colors
 from instax3d.types import Photo
 
@@ -267,7 +267,7 @@ class Bench:
     """Runs versions of photos, one after the other."""
 
     def __init__(self, head: str, views: bool, sheets: Path | None) -> None:
-        self.model: HeadModel = registry.build(MeshPrior, head).head_model()
+        self.model: HeadModel = registry.build(HeadModel, head)
         self.detector: LandmarkDetector[Any] = registry.build(LandmarkDetector, "dlib")
         self._views, self._sheets = views, sheets
 
@@ -347,7 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--head", default="mannequin", help="the mesh prior whose head is fitted")
+    parser.add_argument("--head", default="mannequin", help="the head model that is fitted")
     parser.add_argument("--views", action="store_true", help="also the template's views, some 15 s each")
     parser.add_argument("--sheets", type=Path, help="a folder for pictures of all cut-outs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")

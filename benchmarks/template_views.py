@@ -38,7 +38,7 @@ from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import load_frames
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector, MeshPrior
+from instax3d.interfaces import LandmarkDetector
 from instax3d.io.images import to_uint8
 from instax3d.types import Photo
 
@@ -234,12 +234,12 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", nargs="*", type=Path, default=[])
-    parser.add_argument("--head", default="mannequin", help="the mesh prior whose head is fitted")
+    parser.add_argument("--head", default="mannequin", help="the head model that is fitted")
     parser.add_argument("--no-capture", action="store_true", help="photos alone")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     data = Path(os.environ.get("INSTAX3D_DATA", ROOT.parent / "shared" / "data"))
-    model = registry.build(MeshPrior, options.head).head_model()
+    model = registry.build(HeadModel, options.head)
     detector = registry.build(LandmarkDetector, "dlib")
     numbers: dict[str, Any] = {}
     parts = ["# Views of the `template` generator against truth and photos\n"]

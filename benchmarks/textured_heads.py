@@ -22,8 +22,9 @@ from instax3d.geometry.cameras import orbit
 from instax3d.geometry.landmarks68 import CHIN, JAW_ENDS
 from instax3d.geometry.mesh import subdivide, vertex_normals
 from instax3d.geometry.mesh_raster import rasterize
+from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import load_frames, read_capture
-from instax3d.interfaces import LandmarkDetector, MeshPrior
+from instax3d.interfaces import LandmarkDetector
 from instax3d.io.images import to_uint8
 from instax3d.registry import build
 from instax3d.types import Cameras, Face, Views
@@ -145,7 +146,7 @@ def painter(head: Head, seed: int) -> Callable[[ndarray, ndarray, ndarray], ndar
 
 def mannequin_head(seed: int) -> Head:
     """The mannequin with a random identity: the prior's own family, the best that a prior can hope for."""
-    model = build(MeshPrior, "mannequin").head_model()
+    model = build(HeadModel, "mannequin")
     generator = torch.Generator().manual_seed(seed)
     parameters = replace(model.neutral(), shape=torch.randn(model.shape_components, generator=generator))
     vertices = model(parameters).detach()

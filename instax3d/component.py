@@ -16,6 +16,9 @@ class Component(abc.ABC, Generic[C]):
 
     kind: ClassVar[Kind]
     """Set by the abstract class of each kind."""
+    shared: ClassVar[bool] = False
+    """Whether the whole process uses one instance for the same options: for what is read-only. It is made anew once a
+    file has changed that it found by `instax3d.assets.require` when it was made."""
 
     def __init__(self, config: C) -> None:
         self.config = config

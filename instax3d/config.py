@@ -13,7 +13,16 @@ from . import _yaml
 from ._migrations import CONFIG_FORMAT, MOVED, migrated
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
 from .plugin import Kind, PluginConfig
-from .registry import K, PluginEntry, kind_of, reference_problems, references, registry
+from .registry import (
+    K,
+    PluginEntry,
+    kind_of,
+    named_kind,
+    named_plugins,
+    option_problems,
+    reference_problems,
+    registry,
+)
 
 M = TypeVar("M", bound=PluginConfig)
 Source = Literal["photo", "capture"]
@@ -210,7 +219,7 @@ class Layers:
                 value = {"plugin": value}
             old = self.values.get(key)
             if key in SLOTS and isinstance(old, dict) and isinstance(value, dict):
-                self._drop_options_of_replaced_plugin(key, old, value, origin)
+                self._drop_options(key, SLOTS[key], old, value, origin)
             self._set([str(key)], value, origin)
 
     def _list(self, key: str, value: Any, origin: str) -> None:
@@ -230,19 +239,18 @@ class Layers:
             }
         self._set([key], value, origin)
 
-    def _drop_options_of_replaced_plugin(
-        self, slot: str, old: dict[str, Any], new: Mapping[str, Any], origin: str
-    ) -> None:
-        if "plugin" not in new or _same_plugin(SLOTS[slot], new["plugin"], old.get("plugin")):
+    def _drop_options(self, key: str, kind: Kind, old: dict[str, Any], new: Mapping[str, Any], origin: str) -> None:
+        """Empty ``old``, a plugin with its options at ``key``, if ``new`` names another plugin."""
+        if "plugin" not in new or _same_plugin(kind, new["plugin"], old.get("plugin")):
             return
         dropped = sorted(set(old) - {"plugin"})
         if dropped:
             self.notes.append(
-                f"{slot}: {new['plugin']} ({origin}) replaces {old.get('plugin')}, "
+                f"{key}: {new['plugin']} ({origin}) replaces {old.get('plugin')}, "
                 f"whose options were dropped: {', '.join(dropped)}"
             )
-        self.values[slot] = {}
-        self._forget_origins(slot)
+        old.clear()
+        self._forget_origins(key)
 
     def _forget_origins(self, key: str) -> None:
         for name in [name for name in self.origins if f"{name}.".startswith(f"{key}.")]:
@@ -252,13 +260,21 @@ class Layers:
         key = ".".join(path)
         parent = self._at(path[:-1])
         old = parent.get(path[-1])
+        kind = self._named_at(path) if isinstance(old, str | dict) else None
+        if kind is not None and isinstance(old, str) and isinstance(value, Mapping):
+            old = parent[path[-1]] = {"plugin": old}
+            self.origins[f"{key}.plugin"] = self.origins.pop(key, origin)
+        if kind is not None and isinstance(old, dict):
+            value = {"plugin": value} if isinstance(value, str) else value
+            if isinstance(value, Mapping):
+                self._drop_options(key, kind, old, value, origin)
         if isinstance(value, Mapping):
             if old is not None and not isinstance(old, dict):
                 self.notes.append(f"{key}: options ({origin}) replace {old!r} ({self.origins.get(key, origin)})")
                 self._forget_origins(key)
                 del parent[path[-1]]
             parent.setdefault(path[-1], {})
-            for inner_key, inner in value.items():
+            for inner_key, inner in sorted(value.items(), key=lambda item: item[0] != "plugin"):
                 self._set([*path, str(inner_key)], inner, origin)
             return
         if isinstance(old, dict):
@@ -267,6 +283,26 @@ class Layers:
             self._forget_origins(key)
         parent[path[-1]] = value
         self.origins[key] = origin
+
+    def _named_at(self, path: list[str]) -> Kind | None:
+        """The kind of plugin that the option at ``path`` names; None where it is no such option."""
+        kind: Kind | None = SLOTS.get(path[0]) or LISTS.get(path[0])
+        start = 1 if path[0] in SLOTS else 2
+        for depth in range(start, len(path)):
+            body = self._at(path[:depth])
+            found = registry().find(kind, str(body.get("plugin"))) if kind is not None else []
+            if len(found) != 1:
+                return None
+            try:
+                kind = named_kind(found[0].config_class(), path[depth])
+            except Instax3DError:
+                return None  # reported where the plugin is chosen
+        return kind if len(path) > start else None
+
+    def from_origin(self, key: str) -> str:
+        """Where a value came from, to be added to a sentence."""
+        names = (name for name in self.origins if f"{name}.".startswith(f"{key}."))
+        return f" (from {self.origins.get(next(names, ''), 'defaults')})"
 
     def _at(self, path: list[str]) -> dict[str, Any]:
         node = self.values
@@ -561,7 +597,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
     for key in sorted(set(doc) - set(_KEYS)):
         guess = did_you_mean(key, _KEYS)
         known = f" there are: {', '.join(_KEYS)}" if guess == ";" else ""
-        problems.append(f"{key}: no such key (from {_origin_of(layers, key)}){guess}{known}")
+        problems.append(f"{key}: no such key{layers.from_origin(key)}{guess}{known}")
     choices: dict[Kind, PluginChoice] = {}
     for slot, kind in SLOTS.items():
         choice = _choose(slot, kind, doc.get(slot), layers, problems)
@@ -603,6 +639,7 @@ def _without_effect(config: RunConfig, source: Source | None) -> Iterable[str]:
     portrait holds them all.
     """
     parts = [(key, choice.config) for key, choice in config.plugins]
+    parts += [(key, inner) for where, options in tuple(parts) for key, _, inner in named_plugins(where, options)]
     ignored = [
         (f"{where}.{name}", options, name, why)
         for where, options in parts
@@ -651,13 +688,14 @@ def _choose(slot: str, kind: Kind, body: Any, layers: Layers, problems: list[str
             entry = _renderer_for("cpu")
         else:
             entry = registry().get(kind, body["plugin"], where=slot)
-        config = _validate(slot, entry.config_class(), options, layers, problems)
+        model = entry.config_class()
+        config = _validate(slot, model, options, layers, problems)
+        problems += map(str, reference_problems(slot, model, options, layers.from_origin))
     except Instax3DError as error:
         problems.append(str(error))
         return None
     if config is None:
         return None
-    problems += [str(error) for error in reference_problems(slot, config)]
     written = body["plugin"] if body["plugin"] == entry.qualified_name else ""
     return PluginChoice(entry, config, written)
 
@@ -682,22 +720,8 @@ def _validate(where: str, model: type[M], values: Any, layers: Layers, problems:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            key = ".".join([*filter(None, [where]), *map(str, item["loc"])])
-            old = str(item["loc"][-1])
-            if item["type"] == "extra_forbidden" and old in model.renamed:
-                message = f"this option is now called {model.renamed[old]!r}"
-            elif item["type"] == "extra_forbidden":
-                guess = did_you_mean(old, model.model_fields)
-                message = f"no such option{guess} there are: {', '.join(model.model_fields) or 'none'}"
-            else:
-                message = f"{item['msg']}, got {item['input']!r}"
-            problems.append(f"{key}: {message} (from {_origin_of(layers, key)})")
+        problems += option_problems(where, model, error, layers.from_origin)
         return None
-
-
-def _origin_of(layers: Layers, key: str) -> str:
-    return next((origin for name, origin in layers.origins.items() if f"{name}.".startswith(f"{key}.")), "defaults")
 
 
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
@@ -723,9 +747,8 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
     needs: dict[str, frozenset[str]] = {}
     for label, choice in config.plugins:
         needs[f"{choice.entry.spec.kind.value} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
-        for field_name, (mark, value) in references(choice.config).items():
-            who = f"{mark.kind.value} {value!r} ({label}.{field_name})"
-            needs[who] = registry().get(mark.kind, value).spec.needs
+        for where, entry, _ in named_plugins(label, choice.config):
+            needs[f"{entry.spec.kind.value} {entry.spec.name!r} ({where})"] = entry.spec.needs
     if source == "photo":
         needs["a photo"] = PHOTO_NEEDS
     problems = []

@@ -26,12 +26,34 @@ class HeadParameters:
 
 
 class HeadModel(Component[C]):
-    """A parametric head in meters, y up, face towards +z, x to the subject's left, origin inside the head.
+    """A parametric head: the model alone, which `instax3d.fitting` fits to photos and views::
 
-    Read-only and free of randomness; tensors are float32 on the CPU.
+        # plugin.py
+        PluginSpec(kind=Kind.HEAD_MODEL, name="mine", summary="…",
+                   target="my_package.head:Mine", config="my_package.config:MineConfig")
+
+        # head.py
+        class Mine(HeadModel[MineConfig]):
+            name = "mine"
+            joint_names = ("neck", "jaw")
+            ...
+
+            def __init__(self, config: MineConfig) -> None:
+                super().__init__(config)
+                self.faces = ...
+
+            def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
+                rest = self._mean + torch.einsum("k,knc->nc", parameters.shape, self._shapes)
+                return skin(rest, self._joints, parameters.pose, (-1, 0), self._weights)
+
+    Then ``mesh_prior=mine`` fits it, and so do options such as ``view_generator.head=mine``.
+
+    In meters, y up, face towards +z, x to the subject's left, origin inside the head. Read-only and free of randomness:
+    a process makes one for the same options. Tensors are float32 on the CPU.
     """
 
     kind: ClassVar[Kind] = Kind.HEAD_MODEL
+    shared: ClassVar[bool] = True
 
     name: str
     """With its version, where there are several."""
@@ -44,6 +66,8 @@ class HeadModel(Component[C]):
     landmark_weights: Float[Tensor, "68 3"]
     """Barycentric weights of the landmarks."""
     shape_components: int
+    fitted_components: int | None = None
+    """How many of them a fit to many views solves for unless it is told; None: as `instax3d.fitting.fit_head` says."""
     expression_names: tuple[str, ...]
     expression_bounds: tuple[float, float]
     """Smallest and largest sensible weight of an expression: (0, 1) for blend shapes, (-3, 3) for sigmas."""
@@ -89,6 +113,11 @@ class HeadModel(Component[C]):
     def landmarks(self, vertices: Float[Tensor, "vertices 3"]) -> Float[Tensor, "68 3"]:
         """The 68 landmarks of posed vertices. Differentiable."""
         return (vertices[self.landmark_faces] * self.landmark_weights[..., None]).sum(1)
+
+    def shares_parameters_with(self, other: "HeadModel[Any]") -> bool:
+        """Whether the parameters of one are those of the other: both are the same model, or equal copies of it."""
+        same = (self.name, self.identity) == (other.name, other.identity)
+        return self is other or (same and torch.equal(self.faces, other.faces))
 
     def neutral(self) -> HeadParameters:
         """The mean head at rest."""

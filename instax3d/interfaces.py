@@ -67,8 +67,13 @@ class ViewGenerator(Component[C]):
         """Images in [0, 1] on white, with alpha and cameras; the same for the same seed.
 
         One of the views may be the photo itself (``photo_index``). ``confidence`` weighs each pixel's loss,
-        ``provenance`` says where each pixel came from, if known. ``faces`` may stay empty: the pipeline fills it in.
+        ``provenance`` says where each pixel came from, if known. ``faces`` and ``head`` are for generators that know
+        them, as they drew them; ``faces`` may stay empty: the pipeline then looks for faces.
         """
+
+    def head_model(self) -> HeadModel | None:
+        """The model of the rig of `Views.head`; None where that is not given, or has no rig."""
+        return None
 
     def expect(self, source: Photo | Capture, kind: type[S]) -> S:
         """The source, if it is of the kind that this generator understands.
@@ -97,7 +102,8 @@ class MeshPrior(Component[C]):
                 ...
                 return HeadMesh(vertices, faces)
 
-    A prior over a parametric model declares ``provides={"head_model"}`` and returns it from `head_model`.
+    To have a parametric model of one's own fitted, a `HeadModel` is all that is needed. A prior that finds such a
+    model's parameters in another way declares ``provides={"head_model"}`` and returns the model from `head_model`.
     """
 
     kind: ClassVar[Kind] = Kind.MESH_PRIOR

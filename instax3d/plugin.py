@@ -28,10 +28,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeFloat
 
 API_VERSION = 1
 """Version of the contract tier; a package whose ``INSTAX3D_API`` is another is not loaded."""
@@ -90,14 +90,27 @@ class LossConfig(PluginConfig):
     """Factor of the loss in the sum that is minimized."""
 
 
+def _name_or_options(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if not isinstance(value.get("plugin"), str):
+        raise ValueError("must name a plugin, as in NAME or {plugin: NAME, option: value}")
+    return value["plugin"] if len(value) == 1 else dict(value)
+
+
+NamedPlugin = Annotated[str | dict[str, Any], BeforeValidator(_name_or_options)]
+"""The type of an option marked with `PluginRef`: a plugin's name, or ``{plugin: NAME, option: value, …}``."""
+
+
 @dataclass(frozen=True, slots=True)
 class PluginRef:
-    """Marks a config field that names another plugin::
+    """Marks a config field that names another plugin, with or without options of that plugin::
 
-        head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
+        head: Annotated[NamedPlugin, PluginRef(Kind.HEAD_MODEL)] = "mannequin"
 
-    The name is looked up when the config is read, so a typo is found before any work; at run time
-    `instax3d.registry.build` makes the plugin with its default options.
+    Name and options are checked when the config is read, so a typo is found before any work; at run time
+    ``instax3d.build(HeadModel, self.config.head)`` makes the plugin. With ``str`` in place of `NamedPlugin` the option
+    takes a name alone.
     """
 
     kind: Kind
@@ -234,7 +247,7 @@ class PluginSpec:
     ``needs`` and ``provides`` are capabilities compared when the config is read. In use: ``photo`` and ``capture``
     (provided by the input), ``absgrad`` (a renderer), ``head_model`` (a mesh prior with `MeshPrior.head_model`),
     ``landmarks68``, ``points5``, ``points478`` and ``identity`` (a landmark detector), ``cuda`` and ``cpu`` (the
-    device); plugins may add their own.
+    device); plugins may add their own, as the head model of one FLAME version does with ``flame-2020``.
     """
 
     kind: Kind
@@ -260,6 +273,10 @@ class PluginSpec:
     """What a stage reads of what the stages before it made."""
     makes: Datum | None = None
     """What a stage makes anew, in place of what there was."""
+    binds: str = ""
+    """An option marked with `PluginRef`: the name of each plugin that it can name may be written in place of this
+    plugin's, with the options of both. So ``mesh_prior: flame`` is the prior that fits any head model, with
+    ``head: flame``. Names that plugins of this kind have already stay theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

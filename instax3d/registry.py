@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast, overload
 import pluggy
 from pydantic import ValidationError
 
+from ._binding import BoundConfig, bound_config, collisions
+from ._sharing import shared
 from .errors import (
     AmbiguousPluginError,
     AssetError,
@@ -92,6 +94,10 @@ class PluginEntry:
         if not (isinstance(options, type) and issubclass(options, base)):
             name = options.__qualname__ if isinstance(options, type) else self.spec.config
             raise BrokenPluginError(f"{self._label()}: {name} is not a subclass of instax3d.{base.__name__}")
+        if self.spec.binds and _mark(options, self.spec.binds) is None:
+            raise BrokenPluginError(
+                f"{self._label()} binds {self.spec.binds!r}, which no option marked with PluginRef is"
+            )
         return options
 
     def plugin_class(self) -> type[Any]:
@@ -115,15 +121,88 @@ class PluginEntry:
         return plugin
 
     def build(self, config: PluginConfig) -> Any:
-        """The plugin with this validated config."""
-        return self.plugin_class()(config)
+        """The plugin with this validated config; that of a kind that is shared is made once per process."""
+        plugin = self.plugin_class()
+        if not plugin.shared:
+            return plugin(config)
+        # these choose, among other things, the folder of the assets
+        variables = tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("INSTAX3D_")))
+        return shared((plugin, config.model_dump_json(), variables), lambda: plugin(config))
 
     def missing_imports(self) -> list[str]:
         """Names in ``spec.imports`` that are not installed."""
         return [name for name in self.spec.imports if find_spec(name) is None]
 
+    @property
+    def parts(self) -> tuple["PluginEntry", ...]:
+        """The plugins that its results come from: itself, but for a bound name."""
+        return (self,)
+
     def _label(self) -> str:
         return f"{self.spec.kind.value} {self.spec.name!r} from {self.provider}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundEntry(PluginEntry):
+    """A plugin under the name of another, which one of its options names (`PluginSpec.binds`)."""
+
+    base: PluginEntry
+    named: PluginEntry
+
+    @classmethod
+    def of(cls, base: PluginEntry, named: PluginEntry) -> "BoundEntry":
+        """``base`` under the name of ``named``."""
+        one, other = base.spec, named.spec
+        spec = replace(
+            one,
+            name=other.name,
+            summary=other.summary,
+            needs=one.needs | other.needs,
+            provides=one.provides | other.provides,
+            formerly=other.formerly,
+            imports=(*one.imports, *other.imports),
+            extra=other.extra or one.extra,
+            assets=(*one.assets, *other.assets),
+            binds="",
+        )
+        return cls(spec, named.provider, base=base, named=named)
+
+    @property
+    def parts(self) -> tuple[PluginEntry, ...]:
+        return (self.base, self.named)
+
+    def config_class(self) -> type[PluginConfig]:
+        """The options of both.
+
+        Raises:
+            BrokenPluginError: one of the classes cannot be imported, or both have an option of the same name.
+        """
+        option = self.base.spec.binds
+        base, named = self.base.config_class(), self.named.config_class()
+        both = collisions(base, option, named)
+        if both:
+            raise BrokenPluginError(
+                f"{self._label()} cannot be written so, as it and {self.base.spec.name!r} both have the option "
+                f"{', '.join(both)}; write {self.spec.kind.value}={{plugin: {self.base.spec.name}, {option}: {{plugin: "
+                f"{self.spec.name}, …}}}}"
+            )
+        return bound_config(base, option, named, self.named.qualified_name)
+
+    def plugin_class(self) -> type[Any]:
+        """The implementation of the base, once that of the named plugin is known to be sound."""
+        self.named.plugin_class()
+        return self.base.plugin_class()
+
+    def build(self, config: PluginConfig) -> Any:
+        """The base, which is told the name and the options of the other plugin."""
+        assert isinstance(config, BoundConfig)
+        return self.base.build(config.unbound())
+
+
+def _mark(options: type[PluginConfig], name: str) -> PluginRef | None:
+    """The mark of an option that names another plugin; None for other options."""
+    info = options.model_fields.get(name)
+    return next((mark for mark in info.metadata if isinstance(mark, PluginRef)), None) if info is not None else None
 
 
 def _load(path: str, entry: PluginEntry) -> Any:
@@ -254,8 +333,28 @@ class Registry:
         )
 
     def plugins(self, kind: Kind) -> list[PluginEntry]:
-        """All plugins of one kind."""
-        return [entry for entry in self.entries if entry.spec.kind is kind]
+        """All plugins of one kind, bound names last (`PluginSpec.binds`)."""
+        own = [entry for entry in self.entries if entry.spec.kind is kind]
+        return [*own, *self._bound(own)]
+
+    def _bound(self, own: list[PluginEntry]) -> Iterator[BoundEntry]:
+        taken = {entry.spec.name for entry in own}
+        for base in own:
+            try:
+                mark = _mark(base.config_class(), base.spec.binds) if base.spec.binds else None
+            except BrokenPluginError:
+                continue  # `plugins check` reports it
+            if mark is None or mark.kind is base.spec.kind:
+                continue
+            named = [entry for entry in self.plugins(mark.kind) if entry.spec.name not in taken]
+            suitable = [entry for entry in named if mark.accepts(entry.spec.provides)]
+            yield from (BoundEntry.of(base, entry) for entry in suitable)
+            taken |= {entry.spec.name for entry in suitable}
+
+    @property
+    def offered(self) -> list[PluginEntry]:
+        """All plugins, in the order of their kinds."""
+        return [entry for kind in Kind for entry in self.plugins(kind)]
 
     @property
     def broken(self) -> list[Provider]:
@@ -346,55 +445,149 @@ def kind_of(kind: Callable[[Any], object]) -> Kind:
     return found
 
 
-def build(kind: Callable[[Any], K], name: str, **options: Any) -> K:
+def build(kind: Callable[[Any], K], name: str | Mapping[str, Any], **options: Any) -> K:
     """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
 
     Args:
         kind: the abstract class of the plugin's kind.
-        name: as in a config, also ``distribution/name``.
+        name: as in a config, also ``distribution/name``; or, as in an option that names a plugin, a mapping of
+            ``plugin`` to the name and of options to their values.
 
     Raises:
         UnknownPluginError, AmbiguousPluginError, BrokenPluginError: there is no such plugin, or it cannot be used.
         ConfigError: an option is wrong, or names a plugin that will not do.
     """
-    entry = registry().get(kind_of(kind), name)
-    label = f"{entry.spec.kind.value} {name!r}"
+    named = NamedOptions.of(name)
+    entry = registry().get(kind_of(kind), named.name)
+    label = f"{entry.spec.kind.value} {named.name!r}"
+    model = entry.config_class()
     try:
-        config = entry.config_class().model_validate(options)
+        config = model.model_validate({**named.options, **options})
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise ConfigError(f"{label}: {problems}") from error
-    for problem in reference_problems(label, config):
+        raise ConfigError(f"{label}: {'; '.join(option_problems('', model, error))}") from error
+    for problem in reference_problems(label, model, dict(config)):
         raise problem
     plugin: K = entry.build(config)
     return plugin
 
 
-def references(config: PluginConfig) -> Mapping[str, tuple[PluginRef, str]]:
-    """Options that name another plugin: field to its mark and the name; those that are None are left out."""
-    marked = {}
-    for name, info in type(config).model_fields.items():
-        marks = [mark for mark in info.metadata if isinstance(mark, PluginRef)]
-        if marks and getattr(config, name) is not None:
-            marked[name] = (marks[0], getattr(config, name))
-    return marked
+@dataclass(frozen=True, slots=True)
+class NamedOptions:
+    """A plugin's name and the options that differ from its defaults."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, value: str | Mapping[str, Any]) -> "NamedOptions":
+        """Of ``NAME`` or ``{plugin: NAME, option: value, …}``.
+
+        Raises:
+            ConfigError: the mapping names no plugin.
+        """
+        if isinstance(value, str):
+            return cls(value, {})
+        if not isinstance(value.get("plugin"), str):
+            raise ConfigError(f"{dict(value)} names no plugin; write NAME or {{plugin: NAME, option: value}}")
+        return cls(value["plugin"], {key: inner for key, inner in value.items() if key != "plugin"})
 
 
-def reference_problems(where: str, config: PluginConfig) -> Iterator[Instax3DError]:
-    """What is wrong with the plugins that options name: not installed, or without a capability that is needed."""
+@dataclass(frozen=True, slots=True)
+class Reference(NamedOptions):
+    """What an option says that names another plugin."""
+
+    mark: PluginRef
+
+
+def named_kind(options: type[PluginConfig], option: str) -> Kind | None:
+    """The kind of plugin that an option names; None where it is no such option, or there is none."""
+    mark = _mark(options, option)
+    return None if mark is None else mark.kind
+
+
+def references(config: PluginConfig) -> Mapping[str, Reference]:
+    """Options that name another plugin, with what they say; those that are None are left out."""
+    return dict(_references(type(config), dict(config)))
+
+
+def _references(model: type[PluginConfig], values: Mapping[str, Any]) -> Iterator[tuple[str, Reference]]:
+    """`references` of options that may not have been checked; what names no plugin is left out."""
+    for option, info in model.model_fields.items():
+        mark, value = _mark(model, option), values.get(option, info.default)
+        if mark is None or not (isinstance(value, str) or (isinstance(value, Mapping) and "plugin" in value)):
+            continue
+        named = NamedOptions.of(value)
+        yield option, Reference(named.name, named.options, mark)
+
+
+def named_plugins(where: str, config: PluginConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
+    """The plugins that the options of a checked config name, and that theirs name, each with its key and options.
+
+    Args:
+        where: the key of the plugin whose options ``config`` are.
+    """
+    for option, reference in references(config).items():
+        entry = registry().get(reference.mark.kind, reference.name)
+        inner = entry.config_class().model_validate(reference.options)
+        yield f"{where}.{option}", entry, inner
+        yield from named_plugins(f"{where}.{option}", inner)
+
+
+def reference_problems(
+    where: str, model: type[PluginConfig], values: Mapping[str, Any], origin: Callable[[str], str] = lambda key: ""
+) -> Iterator[Instax3DError]:
+    """What is wrong with the plugins that options name.
+
+    They may not be installed, lack a capability that is needed, or have other options than those that are given.
+
+    Args:
+        where: the key of the plugin that has the options.
+        model: the class of its options.
+        values: these, whether or not ``model`` accepts them.
+        origin: where the value of a key came from, to be added to a sentence.
+    """
     plugins = registry()
-    for name, (mark, value) in references(config).items():
+    for option, reference in _references(model, values):
+        key, mark = f"{where}.{option}", reference.mark
         try:
-            entry = plugins.get(mark.kind, value, where=f"{where}.{name}")
+            entry = plugins.get(mark.kind, reference.name, where=key)
+            inner = entry.config_class()
         except Instax3DError as error:
             yield error
             continue
         if not mark.accepts(entry.spec.provides):
             suitable = [e.spec.name for e in plugins.plugins(mark.kind) if mark.accepts(e.spec.provides)]
             yield IncompatiblePipelineError(
-                f"{where}.{name}: {mark.kind.value} {value!r} does not provide {mark}; "
+                f"{key}: {mark.kind.value} {reference.name!r} does not provide {mark}; "
                 f"these do: {', '.join(suitable) or 'none is installed'}"
             )
+        try:
+            inner.model_validate(reference.options)
+        except ValidationError as error:
+            yield ConfigError("\n".join(option_problems(key, inner, error, origin)))
+        yield from reference_problems(key, inner, reference.options, origin)
+
+
+def option_problems(
+    where: str, model: type[PluginConfig], error: ValidationError, origin: Callable[[str], str] = lambda key: ""
+) -> Iterator[str]:
+    """A sentence for each option that is not as ``model`` says.
+
+    Args:
+        where: the key of the plugin whose options they are; empty for none.
+        origin: where the value of a key came from, to be added to a sentence.
+    """
+    for item in error.errors(include_url=False):
+        key = ".".join([*filter(None, [where]), *map(str, item["loc"])])
+        name = str(item["loc"][-1]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden" and name in model.renamed:
+            message = f"this option is now called {model.renamed[name]!r}"
+        elif item["type"] == "extra_forbidden":
+            guess = did_you_mean(name, model.model_fields)
+            message = f"no such option{guess} there are: {', '.join(model.model_fields) or 'none'}"
+        else:
+            message = f"{item['msg']}, got {item['input']!r}"
+        yield f"{key}: {message}{origin(key)}"
 
 
 P = TypeVar("P", bound=type)

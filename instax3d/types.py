@@ -171,13 +171,14 @@ class Views:
     photo_index: int | None = None
     """The view that is the photo; None in a capture, where every view is one."""
     faces: tuple[Face | None, ...] = ()
-    """The face found in each view, filled in by the pipeline before a prior is fitted."""
+    """The face in each view: found there, or known to the generator that drew it. If a generator leaves this empty, the
+    pipeline fills it in before a prior is fitted."""
     provenance: Float[Tensor, "views 3 h w"] | None = None
     """Shares of each pixel that were seen in the photo, mirrored from its other side, and guessed; they sum to 1. None
     if the generator does not record them."""
     head: "HeadMesh | None" = None
-    """The head in the views' world, where the generator knows it: a prior over the same head model need not fit it
-    again."""
+    """The head in the views' world, if the generator knows it: `instax3d.fitting.fit_head` does not fit the same model
+    again. Its rig, if it has one, is of the generator's `ViewGenerator.head_model`."""
 
     def __len__(self) -> int:
         return self.images.shape[0]

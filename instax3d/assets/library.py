@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from instax3d._sharing import is_read
 from instax3d.errors import AssetError
 from instax3d.io.paths import assets_dir
 from instax3d.plugin import Asset, AssetFile
@@ -58,14 +59,17 @@ def require(name: str, own: str | Path | None = None) -> Located:
         AssetError: unknown, absent, or not the published file; the message says how to get it.
     """
     asset = registry().asset(name)
-    if own is None or str(own) == name:
-        located = locate(name)
-        if located is None:
-            raise AssetError(_missing(asset))
-        for file in asset.files:
-            verify(file, located.files[file.name], asset)
+    if own is not None and str(own) != name:
+        located = _own(asset, Path(own).expanduser())
+        is_read(located.files.values())
         return located
-    return _own(asset, Path(own).expanduser())
+    here = locate(name)
+    if here is None:
+        raise AssetError(_missing(asset))
+    is_read(here.files.values())
+    for file in asset.files:
+        verify(file, here.files[file.name], asset)
+    return here
 
 
 def _own(asset: Asset, path: Path) -> Located:

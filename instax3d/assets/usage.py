@@ -10,7 +10,7 @@ from instax3d.config import PluginChoice, RunConfig
 from instax3d.errors import AssetError
 from instax3d.io.paths import assets_dir
 from instax3d.plugin import AssetRef, Kind, PluginConfig
-from instax3d.registry import PluginEntry, references, registry
+from instax3d.registry import PluginEntry, named_plugins, registry
 
 from .ledger import Ledger, sha256
 from .library import Located, require
@@ -108,9 +108,7 @@ def _plugins(config: RunConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig
 def _with_named(where: str, choice: PluginChoice) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
     """A plugin and those that its options name, with their options."""
     yield where, choice.entry, choice.config
-    for field, (ref, name) in references(choice.config).items():
-        entry = registry().get(ref.kind, name)
-        yield f"{where}.{field}", entry, entry.config_class()()
+    yield from named_plugins(where, choice.config)
 
 
 def _alike(mark: AssetRef) -> str:

@@ -42,8 +42,7 @@ def _summary(entry: PluginEntry) -> dict[str, Any]:
 def list_plugins(kind: str | None, as_json: bool) -> None:
     """List all plugins, and those that could not be loaded."""
     broken_providers = registry().broken
-    entries = [entry for entry in registry().entries if kind in (None, entry.spec.kind.value)]
-    entries.sort(key=lambda entry: list(Kind).index(entry.spec.kind))
+    entries = [entry for entry in registry().offered if kind in (None, entry.spec.kind.value)]
     if as_json:
         broken = [
             {"entry_point": p.entry_point, "distribution": p.distribution, "version": p.version, "error": p.reason}
@@ -63,9 +62,9 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
     """Show the options of a plugin, with their defaults. NAME can be distribution/NAME."""
-    hits = [entry for entry in registry().entries if name in (entry.spec.name, entry.qualified_name)]
+    hits = [entry for entry in registry().offered if name in (entry.spec.name, entry.qualified_name)]
     if not hits:
-        names = sorted({entry.spec.name for entry in registry().entries})
+        names = sorted({entry.spec.name for entry in registry().offered})
         raise Instax3DError(f"no plugin is named {name!r}{did_you_mean(name, names)} there are: {', '.join(names)}")
     described = [{**_summary(entry), "options": _options(entry)} for entry in hits]
     if as_json:
@@ -100,7 +99,7 @@ def check() -> None:
     """Import every plugin and report what is wrong; exit code 1 if something is."""
     plugins_here = registry()
     problems = [f"{p.entry_point} of {p} was not loaded ({p.reason})" for p in plugins_here.broken]
-    for entry in plugins_here.entries:
+    for entry in plugins_here.offered:
         missing = entry.missing_imports()
         if missing:
             hint = f"; try: pip install 'instax3d[{entry.spec.extra}]'" if entry.spec.extra else ""
@@ -120,4 +119,4 @@ def check() -> None:
         click.echo(line, err=True)
     if problems:
         sys.exit(1)
-    click.echo(f"{len(plugins_here.entries)} plugins are fine")
+    click.echo(f"{len(plugins_here.offered)} plugins are fine")

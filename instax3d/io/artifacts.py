@@ -24,6 +24,8 @@ Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 
 _FACE = "face"
 """Prefix of the names of a face's points, before its view and their scheme, which is empty for the landmarks."""
+_HEAD = "head"
+"""Prefix of the names of the arrays of the views' head."""
 _PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
 _BINDING = "binding"
@@ -99,7 +101,7 @@ def _unpacked(values: Tensor) -> Tensor:
 
 
 def pack_views(views: Views) -> Artifact:
-    """Of views that are `quantized`."""
+    """Of views that are `quantized`; of their head what `pack_mesh` keeps."""
     cameras = views.cameras
     faces = {index: face for index, face in enumerate(views.faces) if face is not None}
     tensors = {name: _packed(values) for name, values in _pixels(views).items()}
@@ -114,11 +116,18 @@ def pack_views(views: Views) -> Artifact:
         "faces": {str(index): [*face.box, face.score] for index, face in faces.items()},
         "face_slots": len(views.faces),
     }
+    if views.head is not None:
+        of_head, values[_HEAD] = pack_mesh(views.head)
+        tensors |= {f"{_HEAD} {name}": tensor for name, tensor in of_head.items()}
     return tensors, values
 
 
-def unpack_views(artifact: Artifact) -> Views:
-    """What `pack_views` was given."""
+def unpack_views(artifact: Artifact, head_model: Callable[[], HeadModel | None] | None = None) -> Views:
+    """What `pack_views` was given.
+
+    Args:
+        head_model: gives the model of the head's rig, where there is one; without it the rig is left out.
+    """
     tensors, values = artifact
     width, height = values["size"]
     faces: list[Face | None] = [None] * values["face_slots"]
@@ -127,11 +136,17 @@ def unpack_views(artifact: Artifact) -> Views:
         points = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
         faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, points.pop("", None), points)
     pixels: dict[str, Any] = {name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors}
+    head = None
+    if _HEAD in values:
+        prefix = f"{_HEAD} "
+        of_head = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+        head = unpack_mesh((of_head, values[_HEAD]), head_model)
     return Views(
         **pixels,
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),
         photo_index=values["photo_index"],
         faces=tuple(faces),
+        head=head,
     )
 
 
@@ -148,7 +163,7 @@ def pack_mesh(mesh: HeadMesh) -> Artifact:
     return tensors, {"units_per_meter": mesh.units_per_meter, "metrics": dict(mesh.metrics)}
 
 
-def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
+def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel | None] | None = None) -> HeadMesh:
     """What `pack_mesh` packed.
 
     Args:
@@ -162,11 +177,10 @@ def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None =
     if not isinstance(values["metrics"], dict) or not isinstance(values["units_per_meter"], int | float):
         raise ValueError("metrics and units per meter must be numbers")
     rig = None
-    if head_model is not None and "rig scale" in tensors:
+    model = head_model() if head_model is not None and "rig scale" in tensors else None
+    if model is not None:
         parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
-        rig = Rig(
-            head_model(), parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"])
-        )
+        rig = Rig(model, parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"]))
     return HeadMesh(
         tensors["vertices"],
         tensors["faces"],

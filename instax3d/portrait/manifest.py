@@ -17,7 +17,7 @@ from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
 from instax3d.io.processors import available_processors
 from instax3d.plugin import Kind
-from instax3d.registry import PluginEntry, references, registry
+from instax3d.registry import PluginEntry, named_plugins
 
 from .layout import MANIFEST
 from .licenses import license_of
@@ -43,14 +43,20 @@ def plugin_record(entry: PluginEntry) -> dict[str, str]:
 
 def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
     """The plugins that a run's results come from, by key, those that other plugins name in their options included
-    (``slot.option``)."""
+    (``slot.option``).
+
+    Under a bound name, such as ``mesh_prior: flame``, also the plugin that acts (``mesh_prior.landmarks``).
+    """
     records = {}
     for key, choice in config.plugins:
         if choice.entry.spec.kind in (Kind.METRIC, Kind.CALLBACK):
             continue
         records[key] = plugin_record(choice.entry)
-        for name, (mark, value) in references(choice.config).items():
-            records[f"{key}.{name}"] = plugin_record(registry().get(mark.kind, value))
+        acting, *_ = choice.entry.parts
+        if acting is not choice.entry:
+            records[f"{key}.{acting.spec.name}"] = plugin_record(acting)
+        for where, entry, _ in named_plugins(key, choice.config):
+            records[where] = plugin_record(entry)
     return records
 
 

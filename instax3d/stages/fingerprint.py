@@ -16,7 +16,7 @@ from typing import Any
 
 from instax3d.assets.usage import contents
 from instax3d.config import PluginChoice, RunConfig
-from instax3d.registry import PluginEntry, references, registry
+from instax3d.registry import PluginEntry, named_plugins
 from instax3d.types import Capture, Photo
 
 from .records import stages_of
@@ -95,11 +95,13 @@ def hash_code(target: str, config: str, distribution: str) -> str:
 
 
 def hash_plugin(entry: PluginEntry) -> str:
-    """A hash of a plugin's name and code, and of the libraries it calculates with.
+    """A hash of a plugin's name and code, and of the libraries it calculates with; of both plugins for a bound name.
 
     Raises:
         BrokenPluginError: its code is not there.
     """
+    if entry.parts != (entry,):
+        return digest(entry.qualified_name, [*map(hash_plugin, entry.parts)])
     if entry.registered is not None and "." not in entry.registered[0].__module__:
         return digest(entry.qualified_name, [_hash_module(each) for each in entry.registered])
     target = entry.spec.target.partition(":")[0]
@@ -117,9 +119,8 @@ def _hash_module(defined: type) -> str:
 
 def hash_choice(choice: PluginChoice) -> str:
     """A hash of a plugin's code and options, of the plugins that its options name, and of the files they read."""
-    others = [registry().get(mark.kind, name) for mark, name in references(choice.config).values()]
-    files = [contents(config) for config in (choice.config, *(other.config_class()() for other in others))]
-    return digest(hash_plugin(choice.entry), choice.config.model_dump(mode="json"), [*map(hash_plugin, others)], files)
+    used = [(choice.entry, choice.config), *((entry, config) for _, entry, config in named_plugins("", choice.config))]
+    return digest([(hash_plugin(entry), config.model_dump(mode="json"), contents(config)) for entry, config in used])
 
 
 def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:

@@ -151,14 +151,19 @@ class Form:
     unpack: Callable[[Artifact, Run], Any]
 
 
-def _head_model(run: Run) -> Callable[[], HeadModel]:
+def _head_of_views(run: Run) -> Callable[[], HeadModel | None]:
+    generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
+    return generator.head_model
+
+
+def _head_of_mesh(run: Run) -> Callable[[], HeadModel]:
     prior: MeshPrior[Any] = run.config.build(MeshPrior)
     return prior.head_model
 
 
 FORMS: Mapping[Datum, Form] = {
-    "views": Form(pack_views, lambda stored, run: unpack_views(stored)),
-    "mesh": Form(pack_mesh, lambda stored, run: unpack_mesh(stored, _head_model(run))),
+    "views": Form(pack_views, lambda stored, run: unpack_views(stored, _head_of_views(run))),
+    "mesh": Form(pack_mesh, lambda stored, run: unpack_mesh(stored, _head_of_mesh(run))),
     "gaussians": Form(
         lambda made: pack_gaussians(made.gaussians, made.losses, made.densified, made.binding),
         lambda stored, run: Construction(*unpack_gaussians(stored)),

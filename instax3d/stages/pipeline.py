@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from instax3d.config import RunConfig, check_capabilities, load_config, source_k
 from instax3d.errors import ConfigError, IncompatiblePipelineError
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
+from instax3d.interfaces import ViewGenerator
 from instax3d.io.progress import Progress, Silent, Stages
 from instax3d.portrait.gaussian_head import GaussianHead
 from instax3d.portrait.manifest import RunRecord, head_record, new_manifest
@@ -22,11 +24,12 @@ from instax3d.portrait.portrait import Portrait
 from instax3d.types import Capture, EvaluationContext, HeadMesh, Photo, RunResult, RunStart, StageEvent, Views
 
 from .cache import StageCache
+from .early_import import import_early
 from .evaluation import Evaluation, collect, evaluate
 from .fingerprint import hash_source, stage_keys
 from .making import FORMS, Made
 from .randomness import preserved_generators, seed_torch
-from .records import PipelineStage, before_construction, stages_of
+from .records import CONSTRUCT, PipelineStage, before_construction, stages_of
 from .run import Resume, Run
 
 _SECONDS = "seconds"
@@ -141,7 +144,9 @@ def _start(
 
 def _create(run: Run) -> Portrait:
     stages, renderer = stages_of(run.config), run.renderer
-    made = _walk(run, stages, _read(run, stages, _EVALUATE))
+    source = _read(run, stages, _EVALUATE)
+    _prepare_construction(run)
+    made = _walk(run, stages, source)
     orbit = Orbit.around(made.mesh, made.views.cameras)
     head = GaussianHead(made.construction.gaussians, made.mesh, orbit, renderer)
     context, evaluation = _evaluate(run, head, made)
@@ -170,6 +175,18 @@ def _read(run: Run, stages: Iterable[PipelineStage], *after: str) -> Photo | Cap
     run.tell(StageEvent(run.source_kind, "started"))
     run.tell(StageEvent(run.source_kind, "done", run.stages.seconds[run.source_kind]))
     return source
+
+
+def _prepare_construction(run: Run) -> None:
+    """Import Lightning while the views are made, which leave it half of the time, unless the Gaussians are there.
+
+    What both need is imported before: modules that import each other must not be entered from two sides at once.
+    """
+    if run.cache and run.cache.path(CONSTRUCT.name, run.keys[CONSTRUCT.name]).exists():
+        return
+    run.config.build(ViewGenerator)
+    import_module("torch._dynamo")  # fits differentiate with torch.func, which imports it when it is first called
+    import_early("lightning")
 
 
 def _walk(run: Run, stages: Iterable[PipelineStage], source: Photo | Capture) -> Made:

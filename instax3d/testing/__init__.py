@@ -39,6 +39,7 @@ or a loss::
 
 from .context import toy_context
 from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .head_models import HeadModelSuite, plausible_parameters
 from .stage_suite import StageSuite
 from .suites import (
     ClipSourceSuite,
@@ -63,6 +64,7 @@ __all__ = [
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
+    "HeadModelSuite",
     "IdleDensifier",
     "LandmarkDetectorSuite",
     "LossSuite",
@@ -75,6 +77,7 @@ __all__ = [
     "ViewGeneratorSuite",
     "densify_step",
     "loss_step",
+    "plausible_parameters",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",

@@ -12,11 +12,11 @@ from instax3d.interfaces import Stage
 from instax3d.plugin import Datum
 from instax3d.types import Gaussians, HeadMesh, StageData, Views
 
-from .suites import MeshPriorSuite, ViewGeneratorSuite, _Suite, assert_valid_gaussians
+from .suites import MeshPriorSuite, Suite, ViewGeneratorSuite, assert_valid_gaussians
 from .toys import toy_gaussians, toy_mesh, toy_photo, toy_views
 
 
-class StageSuite(_Suite):
+class StageSuite(Suite):
     """Runs on toy data; say what the spec says::
 
         class TestSharpen(StageSuite):

@@ -52,7 +52,9 @@ from .fakes import BlobGaussians, DenseRenderer
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 
-class _Suite:
+class Suite:
+    """Base of the suites."""
+
     expected_failures: ClassVar[dict[str, str]] = {}
     """Tests that are known to fail, by name, with the reason. Strict: one that passes again is reported."""
 
@@ -67,7 +69,7 @@ class _Suite:
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `plugin` that returns the plugin to test")
 
 
-class ViewGeneratorSuite(_Suite):
+class ViewGeneratorSuite(Suite):
     """Runs on the toy photo. Override ``source`` for a generator that needs a capture, or true landmarks."""
 
     @pytest.fixture
@@ -138,7 +140,7 @@ def views_of_model(model: HeadModel, count: int = 5, size: int = 256) -> Views:
     return Views(torch.full((count, 3, size, size), 0.5), alpha, cameras, torch.ones_like(alpha), faces=tuple(faces))
 
 
-class MeshPriorSuite(_Suite):
+class MeshPriorSuite(Suite):
     """Runs on `views_of_model`. Override ``views`` for a prior without a head model."""
 
     @pytest.fixture
@@ -193,7 +195,7 @@ def assert_valid_gaussians(gaussians: Gaussians) -> None:
     assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
 
 
-class RepresentationSuite(_Suite):
+class RepresentationSuite(Suite):
     """Runs on the toy mesh and the toy views."""
 
     @pytest.fixture
@@ -276,7 +278,7 @@ def densify_step(
     return DensifyStep(step, representation.splats, optimizers, render, gaussians, scene_scale=0.6, total_steps=total)
 
 
-class DensifierSuite(_Suite):
+class DensifierSuite(Suite):
     """Runs on 86 unbound Gaussians, with strong gradients on a third of them."""
 
     steps: ClassVar[int] = 300
@@ -369,7 +371,7 @@ def loss_step(
     return LossStep(step, total_steps, view_index, view, render, gaussians, representation.splats, draw)
 
 
-class LossSuite(_Suite):
+class LossSuite(Suite):
     """Runs on gray Gaussians at the vertices of the toy mesh, turned at random, and on the toy views, of which the
     first is the photo.
 
@@ -458,7 +460,7 @@ def _through_a_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-class RendererSuite(_Suite):
+class RendererSuite(Suite):
     """Compares with `DenseRenderer`."""
 
     absgrad: ClassVar[bool] = True
@@ -534,7 +536,7 @@ class RendererSuite(_Suite):
             assert float((gradient - reference).norm() / reference.norm()) < 1e-2
 
 
-class LandmarkDetectorSuite(_Suite):
+class LandmarkDetectorSuite(Suite):
     """Runs on a real photo: NASA's portrait of Eileen Collins that comes with scikit-image."""
 
     provides: ClassVar[frozenset[str]] = frozenset({"landmarks68", "identity"})
@@ -589,7 +591,7 @@ class LandmarkDetectorSuite(_Suite):
         assert float((plugin.descriptor(photo, face) - plugin.descriptor(darker, other)).norm()) < 0.3
 
 
-class MetricSuite(_Suite):
+class MetricSuite(Suite):
     """Runs on the toy portrait; override ``context`` for a metric that needs more."""
 
     metric_names: tuple[str, ...] = ()
@@ -614,7 +616,7 @@ class MetricSuite(_Suite):
         assert torch.equal(context.rendered, before)
 
 
-class ClipSourceSuite(_Suite):
+class ClipSourceSuite(Suite):
     """Every test makes a clip or two: give the plugin options that keep them small."""
 
     def test_a_clip_goes_once_around_in_even_steps_and_ends_at_the_input_view(self, plugin: ClipSource[Any]) -> None:

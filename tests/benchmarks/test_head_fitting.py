@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from instax3d_plugins.mannequin.model import packaged_mannequin
 
 from instax3d.fitting import fit_head, place_head
+from instax3d.headmodel import HeadModel
+from instax3d.registry import build
 
 SEED, SIZE = 3, 320
 
@@ -26,7 +27,7 @@ def benchmark():
 
 @pytest.fixture(scope="module")
 def model():
-    return packaged_mannequin()
+    return build(HeadModel, "mannequin")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from instax3d import _yaml
 from instax3d.config import Layers, load_config, parse_overrides, preset_names, read_yaml
 from instax3d.errors import ConfigError, IncompatiblePipelineError
-from instax3d.interfaces import ClipSource
+from instax3d.interfaces import MeshPrior
 from instax3d.plugin import Kind, PluginRef
 from instax3d.registry import PluginEntry, Provider, build, registry
 
@@ -189,15 +189,17 @@ def test_a_config_with_an_ambiguous_plugin_reads_back(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("where", ["view_generator.head", "mesh_prior"])
 def test_a_head_that_cannot_be_used_is_refused_before_any_work(where, monkeypatch):
     plugins = registry()
-    bare = replace(plugins.get(Kind.MESH_PRIOR, "mannequin").spec, name="bare", provides=frozenset())
-    if where == "mesh_prior":
-        bare = replace(bare, needs=frozenset({"nosuch"}))
-    monkeypatch.setattr(plugins, "entries", [*plugins.entries, PluginEntry(bare, Provider("x", "other", "1"))])
-    with pytest.raises(ConfigError, match=r"does not provide head_model; these do:.* mannequin|needs nosuch"):
-        load_config(overrides=[f"{where}=bare"], source="photo")
-    if where != "mesh_prior":
-        with pytest.raises(ConfigError, match="does not provide head_model"):
-            build(ClipSource, "heads", head="bare")
+    needy = replace(plugins.get(Kind.HEAD_MODEL, "mannequin").spec, name="needy", needs=frozenset({"nosuch"}))
+    monkeypatch.setattr(plugins, "entries", [*plugins.entries, PluginEntry(needy, Provider("x", "other", "1"))])
+    with pytest.raises(ConfigError, match=r"'needy'.*needs nosuch"):
+        load_config(overrides=[f"{where}=needy"], source="photo")
+    with pytest.raises(ConfigError, match=r"unknown (head_model|mesh_prior) 'sv3d' \(at " + where):
+        load_config(overrides=[f"{where}=sv3d"], source="photo")
+
+
+def test_a_plugin_that_options_name_must_have_what_they_need():
+    with pytest.raises(ConfigError, match="does not provide flame-2020; these do: flame-2020"):
+        build(MeshPrior, "deca", head="mannequin")
 
 
 def test_one_of_several_capabilities_is_enough():

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
+from instax3d.plugin import AssetRef, Kind, NamedPlugin, PluginConfig, PluginRef
 
 
 class RegressorConfig(PluginConfig):
     """Options of both estimators."""
 
-    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"flame-2020"}))] = "flame-2020"
-    """The mesh prior whose head is regressed: FLAME 2020; DECA's coefficients do not fit other versions."""
+    head: Annotated[NamedPlugin, PluginRef(Kind.HEAD_MODEL, needs=frozenset({"flame-2020"}))] = "flame-2020"
+    """The head model that is regressed: FLAME 2020; DECA's coefficients do not fit other versions."""
     weights: Annotated[str, AssetRef("deca")] = "deca"
     """DECA's ``deca_model.tar``."""
     deep3d: Annotated[str | None, AssetRef("deep3d")] = None

@@ -26,12 +26,12 @@ class RegressorPrior(MeshPrior[C]):
     """Base of both estimators. Files are read on first use."""
 
     def head_model(self) -> HeadModel:
-        """The FLAME head of the prior named by ``head``."""
+        """The FLAME head that ``head`` names."""
         return self._head
 
     @cached_property
     def _head(self) -> HeadModel:
-        return build(MeshPrior, self.config.head).head_model()
+        return build(HeadModel, self.config.head)
 
     @cached_property
     def _encoder(self) -> DecaEncoder:

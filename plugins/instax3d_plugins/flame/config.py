@@ -1,4 +1,4 @@
-"""Options of the `flame` mesh prior. Never imports torch."""
+"""Options of the head models `flame` and `flame-2020`. Never imports torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ VersionOption = Annotated[Version, BeforeValidator(_as_text)]
 
 
 class FlameConfig(PluginConfig):
-    """Which FLAME, and how much of it is fitted. The files are the user's; see ``instax3d assets list``."""
+    """Which FLAME, and how much of it. The files are the user's; see ``instax3d assets list``."""
 
     model: Annotated[str, AssetRef("flame-2023-open", "flame-2023", "flame-2020")] = "flame-2023-open"
     """The model: one of these assets, or the path of an official pickle or of a converted .npz."""
@@ -29,10 +29,8 @@ class FlameConfig(PluginConfig):
     """The parts of the head; null where the converted model holds them."""
     version: VersionOption | None = None
     """What a file under a name of your own is; parameters of one version do not fit another."""
-    shape_components: int = Field(100, ge=1, le=300)
-    """How many of the 300 shape components are fitted (DECA: 100)."""
     expression_components: int = Field(50, ge=1, le=100)
-    """How many of the 100 expression components are fitted (DECA: 50)."""
+    """How many of the 100 expression components the head has (DECA: 50); all of them are fitted."""
 
 
 class Flame2020Config(FlameConfig):

@@ -1,7 +1,6 @@
 """FLAME as a head model."""
 
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from instax3d.plugin import AssetRef
 
 from .config import FlameConfig
 from .contour import Rule, landmarks_by_rule
-from .data import FlameData, LandmarkEmbedding, read_landmarks, read_masks, read_model
+from .data import SHAPES, FlameData, LandmarkEmbedding, read_landmarks, read_masks, read_model
 from .lbs import Lbs
 
 REGIONS = {
@@ -31,7 +30,7 @@ REGIONS = {
 """The interface's regions as unions of FLAME's masks; the other masks keep their names."""
 
 
-class FlameModel(HeadModel):
+class FlameModel(HeadModel[FlameConfig]):
     """FLAME with its 68 landmarks; those of the jaw are fixed to the skin, as the core's fitting slides them itself.
 
     Shape and expression are in standard deviations, in FLAME's order. The origin is the model's own.
@@ -39,8 +38,18 @@ class FlameModel(HeadModel):
 
     joint_names = ("root", "neck", "jaw", "eye_left", "eye_right")
     expression_bounds = (-3.0, 3.0)
+    shape_components = SHAPES
+    fitted_components = 100
 
-    def __init__(self, data: FlameData, *, shape_components: int = 300, expression_components: int = 100) -> None:
+    def __init__(self, config: FlameConfig, data: FlameData | None = None) -> None:
+        """Read the model, unless its ``data`` are here already.
+
+        Raises:
+            AssetError: a file is absent, not a FLAME model, or of another version than the option says.
+            UnsafeFileError: a file holds more than numbers.
+        """
+        super().__init__(config)
+        data = data or _read(config)
         if data.landmarks is None or data.masks is None:
             missing = " and ".join(n for n in ("landmarks", "masks") if getattr(data, n) is None)
             raise AssetError(
@@ -48,8 +57,8 @@ class FlameModel(HeadModel):
             )
         self.data, self.version = data, data.version
         self.name, self.identity = f"flame-{data.version}", data.identity
-        self.shape_components = shape_components
-        self.expression_names = tuple(f"flame{number:03}" for number in range(1, expression_components + 1))
+        count = config.expression_components
+        self.expression_names = tuple(f"flame{number:03}" for number in range(1, count + 1))
         self.faces = torch.as_tensor(data.faces)
         faces, weights = _fixed_landmarks(data.landmarks)
         self.landmark_faces = self.faces[torch.as_tensor(faces)]
@@ -58,7 +67,7 @@ class FlameModel(HeadModel):
         for name in data.masks:
             if name not in self.regions:
                 self.regions[name] = _mask(data, (name,))
-        self._lbs = Lbs(data, shapes=shape_components, expressions=expression_components)
+        self._lbs = Lbs(data, shapes=SHAPES, expressions=count)
 
     def __call__(self, parameters: HeadParameters) -> Float[Tensor, "vertices 3"]:
         """Posed vertices. Differentiable."""
@@ -107,14 +116,8 @@ def _mask(data: FlameData, names: tuple[str, ...]) -> Tensor:
     return mask
 
 
-@lru_cache(maxsize=2)
-def model_of(config: FlameConfig) -> FlameModel:
-    """The model that a configuration names; made once per process.
-
-    Raises:
-        AssetError: a file is absent, not a FLAME model, or of another version than the option says.
-        UnsafeFileError: a file holds more than numbers.
-    """
+def _read(config: FlameConfig) -> FlameData:
+    """The model that a configuration names, with landmarks and masks."""
     reference = next(m for m in FlameConfig.model_fields["model"].metadata if isinstance(m, AssetRef))
     name, located = resolve(reference, config.model)
     of_asset = name.removeprefix("flame-") if config.model in reference.names else None
@@ -125,7 +128,7 @@ def model_of(config: FlameConfig) -> FlameModel:
         data = replace(data, landmarks=read_landmarks(_file("flame-landmarks", config.landmarks)))
     if config.masks is not None:
         data = replace(data, masks=read_masks(_file("flame-masks", config.masks)))
-    return FlameModel(data, expression_components=config.expression_components)
+    return data
 
 
 def _file(name: str, path: str) -> Path:

@@ -1,4 +1,4 @@
-"""Announces the `flame` mesh prior, the files it needs and their conversions. Never imports torch."""
+"""Announces the head models `flame` and `flame-2020`, their files and the conversions. Never imports torch."""
 
 from collections.abc import Iterator
 
@@ -11,19 +11,21 @@ _MPI = "Max Planck license for non-commercial scientific use"
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
     """FLAME of any version, and the version that regressors such as DECA require by name."""
-    for name, config, summary, more in (
-        ("flame", "FlameConfig", "FLAME 2020, 2023 or 2023 Open from the user's own files.", set()),
-        ("flame-2020", "Flame2020Config", "FLAME 2020 from the user's own files, the version of DECA.", {"flame-2020"}),
-    ):
-        yield PluginSpec(
-            kind=Kind.MESH_PRIOR,
-            name=name,
-            summary=summary,
-            target="instax3d_plugins.flame.prior:FlamePrior",
-            config=f"instax3d_plugins.flame.config:{config}",
-            needs=frozenset({"landmarks68"}),
-            provides=frozenset({"head_model", "rig", *more}),
-        )
+    yield PluginSpec(
+        kind=Kind.HEAD_MODEL,
+        name="flame",
+        summary="FLAME 2020, 2023 or 2023 Open from the user's own files.",
+        target="instax3d_plugins.flame.model:FlameModel",
+        config="instax3d_plugins.flame.config:FlameConfig",
+    )
+    yield PluginSpec(
+        kind=Kind.HEAD_MODEL,
+        name="flame-2020",
+        summary="FLAME 2020 from the user's own files, the version of DECA.",
+        target="instax3d_plugins.flame.model:FlameModel",
+        config="instax3d_plugins.flame.config:Flame2020Config",
+        provides=frozenset({"flame-2020"}),
+    )
 
 
 def _model(version: str, title: str, file: str, license: str, commercial: bool | None) -> Asset:

@@ -1,8 +1,5 @@
 """ICT-FaceKit as a head model."""
 
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -15,13 +12,14 @@ from instax3d.headmodel import BakedHead, HeadModel, HeadParameters, joint_trans
 from instax3d.heads.facekit import LANDMARKS, FaceKit, read_facekit
 
 from .anatomy import JOINTS, PARENTS, joints, regions, skinning_weights
+from .config import IctConfig
 
 METERS = 0.01
 MERGED = ("browInnerUp", "cheekPuff")
 """Left and right expressions that ARKit merges into one."""
 
 
-class IctModel(HeadModel):
+class IctModel(HeadModel[IctConfig]):
     """Skin and eyeballs of ICT-FaceKit: 14,388 vertices, identities in standard deviations, ARKit's expressions.
 
     Meters, y up, face towards +z, origin between the ears, as in the published files. Joints are this project's own;
@@ -31,8 +29,16 @@ class IctModel(HeadModel):
     name = "ict"
     joint_names = JOINTS
     expression_bounds = (0.0, 1.0)
+    fitted_components = 50
 
-    def __init__(self, kit: FaceKit) -> None:
+    def __init__(self, config: IctConfig) -> None:
+        """Read the model.
+
+        Raises:
+            AssetError: it is not there, or is not ICT-FaceKit.
+        """
+        super().__init__(config)
+        kit = read_facekit(require("ict-facekit", config.model).path)
         names, expressions = arkit(kit)
         rest, moves = joints(kit)
         self.faces = torch.as_tensor(kit.faces)
@@ -97,22 +103,3 @@ def arkit(kit: FaceKit) -> tuple[tuple[str, ...], Float[ndarray, "expressions n 
 
 def _float(array: ndarray) -> Tensor:
     return torch.tensor(array, dtype=torch.float32)
-
-
-@lru_cache(maxsize=2)
-def model_at(path: Path) -> IctModel:
-    """The model of a file or folder; made once per process.
-
-    Raises:
-        AssetError: it is not ICT-FaceKit.
-    """
-    return IctModel(read_facekit(path))
-
-
-def model_of(path: str) -> IctModel:
-    """The model of the asset or of the user's own copy.
-
-    Raises:
-        AssetError: it is not there, or is not ICT-FaceKit.
-    """
-    return model_at(require("ict-facekit", path).path)

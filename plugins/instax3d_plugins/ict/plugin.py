@@ -1,4 +1,4 @@
-"""Announces the `ict` mesh prior and its files. Never imports torch."""
+"""Announces the head model `ict` and its files. Never imports torch."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,11 @@ _HOMEPAGE = "https://github.com/ICT-VGL/ICT-FaceKit"
 def instax3d_plugins() -> Iterator[PluginSpec]:
     """The one plugin of this family."""
     yield PluginSpec(
-        kind=Kind.MESH_PRIOR,
+        kind=Kind.HEAD_MODEL,
         name="ict",
         summary="ICT-FaceKit, free for commercial use: 100 identities, ARKit's expressions.",
-        target="instax3d_plugins.ict.prior:IctPrior",
+        target="instax3d_plugins.ict.model:IctModel",
         config="instax3d_plugins.ict.config:IctConfig",
-        needs=frozenset({"landmarks68"}),
-        provides=frozenset({"head_model", "rig"}),
     )
 
 

@@ -1,7 +1,6 @@
 """The mannequin: a parametric head, neck and bust generated from a table of numbers."""
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from instax3d.geometry.landmarks68 import CHIN
 from instax3d.headmodel import BakedHead, HeadModel, HeadParameters, joint_transforms, skin
+from instax3d.plugin import PluginConfig
 
 from .cage import Cage
 from .parts import DISC, Parts, make_parts
@@ -35,6 +35,7 @@ class MannequinModel(HeadModel):
     name = "mannequin"
     joint_names = JOINTS
     expression_bounds = (0.0, 1.0)
+    fitted_components = 30
 
     uv: Float[Tensor, "faces 3 2"]
     """Texture coordinates of each corner, in [0, 1]; the skin's chart on top, eyes and mouth in discs below it."""
@@ -45,7 +46,9 @@ class MannequinModel(HeadModel):
     skin_count: int
     """Vertices before this one are skin; eyelid rims, mouth bag and eyeballs follow."""
 
-    def __init__(self, table: MannequinTable) -> None:
+    def __init__(self, config: PluginConfig, table: MannequinTable | None = None) -> None:
+        super().__init__(config)
+        table = table or MannequinTable.packaged()
         cage = Cage(table.faces, table.on_midline)
         base, once, fine = cage.levels
         neutral = cage.refine(once.whole(table.cage * METERS), 1) + fine.whole(table.detail * METERS)
@@ -133,15 +136,9 @@ class MannequinModel(HeadModel):
         )
 
 
-@cache
-def packaged_mannequin() -> MannequinModel:
-    """The mannequin of the packaged table; built once."""
-    return MannequinModel(MannequinTable.packaged())
-
-
 def mannequin_from(path: Path) -> MannequinModel:
     """The mannequin of another table, written by ``python -m instax3d_plugins.mannequin.design``."""
-    return MannequinModel(MannequinTable.load(path))
+    return MannequinModel(PluginConfig(), MannequinTable.load(path))
 
 
 def _float(array: Array) -> Tensor:

@@ -9,11 +9,8 @@ from instax3d.plugin import Kind, PluginSpec, hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
     """The one plugin of this family."""
     yield PluginSpec(
-        kind=Kind.MESH_PRIOR,
+        kind=Kind.HEAD_MODEL,
         name="mannequin",
         summary="A parametric head with neck and bust that needs no download.",
-        target="instax3d_plugins.mannequin.prior:MannequinPrior",
-        config="instax3d_plugins.mannequin.config:MannequinConfig",
-        needs=frozenset({"landmarks68"}),
-        provides=frozenset({"head_model", "rig"}),
+        target="instax3d_plugins.mannequin.model:MannequinModel",
     )

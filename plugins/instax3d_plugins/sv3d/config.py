@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from instax3d.plugin import AssetRef, Kind, PluginConfig, PluginRef
+from instax3d.plugin import AssetRef, Kind, NamedPlugin, PluginConfig, PluginRef
 
 CameraModulation = Literal["aware", "invariant"]
 
@@ -31,8 +31,8 @@ class Sv3dConfig(PluginConfig):
     """Degrees by which the photo was taken from above; all frames share it."""
     azimuth_sign: Literal[1, -1] = 1
     """Direction of rising azimuths: 1 to the subject's left, as in SV3D's own figures."""
-    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
-    """Mesh prior whose head model is fitted to the photo to cut the person out."""
+    head: Annotated[NamedPlugin, PluginRef(Kind.HEAD_MODEL)] = "mannequin"
+    """Head model that is fitted to the photo to cut the person out."""
     frame_ratio: float = Field(0.917, gt=0.2, le=1.0)
     """Share of the frame that the head and shoulders fill."""
     confidence: float = Field(0.7, ge=0.0, le=1.0)

@@ -13,7 +13,8 @@ from instax3d.datasets import FIELD_OF_VIEW_DEG
 from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.landmarks68 import FACE_METERS
-from instax3d.interfaces import MeshPrior, ViewGenerator
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import ViewGenerator
 from instax3d.matting.photo import person_alpha
 from instax3d.registry import build
 from instax3d.types import Cameras, Capture, Photo, Views
@@ -53,7 +54,7 @@ class Sv3dGenerator(ViewGenerator[Sv3dConfig]):
             _LOG.info(note)
         framed = frame(
             photo,
-            person_alpha(photo, build(MeshPrior, config.head).head_model()),
+            person_alpha(photo, build(HeadModel, config.head)),
             size=config.size,
             ratio=config.frame_ratio,
         )

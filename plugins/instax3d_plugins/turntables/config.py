@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from instax3d.plugin import Kind, PluginConfig, PluginRef
+from instax3d.plugin import Kind, NamedPlugin, PluginConfig, PluginRef
 
 
 class HeadsConfig(PluginConfig):
     """How heads are rendered."""
 
-    head: Annotated[str, PluginRef(Kind.MESH_PRIOR, needs=frozenset({"head_model"}))] = "mannequin"
-    """The mesh prior whose head model is rendered."""
+    head: Annotated[NamedPlugin, PluginRef(Kind.HEAD_MODEL)] = "mannequin"
+    """The head model that is rendered."""
     size: int = Field(576, ge=16)
     """Pixels a side (SV3D: 576)."""
     elevation_deg: float = Field(0.0, gt=-60, lt=60)

@@ -5,7 +5,8 @@ import torch
 
 from instax3d.datasets import AZIMUTHS_DEG, FIELD_OF_VIEW_DEG, INPUT_VIEW
 from instax3d.geometry.cameras import orbit
-from instax3d.interfaces import ClipSource, MeshPrior
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import ClipSource
 from instax3d.registry import build
 from instax3d.types import TurntableClip, Views
 
@@ -29,7 +30,7 @@ class HeadsSource(ClipSource[HeadsConfig]):
 
     def make(self, index: int, *, seed: int) -> TurntableClip:
         """Draw one person from 21 sides."""
-        model = build(MeshPrior, self.config.head).head_model()
+        model = build(HeadModel, self.config.head)
         person = random_person(model, np.random.default_rng([seed, index]), turn_deg=self.config.turn_deg)
         mesh = build_person_mesh(model, person, detail=2 if self.config.size >= _FINE_FROM else 1)
         cameras = orbit(

@@ -13,7 +13,6 @@ from instax3d.errors import AssetError, PortraitError
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel
 from instax3d.heads.head_parameters import FittedHead, read_head, write_head
-from instax3d.interfaces import MeshPrior
 from instax3d.registry import build
 from instax3d.report.fit_output import write_fit
 from instax3d.report.overlays import DETECTED, MESH, PROJECTED, overlay, reprojection
@@ -24,7 +23,7 @@ from instax3d.types import Capture, HeadMesh, Rig, Views
 
 @pytest.fixture(scope="module")
 def model() -> HeadModel:
-    return build(MeshPrior, "mannequin").head_model()
+    return build(HeadModel, "mannequin")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from instax3d_plugins.mannequin.model import packaged_mannequin
 from scipy.optimize import lsq_linear
 from scipy.spatial.transform import Rotation
 
@@ -23,6 +22,7 @@ from instax3d.fitting.silhouette import SignedDistance
 from instax3d.fitting.solver import minimize, soft_l1
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
+from instax3d.registry import build
 from instax3d.types import Cameras, Face, Views
 
 SIZE = 320
@@ -32,7 +32,7 @@ UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 
 @pytest.fixture(scope="module")
 def model():
-    return packaged_mannequin()
+    return build(HeadModel, "mannequin")
 
 
 def person(model, seed, **expression):
@@ -124,7 +124,7 @@ def test_points_are_triangulated_past_a_wrong_view(model):
 @given(st.floats(-60, 60), st.floats(-20, 20), st.floats(0.5, 3.0))
 @settings(deadline=None, max_examples=20)
 def test_a_head_is_placed_roughly_in_one_view(azimuth, elevation, units):
-    model = packaged_mannequin()
+    model = build(HeadModel, "mannequin")
     points = model.landmarks(model(model.neutral()))[17:]
     camera = camera_at(azimuth, elevation, distance=1.2 * units)
     found = place_in_view(points, camera, camera.project(units * points)[0, :, :2], units)
@@ -202,7 +202,7 @@ def yaw_of(camera):
 @given(st.integers(0, 10_000), st.floats(-35, 35), st.floats(-12, 12), st.floats(-15, 15), st.floats(0.0, 0.7))
 @settings(deadline=None, max_examples=12)
 def test_photo_gives_back_pose_and_face(seed, azimuth, elevation, roll, opening):
-    model = packaged_mannequin()
+    model = build(HeadModel, "mannequin")
     vertices = model(person(model, seed, jawOpen=opening))
     camera = camera_at(azimuth, elevation, roll=roll)
     found = fit_photo(model, seen_landmarks(model, vertices, camera)[0], SIZE, SIZE, focal=float(camera.Ks[0, 0, 0]))
@@ -251,7 +251,7 @@ def test_the_principal_point_may_lie_elsewhere(model):
 @given(st.integers(0, 1000))
 @settings(deadline=None, max_examples=6)
 def test_photo_ignores_wrong_landmarks(seed):
-    model = packaged_mannequin()
+    model = build(HeadModel, "mannequin")
     camera = camera_at(12.0)
     landmarks = seen_landmarks(model, model(person(model, seed)), camera)[0]
     generator = torch.Generator().manual_seed(seed)
@@ -335,7 +335,7 @@ def mirrored_landmarks(landmarks):
 @given(st.integers(0, 10_000), st.floats(-35, 35), st.floats(-20, 20))
 @settings(deadline=None, max_examples=6)
 def test_a_mirrored_photo_gives_the_mirrored_head(seed, azimuth, roll):
-    model = packaged_mannequin()
+    model = build(HeadModel, "mannequin")
     vertices = model(person(model, seed, mouthSmileLeft=0.5))
     landmarks = seen_landmarks(model, vertices, camera_at(azimuth, roll=roll))[0]
     landmarks = landmarks + torch.randn(68, 2, generator=torch.Generator().manual_seed(seed))
@@ -389,7 +389,7 @@ def looks(model, parameters):
 @given(st.floats(-20, 20), st.floats(-6, 10), st.floats(-20, 20), st.floats(-15, 15))
 @settings(deadline=None, max_examples=8)
 def test_the_eyes_look_where_the_photo_s_eyes_look(left, up, azimuth, roll):
-    model = packaged_mannequin()
+    model = build(HeadModel, "mannequin")
     vertices = model(with_gaze(model, up, left))
     camera = replace(camera_at(azimuth, roll=roll, focal=3.2 * SIZE))
     landmarks = seen_landmarks(model, vertices, camera)[0]

@@ -9,9 +9,10 @@ from instax3d_plugins.template.generator import analyze
 
 from instax3d.fitting import fit_head, fit_photo
 from instax3d.geometry.proximity import ProximityQuery
+from instax3d.headmodel import HeadModel
 from instax3d.inputs.capture import read_capture
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
+from instax3d.interfaces import LandmarkDetector, ViewGenerator
 from instax3d.io.images import to_uint8
 from instax3d.registry import build
 
@@ -36,7 +37,7 @@ def detector():
 
 @pytest.fixture(scope="module")
 def model():
-    return build(MeshPrior, "mannequin").head_model()
+    return build(HeadModel, "mannequin")
 
 
 @pytest.fixture(scope="module")

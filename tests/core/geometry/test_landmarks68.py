@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from instax3d.geometry import landmarks68
-from instax3d.interfaces import MeshPrior
+from instax3d.headmodel import HeadModel
 from instax3d.registry import build
 
 
 @pytest.fixture(scope="module")
 def landmarks():
     """Of a neutral head; x to its left, y up, z to the front."""
-    model = build(MeshPrior, "mannequin").head_model()
+    model = build(HeadModel, "mannequin")
     return model.landmarks(model(model.neutral()))
 
 

@@ -13,7 +13,7 @@ import instax3d
 from instax3d.cli import main
 from instax3d.config import load_config
 from instax3d.errors import IncompatiblePipelineError, PortraitError
-from instax3d.interfaces import MeshPrior
+from instax3d.headmodel import HeadModel
 from instax3d.io.artifacts import (
     pack_gaussians,
     pack_mesh,
@@ -68,7 +68,7 @@ def test_rounding_keeps_images_to_half_a_level():
 
 
 def test_a_mesh_comes_back_with_its_rig(cache):
-    head = build(MeshPrior, "mannequin").head_model()
+    head = build(HeadModel, "mannequin")
     rotation = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     rig = Rig(head, replace(head.neutral(), shape=torch.randn(head.shape_components)), rotation, torch.ones(3), 1.25)
     regions = {"face": torch.rand(len(toy_mesh().vertices)) > 0.5}

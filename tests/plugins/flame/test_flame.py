@@ -12,7 +12,7 @@ from instax3d_plugins.flame.contour import contour_row, landmarks_by_rule
 from instax3d_plugins.flame.convert import convert_model
 from instax3d_plugins.flame.data import read_landmarks, read_masks, read_model
 from instax3d_plugins.flame.lbs import Lbs
-from instax3d_plugins.flame.model import FlameModel, model_of
+from instax3d_plugins.flame.model import FlameModel
 
 from instax3d.config import load_config
 from instax3d.errors import AssetError, UnsafeFileError
@@ -47,7 +47,8 @@ def whole(folder) -> FlameModel:
     """The reference model with landmarks and masks."""
     data = read_model(folder / "flame_plain.pkl", "2020")
     data = replace(data, landmarks=read_landmarks(folder / "landmark_embedding.npy"))
-    return FlameModel(replace(data, masks=read_masks(folder / "FLAME_masks.pkl")))
+    data = replace(data, masks=read_masks(folder / "FLAME_masks.pkl"))
+    return FlameModel(FlameConfig(expression_components=100), data)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_conversion_keeps_everything_and_needs_no_pickle(folder, tmp_path, expec
     assert (after.version, after.identity) == ("2023-open", before.identity)
     np.testing.assert_array_equal(after.directions, before.directions)
     config = FlameConfig(model=str(tmp_path / "flame.npz"), landmarks=None, masks=None)
-    model = model_of(config)
+    model = FlameModel(config)
     assert model.name == "flame-2023-open"
     rest = model(model.neutral())
     np.testing.assert_allclose(rest, before.template, atol=1e-6)
@@ -202,7 +203,7 @@ def test_the_core_fits_it_to_views(whole):
     moved = torch.eye(4)
     moved[:3, 3] = torch.tensor([0.02, -0.03, 0.01])
     cameras = replace(views.cameras, viewmats=views.cameras.viewmats @ moved)
-    model = FlameModel(whole.data, shape_components=20, expression_components=5)
+    model = FlameModel(FlameConfig(expression_components=5), whole.data)
     mesh = fit_head(model, replace(views, cameras=cameras), shape_components=20)
     assert mesh.rig is not None
     assert mesh.metrics["views_used"] == 3

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from instax3d_plugins.mannequin.crossings import crossing_pairs
-from instax3d_plugins.mannequin.model import MannequinModel, packaged_mannequin
-from instax3d_plugins.mannequin.table import MannequinTable
+from instax3d_plugins.mannequin.model import MannequinModel
 
 from instax3d.headmodel import HeadModel
+from instax3d.plugin import PluginConfig
+from instax3d.registry import build
 
 MIRRORED = torch.tensor([-1.0, 1.0, 1.0])
 PAIRS_68 = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
@@ -32,7 +33,7 @@ ARKIT = {f"{name}{side}" for name in SIDED.split() for side in ("Left", "Right")
 
 @pytest.fixture(scope="module")
 def model() -> MannequinModel:
-    return packaged_mannequin()
+    return build(HeadModel, "mannequin")
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +383,7 @@ def test_some_vertices_are_those_of_all(model):
 
 
 def test_made_twice_alike(model, neutral):
-    again = MannequinModel(MannequinTable.packaged())
+    again = MannequinModel(PluginConfig())
     assert again is not model
     for name in ("faces", "uv", "mirror", "joints", "skinning", "landmark_faces", "landmark_weights"):
         assert torch.equal(getattr(again, name), getattr(model, name)), name

@@ -7,7 +7,8 @@ import torch
 from instax3d_plugins.measures import surface as measures
 
 from instax3d.errors import MetricError
-from instax3d.interfaces import MeshPrior, Metric
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import Metric
 from instax3d.plugin import Kind
 from instax3d.registry import build, registry
 from instax3d.testing import MetricSuite, toy_context, toy_mesh
@@ -101,7 +102,7 @@ def test_without_truth_or_chin_the_error_says_why():
 
 def test_a_head_that_is_farther_off_measures_worse():
     """The mannequin against itself, moved, blown up and noisier step by step."""
-    model = build(MeshPrior, "mannequin").head_model()
+    model = build(HeadModel, "mannequin")
     true = model(model.neutral())
     noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
     context = replace(toy_context(), surface=TrueSurface(true, model.faces))

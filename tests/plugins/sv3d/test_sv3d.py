@@ -35,8 +35,9 @@ from tiny_sv3d import METADATA, tiny_tensors, write_tiny
 
 from instax3d.cli import main
 from instax3d.errors import IncompatiblePipelineError, ModelFileError
+from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
+from instax3d.interfaces import LandmarkDetector, ViewGenerator
 from instax3d.io.progress import Progress, Silent, Stages, count
 from instax3d.matting.photo import person_alpha
 from instax3d.registry import build
@@ -66,7 +67,7 @@ def photo(picture):
 
 @pytest.fixture(scope="module")
 def alpha(photo):
-    return person_alpha(photo, build(MeshPrior, "mannequin").head_model())
+    return person_alpha(photo, build(HeadModel, "mannequin"))
 
 
 @pytest.fixture(scope="module")

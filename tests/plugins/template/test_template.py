@@ -28,8 +28,9 @@ from instax3d.errors import IncompatiblePipelineError
 from instax3d.geometry.cameras import orbit
 from instax3d.geometry.mesh import vertex_normals
 from instax3d.geometry.mesh_raster import project, rasterize
+from instax3d.headmodel import HeadModel
 from instax3d.inputs.photo import read_photo
-from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
+from instax3d.interfaces import LandmarkDetector, ViewGenerator
 from instax3d.io.images import to_uint8
 from instax3d.matting.head_crop import PhotoCrop
 from instax3d.types import Capture, Face, Photo
@@ -40,7 +41,7 @@ VIEWS, SIZE = 8, 128
 
 
 def mannequin():
-    return registry.build(MeshPrior, "mannequin").head_model()
+    return registry.build(HeadModel, "mannequin")
 
 
 def generator(**options):

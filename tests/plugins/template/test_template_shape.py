@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from instax3d import registry
 from instax3d.geometry.cameras import orbit
-from instax3d.interfaces import MeshPrior
+from instax3d.headmodel import HeadModel
 from instax3d.matting.head_crop import HeadCrop, PhotoCrop
 from instax3d.matting.masks import dilate, signed_distance
 
@@ -36,7 +36,7 @@ SKIN_COLOR, HAIR_COLOR, CLOTH_COLOR, BACKGROUND = (
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    model = registry.build(MeshPrior, "mannequin").head_model()
+    model = registry.build(HeadModel, "mannequin")
     camera = orbit([0.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
     viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
     return make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))
@@ -252,7 +252,7 @@ def test_shoulders_continue_round_and_whole_beyond_the_photo(head):
 
 
 def test_hair_beyond_a_hidden_cheek_begins_where_the_outline_needs_it():
-    model = registry.build(MeshPrior, "mannequin").head_model()
+    model = registry.build(HeadModel, "mannequin")
     camera = orbit([-26.0], [0.0], radius=1.0, size=SIZE, focal=600.0)
     viewmat, K = (matrix[0].double().numpy() for matrix in (camera.viewmats, camera.Ks))
     turned = make_head(model, model.neutral(), PhotoCamera(viewmat, K, SIZE))

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from instax3d.geometry.mesh_raster import rasterize
+from instax3d.plugin import PluginConfig
 
-from ..model import MannequinModel, mannequin_from, packaged_mannequin
+from ..model import MannequinModel, mannequin_from
 from ..table import Array
 from .surface import vertex_normals
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where sides.jpg, close.jpg and identities.jpg go")
     parser.add_argument("--table", type=Path, help="another table than the packaged one")
     options = parser.parse_args()
-    model = packaged_mannequin() if options.table is None else mannequin_from(options.table)
+    model = MannequinModel(PluginConfig()) if options.table is None else mannequin_from(options.table)
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, views, columns, size in (
         ("sides", SIDES, 4, 340),

@@ -1,0 +1,1 @@
+"""A built-in plugin family of instax3d; see README.md."""
