@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from . import _yaml
+from ._migrations import CONFIG_FORMAT, MOVED, migrated
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
 from .plugin import Kind, PluginConfig
 from .registry import (
@@ -47,6 +48,8 @@ SLOTS: Mapping[str, Kind] = {
 """The slots that every configuration fills, by their key."""
 
 _WHEN = "when"
+FORMAT = "format"
+"""The key of a config file's format number."""
 
 PHOTO_NEEDS = frozenset({"landmarks68"})
 """What the quality check of photos needs from the landmark detector."""
@@ -58,12 +61,10 @@ AUTOMATIC = "auto"
 class TrainingConfig(PluginConfig):
     """How the Gaussians are optimized."""
 
+    renamed: ClassVar[Mapping[str, str]] = MOVED["training"]
+
     iterations: PositiveInt = 1000
     """Optimization steps; each renders one view."""
-    ssim_weight: float = Field(0.2, ge=0, le=1)
-    """Share of 1 - SSIM in the photometric loss, the rest is L1 (3DGS: 0.2)."""
-    alpha_weight: NonNegativeFloat = 0.1
-    """Weight of the L1 loss of alpha, so that nothing white floats in front of a white background."""
     position_decay: float = Field(0.01, gt=0, le=1)
     """Factor by which the learning rate of the means has fallen at the end (paper: 0.01)."""
     rate_decay: float = Field(0.1, gt=0, le=1)
@@ -143,12 +144,14 @@ class RunConfig:
 
     @property
     def plugins(self) -> Iterator[tuple[str, PluginChoice]]:
-        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``."""
+        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``; listed again, ``losses.alpha#2``."""
         for kind, choice in self.choices.items():
             yield kind.value, choice
         for key, kind in LISTS.items():
-            for choice in self.listed.get(kind, ()):
-                yield f"{key}.{choice.entry.spec.name}", choice
+            names = [choice.entry.spec.name for choice in self.listed.get(kind, ())]
+            for index, choice in enumerate(self.listed.get(kind, ())):
+                before = names[:index].count(names[index])
+                yield f"{key}.{names[index]}{f'#{before + 1}' if before else ''}", choice
 
     def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
@@ -162,7 +165,7 @@ class RunConfig:
         plugin: K = self.choices[kind_of(kind)].build()
         return plugin
 
-    def build_listed(self, kind: Callable[[PluginConfig], K]) -> list[K]:
+    def build_listed(self, kind: Callable[[Any], K]) -> list[K]:
         """All plugins that are listed of a kind, with their options: ``config.build_listed(Loss)``.
 
         Raises:
@@ -172,7 +175,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, all defaults included; reading them back gives the same configuration."""
-        doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
+        doc: dict[str, Any] = {FORMAT: CONFIG_FORMAT, "seed": self.seed, "device": self.device}
         for kind, choice in self.choices.items():
             doc[kind.value] = choice.to_dict()
         for key, kind in LISTS.items():
@@ -491,7 +494,9 @@ def merge(documents: Documents, overrides: Iterable[str], *, source: Source | No
     """
     layers = Layers()
     problems: list[str] = []
-    for doc, origin in documents:
+    for document, origin in documents:
+        doc, notes = migrated(document, origin)
+        layers.notes += notes
         alternatives = doc.get(_WHEN, {})
         layers.add({key: value for key, value in doc.items() if key != _WHEN}, origin)
         problems += _check_when(alternatives, origin)
@@ -501,6 +506,83 @@ def merge(documents: Documents, overrides: Iterable[str], *, source: Source | No
         layers.add(layer, COMMAND_LINE)
     config = _resolve(layers, problems)
     return replace(config, notes=(*config.notes, *_without_effect(config, source)))
+
+
+def recorded_choice(
+    recipe: Mapping[str, Any], kind: Kind, overrides: Iterable[str] = (), *, device: str = "cpu"
+) -> PluginChoice:
+    """The plugin of one slot of a portrait's configuration, whatever the rest holds: its plugins may be gone.
+
+    Args:
+        recipe: the contents of its ``config.yaml``.
+        overrides: ``key=value`` items; those of other slots do not count.
+        device: for which an automatic renderer is chosen.
+
+    Raises:
+        ConfigError: the plugin is not installed, or its options are wrong.
+    """
+    layers, problems = _recorded(recipe, kind.value, overrides), list[str]()
+    choice = _choose(kind.value, kind, layers.values.get(kind.value), layers, problems)
+    if choice is None or problems:
+        raise ConfigError("\n".join(problems))
+    if kind is Kind.RENDERER and _is_automatic(layers.values[kind.value]):
+        entry = _renderer_for(device)
+        return PluginChoice(entry, entry.config_class()())
+    return choice
+
+
+def recorded_list(
+    recipe: Mapping[str, Any], kind: Kind, overrides: Iterable[str] = ()
+) -> tuple[tuple[PluginChoice, ...], dict[str, str]]:
+    """The plugins that a portrait's configuration lists of a kind, and why those that cannot be used cannot.
+
+    Raises:
+        ConfigError: one that ``overrides`` name cannot be used.
+    """
+    key = next(key for key, each in LISTS.items() if each is kind)
+    layers = _recorded(recipe, key, overrides)
+    body = layers.values.get(key, {})
+    if not isinstance(body, dict):
+        raise ConfigError(f"{key}: must list plugins, as in {key}=[{', '.join(_offered(kind)[:2])}]")
+    choices, missing, refused = [], {}, []
+    for name, item in body.items():
+        problems: list[str] = []
+        choice = _choose(f"{key}.{name}", kind, item, layers, problems)
+        if choice is not None and not problems:
+            choices.append(choice)
+        elif _origin_of(layers, f"{key}.{name}") == COMMAND_LINE:
+            refused += problems
+        else:
+            missing[name] = "; ".join(problems)
+    if refused:
+        raise ConfigError("\n".join(refused))
+    return tuple(choices), missing
+
+
+def recorded_output(recipe: Mapping[str, Any], overrides: Iterable[str] = ()) -> OutputConfig:
+    """What a portrait's configuration says of its result folder; what this version does not know does not count.
+
+    Raises:
+        ConfigError: a value cannot be used, or ``overrides`` name an option that is not there.
+    """
+    layers, problems = _recorded(recipe, "output", overrides), list[str]()
+    values = layers.values.get("output") or {}
+    if isinstance(values, dict):
+        gone = [key for key in values if key not in OutputConfig.model_fields]
+        values = {k: v for k, v in values.items() if k not in gone or layers.origins[f"output.{k}"] == COMMAND_LINE}
+    output = _validate("output", OutputConfig, values, layers, problems)
+    if output is None:
+        raise ConfigError("\n".join(problems))
+    return output
+
+
+def _recorded(recipe: Mapping[str, Any], key: str, overrides: Iterable[str]) -> Layers:
+    """One key of a portrait's configuration under overrides."""
+    layers = Layers()
+    layers.add({key: recipe[key]} if key in recipe else {}, "the portrait's config.yaml")
+    for layer in parse_overrides(overrides):
+        layers.add({name: value for name, value in layer.items() if name == key}, COMMAND_LINE)
+    return layers
 
 
 def _check_when(alternatives: Any, origin: str) -> list[str]:
@@ -524,6 +606,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
     training = _validate("training", TrainingConfig, doc.get("training") or {}, layers, problems)
     output = _validate("output", OutputConfig, doc.get("output") or {}, layers, problems)
     listed = {kind: _listed(key, kind, doc.get(key, {}), layers, problems) for key, kind in LISTS.items()}
+    problems += _no_objective(listed[Kind.LOSS], doc.get("losses", {}))
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems or training is None or output is None or plain is None:
         # Broken packages are listed with every unknown name; once is enough.
@@ -539,6 +622,14 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
     )
+
+
+def _no_objective(losses: Sequence[PluginChoice], written: Any) -> list[str]:
+    """A sentence where nothing is left to minimize; losses that are wrong themselves have their own."""
+    if written == {} or (losses and not any(choice.config.model_dump().get("weight", 1) for choice in losses)):
+        offered = ", ".join(_offered(Kind.LOSS)) or "none is installed"
+        return [f"losses: there is nothing to minimize; list one of weight above 0, of: {offered}"]
+    return []
 
 
 def _without_effect(config: RunConfig, source: Source | None) -> Iterable[str]:
@@ -696,6 +787,7 @@ def json_schema() -> dict[str, Any]:
         "title": "instax3d run",
         "type": "object",
         "properties": {
+            FORMAT: {"type": "integer", "minimum": 0, "maximum": CONFIG_FORMAT},
             "extends": {"type": "string"},
             _WHEN: {
                 "type": "object",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -67,8 +67,13 @@ class ViewGenerator(Component[C]):
         """Images in [0, 1] on white, with alpha and cameras; the same for the same seed.
 
         One of the views may be the photo itself (``photo_index``). ``confidence`` weighs each pixel's loss,
-        ``provenance`` says where each pixel came from, if known. ``faces`` may stay empty: the pipeline fills it in.
+        ``provenance`` says where each pixel came from, if known. ``faces`` and ``head`` are for generators that know
+        them, as they drew them; ``faces`` may stay empty: the pipeline then looks for faces.
         """
+
+    def head_model(self) -> HeadModel | None:
+        """The model of the rig of `Views.head`; None where that is not given, or has no rig."""
+        return None
 
     def expect(self, source: Photo | Capture, kind: type[S]) -> S:
         """The source, if it is of the kind that this generator understands.
@@ -173,6 +178,13 @@ class Representation(nn.Module, Component[C]):
         """Weighted extra losses by name; added to the photometric loss."""
         return {}
 
+    def binding(self) -> Int[Tensor, "n"] | None:
+        """The triangle of the head mesh that each Gaussian moves with when the portrait is posed.
+
+        By default ``splats["binding"]``, where there is one; with None each moves with the triangle nearest to it.
+        """
+        return self.splats["binding"].detach() if "binding" in self.splats else None
+
 
 class Densifier(Component[C]):
     """Adds and removes Gaussians while they are optimized::
@@ -191,16 +203,14 @@ class Densifier(Component[C]):
                 return DensifyReport(born=10, died=3)
 
     It keeps its own counters, and edits `DensifyStep.splats` and the optimizers together (as gsplat.strategy.ops does),
-    never one without the other.
+    never one without the other. ``needs={"absgrad"}`` in the spec asks the renderer for ``means2d.absgrad``.
     """
 
     kind: ClassVar[Kind] = Kind.DENSIFIER
 
-    absgrad: ClassVar[bool] = False
-    """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
-
     def losses(self, step: DensifyStep) -> Mapping[str, Float[Tensor, ""]]:
-        """Weighted losses of its own by name, before the backward pass. By default none."""
+        """Weighted losses of its own by name, which are added to those of the config; called before `before_backward`.
+        By default none."""
         return {}
 
     @abc.abstractmethod
@@ -209,7 +219,7 @@ class Densifier(Component[C]):
 
     @abc.abstractmethod
     def after_step(self, step: DensifyStep) -> DensifyReport:
-        """Called after the optimizers' step. Returns how many Gaussians were born and died."""
+        """Called after the optimizers' step. Returns how many Gaussians were born and died, and why."""
 
     def state_dict(self) -> dict[str, Any]:
         """Counters that a resumed run needs."""
@@ -222,8 +232,9 @@ class Densifier(Component[C]):
 
     @classmethod
     def contradictions(cls, spec: PluginSpec) -> list[str]:
-        if cls.absgrad != ("absgrad" in spec.needs):
-            return [f"its class has absgrad = {cls.absgrad}, but its spec needs {sorted(spec.needs)}; change one"]
+        # an attribute of earlier versions, which says nothing that the spec does not
+        if getattr(cls, "absgrad", False) and "absgrad" not in spec.needs:
+            return ["its class has absgrad = True, which is no longer read; declare needs={'absgrad'} in its spec"]
         return []
 
 
@@ -385,8 +396,9 @@ class Loss(Component[L]):
             def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
                 return {"mine": (step.render.image - step.view.image).abs().mean()}
 
-    Its options derive from `LossConfig`, whose ``weight`` is applied by the program. A loss may hold networks and
-    state; random numbers come from torch's global generators, which a resumed run restores.
+    Its options derive from `LossConfig`, whose ``weight`` is applied by the program; at 0 the loss is not called. A
+    scalar called like its plugin is known by the loss's key in the config, another one by ``key.name``. A loss may hold
+    networks and state; random numbers come from torch's global generators, which a resumed run restores.
     """
 
     kind: ClassVar[Kind] = Kind.LOSS
@@ -459,15 +471,20 @@ class Stage(Component[C]):
                 ...
                 return dataclasses.replace(data.views, images=sharper)
 
-    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; several
-    run in the order of the config. Its result is cached like that of any stage.
+    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; those
+    that become possible at once run in the order of the config. Its result is cached like that of any stage. Views that
+    it returns without faces are looked at again by the landmark detector; a mesh keeps its rig only where this still
+    gives the same vertices.
     """
 
     kind: ClassVar[Kind] = Kind.STAGE
 
     @abc.abstractmethod
     def run(self, data: StageData) -> Views | HeadMesh | Gaussians:
-        """What takes the place of what was there: of the type that the spec's ``makes`` names."""
+        """What takes the place of what was there: of the type that the spec's ``makes`` names.
+
+        The data stay as they are. Torch's generators were seeded, so the same input gives the same result.
+        """
 
 
 KINDS: Mapping[Kind, type[Component[Any]]] = {

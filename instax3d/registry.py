@@ -488,7 +488,7 @@ def kind_of(kind: Callable[[Any], object]) -> Kind:
     return found
 
 
-def build(kind: Callable[[PluginConfig], K], name: str | Mapping[str, Any], **options: Any) -> K:
+def build(kind: Callable[[Any], K], name: str | Mapping[str, Any], **options: Any) -> K:
     """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
 
     Args:

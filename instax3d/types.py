@@ -171,13 +171,14 @@ class Views:
     photo_index: int | None = None
     """The view that is the photo; None in a capture, where every view is one."""
     faces: tuple[Face | None, ...] = ()
-    """The face found in each view, filled in by the pipeline before a prior is fitted."""
+    """The face in each view: found there, or known to the generator that drew it. If a generator leaves this empty, the
+    pipeline fills it in before a prior is fitted."""
     provenance: Float[Tensor, "views 3 h w"] | None = None
     """Shares of each pixel that were seen in the photo, mirrored from its other side, and guessed; they sum to 1. None
     if the generator does not record them."""
     head: "HeadMesh | None" = None
-    """The head in the views' world, where the generator knows it: a prior over the same head model need not fit it
-    again."""
+    """The head in the views' world, if the generator knows it: `instax3d.fitting.fit_head` does not fit the same model
+    again. Its rig, if it has one, is of the generator's `ViewGenerator.head_model`."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -345,7 +346,19 @@ class DensifyReport:
     born: int = 0
     died: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """How many by what was done to them, in the densifier's words: ``cloned``, ``split``, ``faint``, …"""
+    """How many by what was done to them, in the densifier's words: ``cloned``, ``split``, ``faint``, … Where there are
+    any, each that was born or died counts for one; others, such as ``relocated``, may count what did neither."""
+
+    def __add__(self, other: "DensifyReport") -> "DensifyReport":
+        """Both steps together."""
+        reasons = dict(self.reasons)
+        for reason, count in other.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+        return DensifyReport(self.born + other.born, self.died + other.died, reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which ``DensifyReport(**values)`` reads back."""
+        return {"born": self.born, "died": self.died, "reasons": dict(self.reasons)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -424,7 +437,7 @@ class StepEvent:
     total_steps: int
     loss: float
     losses: Mapping[str, float]
-    """Weighted; they sum to ``loss``."""
+    """Weighted, by name, see `Loss`; they sum to ``loss``."""
     psnr: float | None
     """Of the step's view at the step's resolution; None in most steps, as it costs time."""
     gaussians: int
@@ -436,6 +449,8 @@ class StepEvent:
     """Renders them, without gradients."""
     views: Views
     """What they should look like."""
+    so_far: DensifyReport = field(default_factory=DensifyReport)
+    """What the densifier did in all steps until now."""
 
 
 @dataclass(frozen=True)

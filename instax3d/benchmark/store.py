@@ -9,10 +9,10 @@ from typing import Any
 
 from instax3d.errors import PortraitError
 from instax3d.io.files import atomic
-from instax3d.portrait.manifest import MANIFEST, parse_manifest
+from instax3d.portrait.layout import MANIFEST, SHEET
+from instax3d.portrait.manifest import parse_manifest
 
 _CELLS, _FAILED, _STAGES = "cells", "failed", "stages"
-_SHEET = "turntable.png"
 
 
 class Store(abc.ABC):
@@ -132,7 +132,7 @@ class Store(abc.ABC):
     def sheet(self, identity: str) -> bytes | None:
         """The PNG of a finished cell's turntable."""
         try:
-            return self.read(f"{_CELLS}/{identity}/{_SHEET}")
+            return self.read(f"{_CELLS}/{identity}/{SHEET}")
         except FileNotFoundError:
             return None
 

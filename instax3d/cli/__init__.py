@@ -14,6 +14,7 @@ _COMMANDS = {
     "create": ("create_commands", "Make a portrait of a photo or a capture."),
     "fit": ("fit_commands", "Fit the head model alone, and show how well it fits over the views."),
     "render": ("create_commands", "Render a saved portrait from the cameras of a file."),
+    "pose": ("pose_commands", "A saved portrait with another expression or pose."),
     "benchmark": ("benchmark_commands", "Make a portrait for every cell of a grid of settings, and compare them."),
     "evaluate": ("evaluate_commands", "Measure a portrait, and write its report."),
     "plugins": ("plugin_commands", "The plugins for each slot: list, show, check."),

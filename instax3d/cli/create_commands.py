@@ -10,6 +10,7 @@ from instax3d.assets.usage import check_assets
 from instax3d.config import load_config, source_kind
 from instax3d.io.progress import Stages
 from instax3d.io.terminal import terminal
+from instax3d.portrait.layout import GAUSSIANS, MANIFEST, SHEET
 from instax3d.portrait.manifest import check_output
 from instax3d.report.metric_info import known_metrics
 
@@ -68,12 +69,10 @@ def create(
         with Stages(display).stage("save"):
             folder = portrait.save(output)
     if as_json:
-        click.echo((folder / "run.json").read_text(encoding="utf-8"), nl=False)
+        click.echo((folder / MANIFEST).read_text(encoding="utf-8"), nl=False)
     elif not quiet:
         click.echo(f"{folder}: {result_line(portrait.manifest['gaussians'], portrait.metrics)}")
-        click.echo(
-            f"look at {folder / 'turntable.png'}, or open {folder / 'portrait.ply'} in a Gaussian splatting viewer"
-        )
+        click.echo(f"look at {folder / SHEET}, or open {folder / GAUSSIANS} in a Gaussian splatting viewer")
 
 
 def result_line(gaussians: int, figures: Mapping[str, float]) -> str:

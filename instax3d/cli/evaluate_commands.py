@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 
-from instax3d.config import load_config
 from instax3d.errors import ConfigError
-from instax3d.interfaces import LandmarkDetector
 from instax3d.plugin import Kind
+from instax3d.portrait.recipe import Recipe
 from instax3d.registry import registry
 from instax3d.report.metric_info import known_metrics
 
@@ -37,22 +36,26 @@ def evaluate(
     if metrics is not None and not metrics:
         raise ConfigError("--metrics names no metric; see `instax3d plugins list --kind metric`")
     overrides = (*overrides, *([f"metrics=[{metrics}]"] if metrics else []))
-    load_config(path=folder / "config.yaml", overrides=overrides)  # a misspelt metric is refused before torch loads
+    recipe = Recipe.read(folder, overrides)
+    choices, gone = recipe.metrics()  # a misspelt metric is refused before torch loads
+    recipe.choice(Kind.LANDMARK_DETECTOR)
     from instax3d.io.terminal import terminal
 
     with terminal(quiet=as_json):
         from instax3d.inputs.capture import read_capture
+        from instax3d.interfaces import LandmarkDetector
         from instax3d.portrait.portrait import Portrait
         from instax3d.portrait.views import photo_of, read_views
-        from instax3d.stages.evaluation import collect
+        from instax3d.stages.evaluation import Evaluation, collect
         from instax3d.stages.evaluation import evaluate as measure
 
         portrait = Portrait.load(folder, overrides)
-        detector = portrait.config.build(LandmarkDetector)
+        detector = recipe.build(LandmarkDetector)
         views = read_views(folder)
         capture = None if against is None else read_capture(against)
         context = collect(portrait.head, views, detector, photo=photo_of(views, detector), capture=capture)
-        evaluation = measure(context, portrait.config.metrics)
+        measured_here = measure(context, choices)
+        evaluation = Evaluation(measured_here.metrics, {**gone, **measured_here.missing})
     if as_json:
         click.echo(json.dumps({"metrics": evaluation.metrics, "not_measured": evaluation.missing}, indent=2))
         return

@@ -1,7 +1,7 @@
 """Fits a head to many views with known cameras."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -56,20 +56,27 @@ def fit_head(model: HeadModel, views: Views, *, shape_components: int | None = N
     Shape and expression have priors. With ``views.photo_index`` the world is taken to be in meters; a capture has its
     own units, which the result gives. With a single view with a face they cannot be known and are taken to be meters.
 
+    Where ``views.head`` is such a model's head already, as the generator drew it, it is the result: a head that is
+    fitted again to its own pictures only gets less exact. Its landmarks are compared with the photo's alone.
+
     Args:
         model: any head model.
         views: with ``faces`` filled in.
         shape_components: how many are fitted, in the model's order, at most all; None: as many as the model recommends
-            (`HeadModel.fitted_components`), or 30 where it does not.
+            (`HeadModel.fitted_components`), or 30 where it does not. A number has the head fitted in any case.
 
     Returns:
         The head in the world of the cameras. ``metrics``: ``landmark_error_px`` (mean distance of brows, nose, eyes
         and mouth), ``landmark_error`` (the same in face sizes), ``outside`` (share of the head's outline that sticks
-        out of the person's), ``views_with_face``, ``views_used``, ``bald``, ``single_view``.
+        out of the person's), ``views_with_face``, ``views_used``, ``bald`` (if it was fitted), ``single_view``,
+        ``known`` (1 if it was not).
 
     Raises:
         FitError: no face was found in any view.
     """
+    rig = views.head.rig if views.head is not None and shape_components is None else None
+    if rig is not None and model.shares_parameters_with(rig.head):
+        return _known_head(rig, views)
     observed = _Observations.of(model, model.neutral(), views)
     components = min(shape_components or model.fitted_components or SHAPE_COMPONENTS, model.shape_components)
     gaze = observed.gaze()
@@ -130,6 +137,15 @@ def mesh_from_rig(views: Views, rig: Rig) -> HeadMesh:
         FitError: no face was found in any view.
     """
     return _Observations.of(rig.head, rig.parameters, views).mesh(rig)
+
+
+def _known_head(rig: Rig, views: Views) -> HeadMesh:
+    """The mesh of the head that the generator drew, measured at the photo's face: only that one was not drawn by it."""
+    photo = views.photo_index
+    if photo is not None and views.faces and views.faces[photo] is not None:
+        alone = [face if view == photo else None for view, face in enumerate(views.faces)]
+        views = replace(views, faces=tuple(alone))
+    return _Observations.of(rig.head, rig.parameters, views).mesh(rig, {"single_view": 0.0, "known": 1.0})
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The results of stages as arrays, to be stored and read back exactly."""
 
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
+from instax3d.types import Cameras, DensifyReport, Face, Gaussians, HeadMesh, Rig, Views
 
 from .files import atomic
 
@@ -22,38 +24,62 @@ Artifact = tuple[dict[str, Tensor], dict[str, Any]]
 
 _FACE = "face"
 """Prefix of the names of a face's points, before its view and their scheme, which is empty for the landmarks."""
+_HEAD = "head"
+"""Prefix of the names of the arrays of the views' head."""
 _PIXELS = ("images", "alpha", "confidence", "provenance")
 _VALUES = "values"
+_BINDING = "binding"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What `read_artifact` raises for files that are damaged or something else."""
 
 
-def write_artifact(path: Path, artifact: Artifact) -> None:
-    """Write an .npz file in one step; images are compressed, other numbers would not shrink.
+def write_artifact(path: Path, artifact: Artifact, *, compress: bool = False) -> None:
+    """Write an .npz file in one step; images are compressed always, other numbers, which shrink little, if asked for.
 
     Raises:
         OSError: the file cannot be written.
     """
     tensors, values = artifact
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-    save = np.savez_compressed if any(array.dtype == np.uint8 for array in arrays.values()) else np.savez
+    images = any(array.dtype == np.uint8 for array in arrays.values())
+    save = np.savez_compressed if compress or images else np.savez
     with atomic(path) as temporary:
         save(temporary, **{_VALUES: np.array(json.dumps(values))}, **arrays)  # type: ignore[arg-type]
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path, *, largest: int | None = None) -> Artifact:
     """What `write_artifact` wrote.
+
+    Args:
+        largest: bytes that it may take in memory, for files that others made; None for the program's own.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, or something
-            else (see `UNREADABLE`).
+        ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error: it is damaged, too large,
+            or something else (see `UNREADABLE`).
     """
+    if largest is not None:
+        _check_sizes(path, largest)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         values = json.loads(str(stored[_VALUES]))
         if not isinstance(values, dict):
             raise ValueError(f"{path.name} holds no plain values by name")
         return {name: torch.from_numpy(stored[name]) for name in stored.files if name != _VALUES}, values
+
+
+def _check_sizes(path: Path, largest: int) -> None:
+    """Raises ValueError where the arrays would take more memory than allowed, or claim to be larger than they are."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > largest:
+            raise ValueError(f"its arrays would take more than {largest / 2**20:.0f} MiB")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} is smaller than it says")
 
 
 def quantized(views: Views) -> Views:
@@ -75,7 +101,7 @@ def _unpacked(values: Tensor) -> Tensor:
 
 
 def pack_views(views: Views) -> Artifact:
-    """Of views that are `quantized`."""
+    """Of views that are `quantized`; of their head what `pack_mesh` keeps."""
     cameras = views.cameras
     faces = {index: face for index, face in enumerate(views.faces) if face is not None}
     tensors = {name: _packed(values) for name, values in _pixels(views).items()}
@@ -90,11 +116,18 @@ def pack_views(views: Views) -> Artifact:
         "faces": {str(index): [*face.box, face.score] for index, face in faces.items()},
         "face_slots": len(views.faces),
     }
+    if views.head is not None:
+        of_head, values[_HEAD] = pack_mesh(views.head)
+        tensors |= {f"{_HEAD} {name}": tensor for name, tensor in of_head.items()}
     return tensors, values
 
 
-def unpack_views(artifact: Artifact) -> Views:
-    """What `pack_views` was given."""
+def unpack_views(artifact: Artifact, head_model: Callable[[], HeadModel | None] | None = None) -> Views:
+    """What `pack_views` was given.
+
+    Args:
+        head_model: gives the model of the head's rig, where there is one; without it the rig is left out.
+    """
     tensors, values = artifact
     width, height = values["size"]
     faces: list[Face | None] = [None] * values["face_slots"]
@@ -103,11 +136,17 @@ def unpack_views(artifact: Artifact) -> Views:
         points = {name.removeprefix(prefix): at for name, at in tensors.items() if name.startswith(prefix)}
         faces[int(index)] = Face((box[0], box[1], box[2], box[3]), score, points.pop("", None), points)
     pixels: dict[str, Any] = {name: _unpacked(tensors[name]) for name in _PIXELS if name in tensors}
+    head = None
+    if _HEAD in values:
+        prefix = f"{_HEAD} "
+        of_head = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+        head = unpack_mesh((of_head, values[_HEAD]), head_model)
     return Views(
         **pixels,
         cameras=Cameras(tensors["viewmats"], tensors["Ks"], width, height, tuple(values["names"])),
         photo_index=values["photo_index"],
         faces=tuple(faces),
+        head=head,
     )
 
 
@@ -124,7 +163,7 @@ def pack_mesh(mesh: HeadMesh) -> Artifact:
     return tensors, {"units_per_meter": mesh.units_per_meter, "metrics": dict(mesh.metrics)}
 
 
-def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None = None) -> HeadMesh:
+def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel | None] | None = None) -> HeadMesh:
     """What `pack_mesh` packed.
 
     Args:
@@ -138,11 +177,10 @@ def unpack_mesh(artifact: Artifact, head_model: Callable[[], HeadModel] | None =
     if not isinstance(values["metrics"], dict) or not isinstance(values["units_per_meter"], int | float):
         raise ValueError("metrics and units per meter must be numbers")
     rig = None
-    if head_model is not None and "rig scale" in tensors:
+    model = head_model() if head_model is not None and "rig scale" in tensors else None
+    if model is not None:
         parameters = HeadParameters(**{field.name: tensors[f"rig {field.name}"] for field in fields(HeadParameters)})
-        rig = Rig(
-            head_model(), parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"])
-        )
+        rig = Rig(model, parameters, tensors["rig rotation"], tensors["rig translation"], float(tensors["rig scale"]))
     return HeadMesh(
         tensors["vertices"],
         tensors["faces"],
@@ -165,12 +203,20 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         raise ValueError("a face has a vertex that is not there")
 
 
-def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artifact:
-    """Gaussians in the world, and the last losses of their construction."""
-    return {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}, {"losses": dict(losses)}
+def pack_gaussians(
+    gaussians: Gaussians, losses: Mapping[str, float], densified: DensifyReport, binding: Int[Tensor, "n"] | None = None
+) -> Artifact:
+    """Gaussians in the world, the last losses of their construction, all that their densifier did, and the triangles
+    that they are bound to."""
+    tensors = {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}
+    tensors |= {} if binding is None else {_BINDING: binding}
+    return tensors, {"losses": dict(losses), "densified": densified.to_dict()}
 
 
-def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float]]:
+def unpack_gaussians(
+    artifact: Artifact,
+) -> tuple[Gaussians, dict[str, float], DensifyReport, Int[Tensor, "n"] | None]:
     """What `pack_gaussians` was given."""
     tensors, values = artifact
-    return Gaussians(**tensors), values["losses"]
+    parts = {name: part for name, part in tensors.items() if name != _BINDING}
+    return Gaussians(**parts), values["losses"], DensifyReport(**values["densified"]), tensors.get(_BINDING)

@@ -1,36 +1,28 @@
-"""`Portrait`: the result. Renders, saves, loads."""
+"""`Portrait`: the result. Renders, moves, saves, loads."""
 
-import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from instax3d.config import RunConfig, load_config
+from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
 from instax3d.interfaces import Renderer
-from instax3d.io.artifacts import UNREADABLE, pack_mesh, read_artifact, unpack_mesh, write_artifact
-from instax3d.io.files import atomic_folder
-from instax3d.io.obj import read_obj, write_obj
-from instax3d.io.ply import read_ply, write_ply
-from instax3d.types import Cameras, Gaussians, HeadMesh, Views
+from instax3d.splats.mesh_motion import move_with_mesh, nearest_faces
+from instax3d.types import Cameras, Gaussians, HeadMesh, Rig, Views
 
+from .folder import Contents, read_folder, write_folder
 from .gaussian_head import GaussianHead
-from .manifest import MANIFEST, check_output, read_manifest
 from .orbit import Orbit
-from .preview import write_contact_sheet, write_video
-from .views import FOLDER, has_views, photo_image, read_views, write_views
-
-GAUSSIANS, MESH, CONFIG, VIDEO, SHEET = "portrait.ply", "mesh.obj", "config.yaml", "turntable.mp4", "turntable.png"
-HEAD = "head.npz"
-"""The fitted head's landmarks, regions and scale beside its mesh, for those that measure a saved portrait."""
-_WRITTEN = frozenset({GAUSSIANS, MESH, HEAD, CONFIG, VIDEO, SHEET, MANIFEST})
-"""What each `Portrait.save` writes anew."""
+from .posing import Pose, Turn
+from .recipe import Recipe
+from .rig_file import baked
+from .views import has_views, read_views
 
 
 class Portrait:
@@ -39,29 +31,43 @@ class Portrait:
     def __init__(
         self,
         gaussians: Gaussians,
-        config: RunConfig,
+        recipe: RunConfig | Recipe,
         manifest: Mapping[str, Any],
         orbit: Orbit,
         mesh: HeadMesh,
         *,
         views: Views | None = None,
+        binding: Int[Tensor, "n"] | None = None,
         folder: Path | None = None,
     ) -> None:
         """Put together a portrait; most come from `instax3d.create` or `load`.
 
         Args:
+            recipe: how it was made.
             manifest: what ``run.json`` says of the run (`instax3d.portrait.manifest.new_manifest`).
             orbit: where it is shown from.
+            mesh: the head; its rig makes the portrait move.
             views: what it was made from.
+            binding: the triangle of ``mesh`` that each Gaussian moves with; None: the nearest.
             folder: where it was loaded from; it keeps the views and all else that is not here.
         """
         self.gaussians = gaussians
-        self.config = config
+        self.recipe = Recipe.of(recipe) if isinstance(recipe, RunConfig) else recipe
         self.manifest = dict(manifest)
         self.orbit = orbit
         self.mesh = mesh
         self._views = views
+        self._binding = binding
         self._folder = folder
+
+    @property
+    def config(self) -> RunConfig:
+        """The whole configuration that it was made with, checked; `recipe` is what was written.
+
+        Raises:
+            ConfigError: a plugin or an option is not there any more.
+        """
+        return self.recipe.config
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -82,12 +88,27 @@ class Portrait:
 
     @cached_property
     def head(self) -> GaussianHead:
-        """What is drawn, with the configuration's renderer.
+        """What is drawn, with the recipe's renderer.
 
         Raises:
-            BrokenPluginError: the renderer cannot be imported.
+            ConfigError: the renderer is not installed, or its options are wrong; says how to choose another one.
+            BrokenPluginError: it cannot be imported.
         """
-        return GaussianHead(self.gaussians, self.mesh, self.orbit, self.config.build(Renderer))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return GaussianHead(self.gaussians, self.mesh, self.orbit, self.recipe.build(Renderer, device=device))
+
+    @cached_property
+    def rig(self) -> Rig | None:
+        """What makes it move, baked (`instax3d.headmodel.BakedHead`): names, bounds, fitted parameters. None where the
+        prior gave a mesh alone."""
+        return None if self.mesh.rig is None else baked(self.mesh.rig)
+
+    @cached_property
+    def binding(self) -> Int[Tensor, "n"]:
+        """The triangle of the mesh that each Gaussian moves with."""
+        if self._binding is not None:
+            return self._binding
+        return nearest_faces(self.mesh.vertices, self.mesh.faces, self.gaussians.means)
 
     def render(
         self, cameras: Cameras, *, background: Float[Tensor, "3"] | None = None
@@ -95,85 +116,87 @@ class Portrait:
         """Images in [0, 1] over ``background`` (white where None), and alpha."""
         return self.head.render(cameras, background=background)
 
+    def pose(
+        self,
+        expression: Mapping[str, float] | None = None,
+        *,
+        jaw: Turn | None = None,
+        neck: Turn | None = None,
+        eyes: Turn | None = None,
+        joints: Mapping[str, Turn] | None = None,
+    ) -> "Portrait":
+        """The portrait with another expression or pose; without arguments it is the same to the bit.
+
+        Each value takes the place of the fitted one (``portrait.rig.parameters``); what is not named stays as fitted.
+
+        Args:
+            expression: weights by the head model's names, such as ``{"jawOpen": 0.6}``.
+            jaw, neck, eyes: axis-angles in degrees about the head's axes: ``jaw=(15, 0, 0)`` opens the mouth,
+                ``neck=(0, 20, 0)`` turns the head to the subject's left, ``eyes`` turns both.
+            joints: the same for joints by the head model's names, such as ``{"eye_left": (0, 10, 0)}``.
+
+        Returns:
+            A portrait without views, which show it unposed, and without their metrics.
+
+        Raises:
+            PortraitError: the portrait has no rig, a name is not the head's, a joint is given twice, or a weight is
+                outside the model's bounds.
+        """
+        rig = self.rig
+        if rig is None:
+            raise PortraitError(
+                "this portrait has no rig, so it cannot be posed: it was made by version 0.1.0, or with a prior that "
+                "gives a mesh alone; make it again with a head model such as mesh_prior=mannequin"
+            )
+        turns = {name: turn for name, turn in (("jaw", jaw), ("neck", neck), ("eyes", eyes)) if turn is not None}
+        twice = sorted(set(turns) & set(joints or {}))
+        if twice:
+            raise PortraitError(f"{', '.join(twice)} is given twice; leave one of them out")
+        pose = Pose(expression or {}, {**turns, **(joints or {})})
+        parameters = pose.parameters(rig)
+        # the mesh may differ a little from what the rig gives; it is moved by as much as that moves
+        vertices = self.mesh.vertices + (rig.vertices(parameters) - rig.vertices(rig.parameters))
+        gaussians = move_with_mesh(self.gaussians, self.binding, self.mesh.faces, self.mesh.vertices, vertices)
+        mesh = replace(self.mesh, vertices=vertices, rig=replace(rig, parameters=parameters))
+        if mesh.landmarks is not None:
+            moved = rig.head.landmarks(vertices) - rig.head.landmarks(self.mesh.vertices)
+            mesh = replace(mesh, landmarks=mesh.landmarks + moved)
+        manifest = {**self.manifest, "metrics": {}, "not_measured": {}, "posed": pose.record(self.manifest)}
+        return Portrait(gaussians, self.recipe, manifest, self.orbit, mesh, binding=self.binding)
+
     def save(self, folder: str | Path) -> Path:
         """Write the result folder; an earlier portrait of that name is replaced, anything else is refused.
 
-        A loaded portrait takes along all that its folder holds: its views, reports, and files of the user's own.
+        A loaded portrait takes along all that its folder holds: its views, reports, and files of the user's own; what
+        was not changed keeps its bits (`instax3d.portrait.folder`).
 
         Raises:
             PortraitError: ``folder`` exists and is not a portrait, or cannot be written.
         """
-        folder = Path(folder)
-        check_output(folder)
-        try:
-            with atomic_folder(folder) as new:
-                self._write(new, folder)
-        except OSError as error:
-            raise PortraitError(f"cannot write the portrait to {folder}: {error.strerror or error}") from error
-        return folder
+        binding = None if self.rig is None else self.binding
+        mesh = replace(self.mesh, rig=self.rig)
+        contents = Contents(self.gaussians, mesh, self.recipe, self.manifest, self.orbit, binding)
 
-    def _write(self, new: Path, final: Path) -> None:
-        """Write into ``new``, which will become ``final``."""
-        write_ply(new / GAUSSIANS, self.gaussians)
-        write_obj(new / MESH, self.mesh.vertices, self.mesh.faces)
-        # without the rig: its parameters mean nothing where the head model's files are not
-        write_artifact(new / HEAD, pack_mesh(replace(self.mesh, rig=None)))
-        (new / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
-        output = self.config.output
-        turn, _ = self.render(self.orbit.turn(output.turntable_frames))
-        write_video(new / VIDEO, turn)
-        sheet, _ = self.render(self.orbit.turn(output.sheet_views))
-        write_contact_sheet(new / SHEET, sheet, first=photo_image(self.views))
-        if self._folder is not None:
-            _copy_rest(self._folder, new, final)
-        elif self.views is not None:
-            write_views(new / FOLDER, self.views)
-        manifest = {**self.manifest, "orbit": self.orbit.to_dict()}
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        def draw(cameras: Cameras) -> Float[Tensor, "views 3 h w"]:
+            return self.render(cameras)[0]
+
+        write_folder(Path(folder), contents, draw, views=lambda: self.views, loaded_from=self._folder)
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path, overrides: Iterable[str] = ()) -> "Portrait":
-        """Read a result folder back; ``overrides`` such as ``renderer=cpu`` serve on a machine other than the maker's.
+        """Read a result folder back, whether or not the plugins that made it are still here.
+
+        Args:
+            folder: what `save` wrote, in this version or an earlier one.
+            overrides: ``key=value`` items for a machine other than the maker's, such as ``renderer=cpu``.
 
         Raises:
             PortraitError: it is not a portrait, is damaged, or was written by a newer version.
-            ConfigError: its configuration cannot be used here.
+            ConfigError: its configuration is not readable, or an override has no effect on a finished portrait.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
-        try:
-            orbit = Orbit.from_dict(manifest.pop("orbit"))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise PortraitError(
-                f"{folder / MANIFEST} does not say from where the portrait is seen (orbit); make the portrait again"
-            ) from error
-        config = load_config(path=folder / CONFIG, overrides=overrides)
-        mesh = _load_mesh(folder, orbit)
-        return cls(read_ply(folder / GAUSSIANS), config, manifest, orbit, mesh, folder=folder)
-
-
-def _copy_rest(source: Path, new: Path, final: Path) -> None:
-    """Copy what the portrait in ``source`` holds and ``new`` lacks; ``final`` may lie in ``source``."""
-    for entry in source.iterdir():
-        if entry.name in _WRITTEN:
-            continue
-        if entry.is_symlink() or not entry.is_dir():
-            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
-        elif not any(path.resolve().is_relative_to(entry.resolve()) for path in (new, final)):
-            shutil.copytree(entry, new / entry.name, symlinks=True)
-
-
-def _load_mesh(folder: Path, orbit: Orbit) -> HeadMesh:
-    """The fitted head without its rig; of a portrait made by an older version the bare mesh.
-
-    Raises:
-        PortraitError: it cannot be read.
-    """
-    path = folder / HEAD
-    if not path.is_file():
-        vertices, faces = read_obj(folder / MESH)
-        return HeadMesh(vertices, faces, axes=orbit.axes)
-    try:
-        return unpack_mesh(read_artifact(path))
-    except UNREADABLE as error:
-        raise PortraitError(f"{path} cannot be read ({error}); make the portrait again") from error
+        read = read_folder(folder, overrides)
+        return cls(
+            read.gaussians, read.recipe, read.manifest, read.orbit, read.mesh, binding=read.binding, folder=folder
+        )

@@ -16,10 +16,9 @@ from instax3d.io.files import stays_inside
 from instax3d.io.images import to_uint8, write_png
 from instax3d.types import Photo, Views
 
+from .layout import VIEWS
 from .preview import write_contact_sheet
 
-FOLDER = "views"
-"""Its name in a result folder."""
 _TRANSFORMS = "transforms.json"
 _PHOTO = "photo"
 """Marks the frame of ``transforms.json`` that is the photo."""
@@ -51,7 +50,7 @@ def write_views(folder: Path, views: Views) -> None:
 
 def has_views(portrait: Path) -> bool:
     """Whether the portrait in that folder keeps its views."""
-    return (portrait / FOLDER / _TRANSFORMS).is_file()
+    return (portrait / VIEWS / _TRANSFORMS).is_file()
 
 
 def read_views(portrait: Path) -> Views:
@@ -61,11 +60,11 @@ def read_views(portrait: Path) -> Views:
         PortraitError: it keeps none, or one lies outside the folder.
         CaptureError: one cannot be read.
     """
-    path = portrait / FOLDER / _TRANSFORMS
+    path = portrait / VIEWS / _TRANSFORMS
     if not path.is_file():
         raise PortraitError(
-            f"{portrait} has no {FOLDER}/{_TRANSFORMS}, so there is nothing to measure the portrait against; "
-            "make the portrait again"
+            f"{portrait} has no {VIEWS}/{_TRANSFORMS}, so there is nothing to measure the portrait against; "
+            "make the portrait again (a posed one keeps none: measure the portrait that was posed)"
         )
     cameras, files = read_transforms(path)
     outside = [name for name in cameras.names if not stays_inside(name)]

@@ -5,8 +5,9 @@ from pathlib import Path
 from instax3d.errors import PortraitError
 from instax3d.io.files import write_text
 from instax3d.io.images import to_uint8
+from instax3d.portrait.layout import REPORT, SHEET
 from instax3d.portrait.licenses import parts
-from instax3d.portrait.portrait import SHEET, Portrait
+from instax3d.portrait.portrait import Portrait
 from instax3d.splats.photometric import psnr, ssim
 from instax3d.stages.evaluation import Evaluation
 from instax3d.types import EvaluationContext
@@ -14,8 +15,6 @@ from instax3d.types import EvaluationContext
 from .html import as_svg, fill
 from .jpeg_url import as_jpeg_url, file_as_jpeg_url
 from .metric_info import known_metrics
-
-REPORT = "report.html"
 
 
 def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, evaluation: Evaluation) -> Path:
@@ -37,7 +36,7 @@ def write_report(folder: Path, portrait: Portrait, context: EvaluationContext, e
         missing=evaluation.missing,
         plot=_by_view(psnr(rendered, views.images).tolist(), ssim(rendered, views.images).tolist()),
         manifest=portrait.manifest,
-        config=portrait.config.to_yaml(),
+        config=portrait.recipe.text,
         parts=list(parts(portrait.manifest)),
     )
     try:

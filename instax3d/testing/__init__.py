@@ -17,7 +17,7 @@ To test a part alone, run it against the fakes::
     representation, renderer = BlobGaussians(), DenseRenderer()
     representation.initialize(toy_mesh(), toy_views(), seed=0)
     gaussians = representation.gaussians()
-    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=densifier.absgrad)
+    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=True)
     optimizers = {
         name: torch.optim.Adam([representation.splats[name]], lr=rate)
         for name, rate in representation.learning_rates().items()
@@ -29,21 +29,30 @@ To test a part alone, run it against the fakes::
         optimizer.step()
     with torch.no_grad():
         report = densifier.after_step(step)
+
+or a loss::
+
+    loss = MyLoss(MyConfig())
+    loss.start(toy_mesh(), toy_views(), torch.device("cpu"))
+    scalars = loss(loss_step(representation, toy_views(), view_index=0))
 """
 
 from .context import toy_context
-from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .head_models import HeadModelSuite, plausible_parameters
+from .stage_suite import StageSuite
 from .suites import (
     ClipSourceSuite,
     DensifierSuite,
     LandmarkDetectorSuite,
+    LossSuite,
     MeshPriorSuite,
     MetricSuite,
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
     densify_step,
+    loss_step,
     views_of_model,
 )
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
@@ -51,19 +60,23 @@ from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 __all__ = [
     "BlobGaussians",
     "ClipSourceSuite",
+    "ColorLoss",
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
     "HeadModelSuite",
     "IdleDensifier",
     "LandmarkDetectorSuite",
+    "LossSuite",
     "MeshPriorSuite",
     "MetricSuite",
     "RendererSuite",
     "RepresentationSuite",
     "SphereViews",
+    "StageSuite",
     "ViewGeneratorSuite",
     "densify_step",
+    "loss_step",
     "plausible_parameters",
     "toy_cameras",
     "toy_context",

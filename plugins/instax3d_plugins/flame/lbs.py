@@ -3,6 +3,8 @@
 Li, Bolkart, Black, Li, Romero: Learning a model of facial shape and expression from 4D scans. SIGGRAPH Asia 2017.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -64,3 +66,17 @@ class Lbs:
 
     def _rest_joints(self, weights: Tensor) -> Tensor:
         return self._joints + torch.einsum("k,kjc->jc", weights, self._joint_directions)
+
+    def motion(self, shape: Float[Tensor, "shapes"]) -> dict[str, Any]:
+        """How a head of this shape moves: fields of `instax3d.headmodel.BakedHead`."""
+        directions, joint_directions = self._directions, self._joint_directions
+        count = len(shape)
+        return {
+            "vertices": self._template + torch.einsum("k,kvc->vc", shape, directions[:count]),
+            "expressions": directions[count:],
+            "pose_correctives": self._corrections,
+            "joints": self._joints + torch.einsum("k,kjc->jc", shape, joint_directions[:count]),
+            "joint_moves": joint_directions[count:],
+            "parents": PARENTS,
+            "skinning": self._weights,
+        }

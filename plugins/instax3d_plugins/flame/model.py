@@ -11,7 +11,7 @@ from torch import Tensor
 from instax3d.assets import require
 from instax3d.assets.usage import resolve
 from instax3d.errors import AssetError
-from instax3d.headmodel import HeadModel, HeadParameters
+from instax3d.headmodel import BakedHead, HeadModel, HeadParameters
 from instax3d.plugin import AssetRef
 
 from .config import FlameConfig
@@ -87,6 +87,10 @@ class FlameModel(HeadModel[FlameConfig]):
         """The 68 landmarks with the jaw line that DECA or FLAME_PyTorch chooses for a pose."""
         assert self.data.landmarks is not None
         return landmarks_by_rule(vertices, self.faces, self.data.landmarks, pose, rule)
+
+    def bake(self, parameters: HeadParameters) -> BakedHead:
+        """A head of this shape that moves without the model, derived from the user's own licensed files."""
+        return BakedHead.of(self, **self._lbs.motion(parameters.shape))
 
 
 def _fixed_landmarks(landmarks: LandmarkEmbedding) -> tuple[np.ndarray, np.ndarray]:

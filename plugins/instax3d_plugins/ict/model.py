@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from instax3d.assets import require
-from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
+from instax3d.headmodel import BakedHead, HeadModel, HeadParameters, joint_transforms, skin
 from instax3d.heads.facekit import LANDMARKS, FaceKit, read_facekit
 
 from .anatomy import JOINTS, PARENTS, joints, regions, skinning_weights
@@ -77,6 +77,17 @@ class IctModel(HeadModel[IctConfig]):
             + torch.einsum("k,knc->nc", parameters.expression, self._expression[:, chosen])
         )
         return skin(rest, self._joints_at_rest(parameters), parameters.pose, PARENTS, self.skinning[chosen])
+
+    def bake(self, parameters: HeadParameters) -> BakedHead:
+        """A head of this shape that moves without the model."""
+        return BakedHead.of(
+            self,
+            self._neutral + torch.einsum("k,knc->nc", parameters.shape, self._shape),
+            self._expression,
+            joints=self._joints_at_rest(parameters),
+            parents=PARENTS,
+            skinning=self.skinning,
+        )
 
 
 def arkit(kit: FaceKit) -> tuple[tuple[str, ...], Float[ndarray, "expressions n 3"]]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instax3d.geometry.landmarks68 import CHIN
-from instax3d.headmodel import HeadModel, HeadParameters, joint_transforms, skin
+from instax3d.headmodel import BakedHead, HeadModel, HeadParameters, joint_transforms, skin
 from instax3d.plugin import PluginConfig
 
 from .cage import Cage
@@ -119,6 +119,21 @@ class MannequinModel(HeadModel):
     def _weights(self, expression: Tensor) -> Tensor:
         """Weights of the expressions and of the correctives, which act as far as both of their expressions do."""
         return torch.cat([expression, expression[self._pairs].amin(1)])
+
+    def bake(self, parameters: HeadParameters) -> BakedHead:
+        """A head of this shape that moves without the model."""
+        count = len(self.expression_names)
+        return BakedHead.of(
+            self,
+            self._neutral + torch.einsum("k,knc->nc", parameters.shape, self._shape),
+            self._expression[:count],
+            joints=self._joints_at_rest(parameters),
+            correctives=self._expression[count:],
+            corrected=torch.zeros(len(self._pairs), count, dtype=torch.bool).scatter(1, self._pairs, True),
+            turns=self._gaze,
+            parents=PARENTS,
+            skinning=self.skinning,
+        )
 
 
 def mannequin_from(path: Path) -> MannequinModel:

@@ -23,7 +23,7 @@ from instax3d.matting.cutout import cut_out
 from instax3d.matting.head_crop import HeadCrop, PhotoArrays, PhotoCrop, cut_head_crop, cut_valid, photo_arrays
 from instax3d.matting.masks import erode
 from instax3d.matting.photo import fit_in_head_crop
-from instax3d.types import Cameras, Capture, Photo, Views
+from instax3d.types import FRONT_DEG, Cameras, Capture, Face, HeadMesh, Photo, Rig, Views
 
 from .config import TemplateConfig
 from .head import Head, PhotoCamera, fill_mouth, make_head, snap
@@ -49,9 +49,12 @@ class PhotoAnalysis:
     """What is known about the photo's person before any shape is made."""
 
     photo: PhotoArrays
+    found: Face
+    """The face found in the photo."""
     head_crop: HeadCrop
     alpha: Float[ndarray, "s s"]
     labels: Labels
+    model: HeadModel
     fit: PhotoFit
     """Of the head model, in the camera of the head crop."""
     head: Head
@@ -87,12 +90,20 @@ class TemplateGenerator(ViewGenerator[TemplateConfig]):
             IncompatiblePipelineError: ``source`` is a capture.
         """
         photo = self.expect(source, Photo)
-        model = registry.build(HeadModel, self.config.head)
-        return render_views(reconstruct(photo, model), seed=seed, count=self.config.views, size=self.config.size)
+        reconstruction = reconstruct(photo, self.head_model())
+        return render_views(reconstruction, seed=seed, count=self.config.views, size=self.config.size)
+
+    def head_model(self) -> HeadModel:
+        """The model that ``head`` names; made once per process.
+
+        Raises:
+            AssetError: a file of the model is not there.
+        """
+        return registry.build(HeadModel, self.config.head)
 
 
 def render_views(reconstruction: Reconstruction, *, seed: int, count: int, size: int) -> Views:
-    """``count`` views of ``size`` pixels on a side, the photo among them."""
+    """``count`` views of ``size`` pixels on a side, the photo among them, with the head and the faces in them."""
     person, scene, painter = reconstruction.person, reconstruction.scene, reconstruction.painter(seed)
     camera = person.head.camera
     azimuths = np.arange(count) * 360.0 / count
@@ -114,8 +125,57 @@ def render_views(reconstruction: Reconstruction, *, seed: int, count: int, size:
         cameras=cameras,
         confidence=_planes([view.confidence[..., None] for view in drawn]),
         photo_index=index,
+        faces=known_faces(person, cameras, azimuths, index, crop),
         provenance=_planes([view.provenance for view in drawn]),
+        head=known_head(person),
     )
+
+
+def known_faces(
+    person: PhotoAnalysis, cameras: Cameras, azimuths: Float[ndarray, "views"], photo_index: int, crop: PhotoCrop
+) -> tuple[Face | None, ...]:
+    """The face in each view from the front: what was found in the photo, and the drawn head's landmarks elsewhere.
+
+    Args:
+        cameras: of all views, at these ``azimuths`` (degrees).
+        crop: from the photo to its own view, which is number ``photo_index``.
+    """
+    found = person.found
+    landmarks = _float(person.head.landmarks)
+    faces: list[Face | None] = [None] * len(cameras)
+    for view, azimuth in enumerate(azimuths):
+        if view == photo_index:
+            faces[view] = _face_in(crop, found)
+        elif abs((azimuth + 180) % 360 - 180) <= FRONT_DEG:
+            pixels = cameras[view].project(landmarks)[0, :, :2]
+            (left, top), (right, bottom) = pixels.amin(0).tolist(), pixels.amax(0).tolist()
+            faces[view] = Face((left, top, right, bottom), found.score, pixels)
+    return tuple(faces)
+
+
+def known_head(person: PhotoAnalysis) -> HeadMesh:
+    """The fitted head in the world of the views, which is its own."""
+    rig = Rig(person.model, person.fit.parameters, torch.eye(3), torch.zeros(3), 1.0)
+    vertices = rig.vertices(rig.parameters)
+    return HeadMesh(
+        vertices,
+        person.model.faces,
+        landmarks=person.model.landmarks(vertices),
+        regions=person.model.regions,
+        rig=rig,
+        axes=rig.rotation,
+    )
+
+
+def _face_in(crop: PhotoCrop, found: Face) -> Face:
+    """A face of the photo, in pixels of a crop."""
+
+    def placed(points: torch.Tensor) -> torch.Tensor:
+        return _float(crop.points(points.double().numpy()))
+
+    (left, top), (right, bottom) = placed(torch.tensor(found.box).reshape(2, 2)).tolist()
+    points = {scheme: placed(at) for scheme, at in found.points.items()}
+    return Face((left, top, right, bottom), found.score, placed(found.require_landmarks68()), points)
 
 
 def reconstruct(photo: Photo, model: HeadModel) -> Reconstruction:
@@ -162,7 +222,7 @@ def analyze(photo: Photo, model: HeadModel) -> PhotoAnalysis:
     head_crop = replace(head_crop, valid=head_crop.valid & ~labels.occluded)
     fit = fit_in_head_crop(model, photo, head_crop, alpha=np.where(head_crop.valid, alpha, 1.0), bald=labels.bald)
     head = fill_mouth(snap(head_of(fit), fit.landmarks.numpy(), alpha, head_crop.valid, labels))
-    return PhotoAnalysis(arrays, head_crop, alpha, labels, fit, head)
+    return PhotoAnalysis(arrays, photo.face, head_crop, alpha, labels, model, fit, head)
 
 
 def _photo_intrinsics(person: PhotoAnalysis) -> Float[ndarray, "3 3"]:
