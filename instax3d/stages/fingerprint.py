@@ -134,6 +134,8 @@ def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:
         prior,
         device,
         config.training.model_dump(mode="json"),
+        config.trainer.model_dump(mode="json"),
         chosen(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER),
+        [hash_choice(choice) for choice in config.steering],
     )
     return {"views": views, "prior": prior, "construct": construct}
