@@ -31,7 +31,9 @@ To test a part alone, run it against the fakes::
         report = densifier.after_step(step)
 """
 
+from .callback_suite import CallbackSuite
 from .context import toy_context
+from .events import tell, toy_run
 from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .suites import (
     ClipSourceSuite,
@@ -49,6 +51,7 @@ from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 __all__ = [
     "BlobGaussians",
+    "CallbackSuite",
     "ClipSourceSuite",
     "DenseRenderer",
     "DensifierSuite",
@@ -62,11 +65,13 @@ __all__ = [
     "SphereViews",
     "ViewGeneratorSuite",
     "densify_step",
+    "tell",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",
     "toy_mesh",
     "toy_photo",
+    "toy_run",
     "toy_views",
     "views_of_model",
 ]
