@@ -36,7 +36,8 @@ from instax3d.interfaces import LandmarkDetector, MeshPrior, Renderer, Represent
 from instax3d.io.artifacts import quantized
 from instax3d.io.processors import available_processors
 from instax3d.splats.photometric import psnr
-from instax3d.stages.pipeline import resolve_device, with_faces
+from instax3d.stages.making import with_faces
+from instax3d.stages.pipeline import resolve_device
 from instax3d.stages.training import assemble, train
 from instax3d.types import Cameras, Gaussians, Views
 

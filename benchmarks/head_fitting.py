@@ -32,7 +32,7 @@ from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.inputs.capture import read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.registry import build
-from instax3d.stages.pipeline import with_faces
+from instax3d.stages.making import with_faces
 from instax3d.types import Cameras, Face, HeadMesh, Views
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from . import _yaml
+from ._migrations import CONFIG_FORMAT, MOVED, migrated
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
 from .plugin import LIGHTNING, Kind, PluginConfig
 from .registry import K, PluginEntry, kind_of, reference_problems, references, registry
@@ -38,6 +39,8 @@ SLOTS: Mapping[str, Kind] = {
 """The slots that every configuration fills, by their key."""
 
 _WHEN = "when"
+FORMAT = "format"
+"""The key of a config file's format number."""
 
 PHOTO_NEEDS = frozenset({"landmarks68"})
 """What the quality check of photos needs from the landmark detector."""
@@ -49,12 +52,10 @@ AUTOMATIC = "auto"
 class TrainingConfig(PluginConfig):
     """How the Gaussians are optimized."""
 
+    renamed: ClassVar[Mapping[str, str]] = MOVED["training"]
+
     iterations: PositiveInt = 1000
     """Optimization steps; each renders one view."""
-    ssim_weight: float = Field(0.2, ge=0, le=1)
-    """Share of 1 - SSIM in the photometric loss, the rest is L1 (3DGS: 0.2)."""
-    alpha_weight: NonNegativeFloat = 0.1
-    """Weight of the L1 loss of alpha, so that nothing white floats in front of a white background."""
     position_decay: float = Field(0.01, gt=0, le=1)
     """Factor by which the learning rate of the means has fallen at the end (paper: 0.01)."""
     rate_decay: float = Field(0.1, gt=0, le=1)
@@ -152,12 +153,14 @@ class RunConfig:
 
     @property
     def plugins(self) -> Iterator[tuple[str, PluginChoice]]:
-        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``."""
+        """Every plugin of the run, with its key: ``densifier``, ``losses.alpha``; listed again, ``losses.alpha#2``."""
         for kind, choice in self.choices.items():
             yield kind.value, choice
         for key, kind in LISTS.items():
-            for choice in self.listed.get(kind, ()):
-                yield f"{key}.{choice.entry.spec.name}", choice
+            names = [choice.entry.spec.name for choice in self.listed.get(kind, ())]
+            for index, choice in enumerate(self.listed.get(kind, ())):
+                before = names[:index].count(names[index])
+                yield f"{key}.{names[index]}{f'#{before + 1}' if before else ''}", choice
 
     def build(self, kind: Callable[[PluginConfig], K]) -> K:
         """The plugin chosen for a slot, with its options: ``config.build(Renderer)``; imports what it needs.
@@ -171,7 +174,7 @@ class RunConfig:
         plugin: K = self.choices[kind_of(kind)].build()
         return plugin
 
-    def build_listed(self, kind: Callable[[PluginConfig], K]) -> list[K]:
+    def build_listed(self, kind: Callable[[Any], K]) -> list[K]:
         """All plugins that are listed of a kind, with their options: ``config.build_listed(Loss)``.
 
         Raises:
@@ -181,7 +184,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, all defaults included; reading them back gives the same configuration."""
-        doc: dict[str, Any] = {"seed": self.seed, "device": self.device}
+        doc: dict[str, Any] = {FORMAT: CONFIG_FORMAT, "seed": self.seed, "device": self.device}
         for kind, choice in self.choices.items():
             doc[kind.value] = choice.to_dict()
         for key, kind in LISTS.items():
@@ -474,7 +477,9 @@ def merge(documents: Documents, overrides: Iterable[str], *, source: Source | No
     """
     layers = Layers()
     problems: list[str] = []
-    for doc, origin in documents:
+    for document, origin in documents:
+        doc, notes = migrated(document, origin)
+        layers.notes += notes
         alternatives = doc.get(_WHEN, {})
         layers.add({key: value for key, value in doc.items() if key != _WHEN}, origin)
         problems += _check_when(alternatives, origin)
@@ -508,6 +513,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
     trainer = _validate("trainer", TrainerConfig, doc.get("trainer") or {}, layers, problems)
     output = _validate("output", OutputConfig, doc.get("output") or {}, layers, problems)
     listed = {kind: _listed(key, kind, doc.get(key, {}), layers, problems) for key, kind in LISTS.items()}
+    problems += _no_objective(listed[Kind.LOSS], doc.get("losses", {}))
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
     if problems or training is None or trainer is None or output is None or plain is None:
         # Broken packages are listed with every unknown name; once is enough.
@@ -524,6 +530,14 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
         origins=dict(layers.origins),
         notes=tuple(layers.notes),
     )
+
+
+def _no_objective(losses: Sequence[PluginChoice], written: Any) -> list[str]:
+    """A sentence where nothing is left to minimize; losses that are wrong themselves have their own."""
+    if written == {} or (losses and not any(choice.config.model_dump().get("weight", 1) for choice in losses)):
+        offered = ", ".join(_offered(Kind.LOSS)) or "none is installed"
+        return [f"losses: there is nothing to minimize; list one of weight above 0, of: {offered}"]
+    return []
 
 
 def _without_effect(config: RunConfig, source: Source | None) -> Iterable[str]:
@@ -693,6 +707,7 @@ def json_schema() -> dict[str, Any]:
         "title": "instax3d run",
         "type": "object",
         "properties": {
+            FORMAT: {"type": "integer", "minimum": 0, "maximum": CONFIG_FORMAT},
             "extends": {"type": "string"},
             _WHEN: {
                 "type": "object",

@@ -190,16 +190,14 @@ class Densifier(Component[C]):
                 return DensifyReport(born=10, died=3)
 
     It keeps its own counters, and edits `DensifyStep.splats` and the optimizers together (as gsplat.strategy.ops does),
-    never one without the other.
+    never one without the other. ``needs={"absgrad"}`` in the spec asks the renderer for ``means2d.absgrad``.
     """
 
     kind: ClassVar[Kind] = Kind.DENSIFIER
 
-    absgrad: ClassVar[bool] = False
-    """True asks the renderer for ``means2d.absgrad``; declare ``needs={"absgrad"}`` in the spec as well."""
-
     def losses(self, step: DensifyStep) -> Mapping[str, Float[Tensor, ""]]:
-        """Weighted losses of its own by name, before the backward pass. By default none."""
+        """Weighted losses of its own by name, which are added to those of the config; called before `before_backward`.
+        By default none."""
         return {}
 
     @abc.abstractmethod
@@ -208,7 +206,7 @@ class Densifier(Component[C]):
 
     @abc.abstractmethod
     def after_step(self, step: DensifyStep) -> DensifyReport:
-        """Called after the optimizers' step. Returns how many Gaussians were born and died."""
+        """Called after the optimizers' step. Returns how many Gaussians were born and died, and why."""
 
     def state_dict(self) -> dict[str, Any]:
         """Counters that a resumed run needs."""
@@ -221,8 +219,9 @@ class Densifier(Component[C]):
 
     @classmethod
     def contradictions(cls, spec: PluginSpec) -> list[str]:
-        if cls.absgrad != ("absgrad" in spec.needs):
-            return [f"its class has absgrad = {cls.absgrad}, but its spec needs {sorted(spec.needs)}; change one"]
+        # an attribute of earlier versions, which says nothing that the spec does not
+        if getattr(cls, "absgrad", False) and "absgrad" not in spec.needs:
+            return ["its class has absgrad = True, which is no longer read; declare needs={'absgrad'} in its spec"]
         return []
 
 
@@ -384,8 +383,9 @@ class Loss(Component[L]):
             def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
                 return {"mine": (step.render.image - step.view.image).abs().mean()}
 
-    Its options derive from `LossConfig`, whose ``weight`` is applied by the program. A loss may hold networks and
-    state; random numbers come from torch's global generators, which a resumed run restores.
+    Its options derive from `LossConfig`, whose ``weight`` is applied by the program; at 0 the loss is not called. A
+    scalar called like its plugin is known by the loss's key in the config, another one by ``key.name``. A loss may hold
+    networks and state; random numbers come from torch's global generators, which a resumed run restores.
     """
 
     kind: ClassVar[Kind] = Kind.LOSS
@@ -477,15 +477,20 @@ class Stage(Component[C]):
                 ...
                 return dataclasses.replace(data.views, images=sharper)
 
-    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; several
-    run in the order of the config. Its result is cached like that of any stage.
+    It runs as soon as all is there that the spec says it reads and makes, before the next stage of the program; those
+    that become possible at once run in the order of the config. Its result is cached like that of any stage. Views that
+    it returns without faces are looked at again by the landmark detector; a mesh keeps its rig only where this still
+    gives the same vertices.
     """
 
     kind: ClassVar[Kind] = Kind.STAGE
 
     @abc.abstractmethod
     def run(self, data: StageData) -> Views | HeadMesh | Gaussians:
-        """What takes the place of what was there: of the type that the spec's ``makes`` names."""
+        """What takes the place of what was there: of the type that the spec's ``makes`` names.
+
+        The data stay as they are. Torch's generators were seeded, so the same input gives the same result.
+        """
 
     @classmethod
     def contradictions(cls, spec: PluginSpec) -> list[str]:

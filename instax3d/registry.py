@@ -28,8 +28,10 @@ from .plugin import (
     Asset,
     AssetConverter,
     CommandSpec,
+    Datum,
     HookSpecs,
     Kind,
+    LossConfig,
     MetricInfo,
     PluginConfig,
     PluginRef,
@@ -78,15 +80,18 @@ class PluginEntry:
         """The class of the plugin's options; imports its torch-free config module.
 
         Raises:
-            BrokenPluginError: it cannot be imported or is not a `PluginConfig`.
+            BrokenPluginError: it cannot be imported or is not a `PluginConfig`, of a loss a `LossConfig`.
         """
+        base = LossConfig if self.spec.kind is Kind.LOSS else PluginConfig
         if self.registered is not None:
-            return self.registered[1]
-        if self.spec.config is None:
-            return PluginConfig
-        options = _load(self.spec.config, self)
-        if not (isinstance(options, type) and issubclass(options, PluginConfig)):
-            raise BrokenPluginError(f"{self._label()}: {self.spec.config} is not a subclass of instax3d.PluginConfig")
+            options: Any = self.registered[1]
+        else:
+            options = PluginConfig if self.spec.config is None else _load(self.spec.config, self)
+        if options is PluginConfig:  # no options of its own
+            return base
+        if not (isinstance(options, type) and issubclass(options, base)):
+            name = options.__qualname__ if isinstance(options, type) else self.spec.config
+            raise BrokenPluginError(f"{self._label()}: {name} is not a subclass of instax3d.{base.__name__}")
         return options
 
     def plugin_class(self) -> type[Any]:
@@ -341,7 +346,7 @@ def kind_of(kind: Callable[[Any], object]) -> Kind:
     return found
 
 
-def build(kind: Callable[[PluginConfig], K], name: str, **options: Any) -> K:
+def build(kind: Callable[[Any], K], name: str, **options: Any) -> K:
     """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
 
     Args:
@@ -406,6 +411,8 @@ def register(
     provides: Iterable[str] = ...,
     metric_info: tuple[MetricInfo, ...] = ...,
     assets: tuple[str, ...] = ...,
+    reads: tuple[Datum, ...] = ...,
+    makes: Datum | None = ...,
 ) -> P: ...
 @overload
 def register(
@@ -418,6 +425,8 @@ def register(
     provides: Iterable[str] = ...,
     metric_info: tuple[MetricInfo, ...] = ...,
     assets: tuple[str, ...] = ...,
+    reads: tuple[Datum, ...] = ...,
+    makes: Datum | None = ...,
 ) -> Callable[[P], P]: ...
 def register(
     plugin: P | None = None,
@@ -429,6 +438,8 @@ def register(
     provides: Iterable[str] = (),
     metric_info: tuple[MetricInfo, ...] = (),
     assets: tuple[str, ...] = (),
+    reads: tuple[Datum, ...] = (),
+    makes: Datum | None = None,
 ) -> P | Callable[[P], P]:
     """Offer a class as a plugin by name, in this process and without a package, as from a script or a notebook::
 
@@ -446,7 +457,7 @@ def register(
         name: as a config will write it.
         config: the class of its options.
         summary: for ``instax3d plugins list``; by default the first line of the class's docstring.
-        needs, provides, metric_info, assets: as in `PluginSpec`.
+        needs, provides, metric_info, assets, reads, makes: as in `PluginSpec`.
 
     Returns:
         The class.
@@ -469,9 +480,12 @@ def register(
             provides=frozenset(provides),
             metric_info=metric_info,
             assets=assets,
+            reads=reads,
+            makes=makes,
         )
         entry = PluginEntry(spec, Provider(target, "(registered)", "0"), (plugin, config))
         entry.plugin_class()
+        entry.config_class()
         registry().add(entry)
         return plugin
 

@@ -345,7 +345,19 @@ class DensifyReport:
     born: int = 0
     died: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """How many by what was done to them, in the densifier's words: ``cloned``, ``split``, ``faint``, …"""
+    """How many by what was done to them, in the densifier's words: ``cloned``, ``split``, ``faint``, … Where there are
+    any, each that was born or died counts for one; others, such as ``relocated``, may count what did neither."""
+
+    def __add__(self, other: "DensifyReport") -> "DensifyReport":
+        """Both steps together."""
+        reasons = dict(self.reasons)
+        for reason, count in other.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+        return DensifyReport(self.born + other.born, self.died + other.died, reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which ``DensifyReport(**values)`` reads back."""
+        return {"born": self.born, "died": self.died, "reasons": dict(self.reasons)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -424,7 +436,7 @@ class StepEvent:
     total_steps: int
     loss: float
     losses: Mapping[str, float]
-    """Weighted; they sum to ``loss``."""
+    """Weighted, by name, see `Loss`; they sum to ``loss``."""
     psnr: float | None
     """Of the step's view at the step's resolution; None in most steps, as it costs time."""
     gaussians: int
@@ -436,6 +448,8 @@ class StepEvent:
     """Renders them, without gradients."""
     views: Views
     """What they should look like."""
+    so_far: DensifyReport = field(default_factory=DensifyReport)
+    """What the densifier did in all steps until now."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from instax3d.assets.usage import check_assets
-from instax3d.config import SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
+from instax3d.config import FORMAT, LISTS, SLOTS, RunConfig, Source, check_capabilities, merge, read_documents
 from instax3d.errors import AssetError, ConfigError, IncompatiblePipelineError
 from instax3d.plugin import Kind
+from instax3d.stages.records import before_construction
 
 from .grid import Grid, Subject
-
-_BEFORE_CONSTRUCTION = (Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR, Kind.MESH_PRIOR)
-"""Plugins that the stages which cells may share depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,13 @@ class Plan:
 class _Section:
     """A section of the configuration under one combination of the axes that change it."""
 
-    digest: str
     overrides: tuple[str, ...]
     config: RunConfig | None
     """A whole configuration with this section; None where it is invalid."""
     reason: str = ""
+    digest: str = ""
+    shared: str = ""
+    """A hash of what of it the stages before the construction depend on, which cells may share."""
     gpu: bool = False
 
 
@@ -127,6 +128,7 @@ class _Sections:
         self._documents = read_documents(grid.preset, grid.config)
         self._base = self._read(())
         document = self._base.to_dict()
+        del document[FORMAT]  # of the document, not of what it says
         axes = {name: [i for i, axis in enumerate(grid.axes) if axis.section == name] for name in document}
         unknown = sorted({axis.key for axis in grid.axes if axis.section not in document})
         if unknown:
@@ -135,8 +137,6 @@ class _Sections:
         self._tables = {name: self._table(name, axes[name]) for name in document}
         self._refuse_what_is_always_wrong()
         self._verdicts: dict[tuple[str, ...], str] = {}
-        before = {kind.value for kind in _BEFORE_CONSTRUCTION} | {"seed"}
-        self._before = [i for i, name in enumerate(self._tables) if name in before]
 
     def _read(self, overrides: tuple[str, ...]) -> RunConfig:
         return merge(self._documents, overrides, source=self._kind)
@@ -151,12 +151,17 @@ class _Sections:
             try:
                 config = self._read(overrides) if overrides else self._base
             except ConfigError as error:
-                table[combination] = _Section("", overrides, None, str(error))
+                table[combination] = _Section(overrides, None, str(error))
                 continue
-            text = json.dumps(config.to_dict()[name], sort_keys=True)
-            digest = hashlib.sha256(f"{name}:{text}".encode()).hexdigest()
-            gpu = name in SLOTS and "cuda" in config.choices[SLOTS[name]].entry.spec.needs
-            table[combination] = _Section(digest, overrides, config, gpu=gpu)
+            plugins = [choice for key, choice in config.plugins if key.partition(".")[0] == name]
+            value = config.to_dict()[name]
+            table[combination] = _Section(
+                overrides,
+                config,
+                digest=_digest(name, value),
+                shared=_digest(name, _shared(name, value, config)),
+                gpu=any("cuda" in choice.entry.spec.needs for choice in plugins),
+            )
         return table
 
     def _refuse_what_is_always_wrong(self) -> None:
@@ -183,10 +188,10 @@ class _Sections:
         for section in sections:
             if section.config is None:
                 return section.reason
-        slots = tuple(key[i] for i, name in enumerate(self._tables) if name in SLOTS or name == "device")
-        if slots not in self._verdicts:
-            self._verdicts[slots] = self._check(sections)
-        return self._verdicts[slots]
+        checked = tuple(key[i] for i, name in enumerate(self._tables) if name in (*SLOTS, *LISTS, "device"))
+        if checked not in self._verdicts:
+            self._verdicts[checked] = self._check(sections)
+        return self._verdicts[checked]
 
     def needs_gpu(self, sections: tuple[_Section, ...]) -> bool:
         """Whether one of the chosen plugins can only run on a GPU."""
@@ -199,7 +204,8 @@ class _Sections:
             if section.config is not None
         }
         choices = {kind: configs[name].choices[kind] for name, kind in SLOTS.items()}
-        config = replace(self._base, choices=choices, device=configs["device"].device)
+        listed = {kind: configs[name].listed[kind] for name, kind in LISTS.items()}
+        config = replace(self._base, choices=choices, listed=listed, device=configs["device"].device)
         try:
             check_capabilities(config, source=self._kind)
             if self._assets_here:
@@ -214,6 +220,18 @@ class _Sections:
         before = whole.copy()
         for section in sections:
             whole.update(section.digest.encode())
-        for i in self._before:
-            before.update(sections[i].digest.encode())
+            before.update(section.shared.encode())
         return whole.hexdigest()[:20], before.hexdigest()[:20]
+
+
+def _shared(name: str, value: Any, config: RunConfig) -> Any:
+    """What of a section's value the stages before the construction depend on; None for nothing."""
+    stages = before_construction(config)
+    if LISTS.get(name) is Kind.STAGE:
+        return [stage.plugin.to_dict() for stage in stages if stage.plugin is not None]
+    return value if name == "seed" or any(name in stage.keys for stage in stages) else None
+
+
+def _digest(name: str, value: Any) -> str:
+    """A hash of a section, or of a part of it."""
+    return hashlib.sha256(f"{name}:{json.dumps(value, sort_keys=True)}".encode()).hexdigest()

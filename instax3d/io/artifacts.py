@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from instax3d.headmodel import HeadModel, HeadParameters
-from instax3d.types import Cameras, Face, Gaussians, HeadMesh, Rig, Views
+from instax3d.types import Cameras, DensifyReport, Face, Gaussians, HeadMesh, Rig, Views
 
 from .files import atomic
 
@@ -165,12 +165,13 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         raise ValueError("a face has a vertex that is not there")
 
 
-def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float]) -> Artifact:
-    """Gaussians in the world, and the last losses of their construction."""
-    return {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}, {"losses": dict(losses)}
+def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float], densified: DensifyReport) -> Artifact:
+    """Gaussians in the world, the last losses of their construction, and all that their densifier did."""
+    tensors = {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}
+    return tensors, {"losses": dict(losses), "densified": densified.to_dict()}
 
 
-def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float]]:
+def unpack_gaussians(artifact: Artifact) -> tuple[Gaussians, dict[str, float], DensifyReport]:
     """What `pack_gaussians` was given."""
     tensors, values = artifact
-    return Gaussians(**tensors), values["losses"]
+    return Gaussians(**tensors), values["losses"], DensifyReport(**values["densified"])

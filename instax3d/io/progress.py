@@ -35,8 +35,10 @@ class Progress(abc.ABC):
         """A stage starts, of ``total`` steps where it counts them."""
 
     @abc.abstractmethod
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
-        """So many steps of the current stage are done."""
+    def step(
+        self, done: int, *, psnr: float | None = None, gaussians: int | None = None, born: int = 0, died: int = 0
+    ) -> None:
+        """So many steps of the current stage are done, in which so many Gaussians were born and died."""
 
     def count(self, done: int, total: int, what: str) -> None:  # noqa: B027 - a display may leave it out
         """So many parts of the current stage are done; another ``what`` starts another count."""
@@ -61,7 +63,9 @@ class Silent(Progress):
 
     def start(self, stage: str, total: int | None) -> None: ...
 
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None: ...
+    def step(
+        self, done: int, *, psnr: float | None = None, gaussians: int | None = None, born: int = 0, died: int = 0
+    ) -> None: ...
 
     def finish(self, stage: str, seconds: float) -> None: ...
 
@@ -88,9 +92,11 @@ class Forwarding(Progress):
         self.before_report()
         self._display.start(stage, total)
 
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+    def step(
+        self, done: int, *, psnr: float | None = None, gaussians: int | None = None, born: int = 0, died: int = 0
+    ) -> None:
         self.before_report()
-        self._display.step(done, psnr=psnr, gaussians=gaussians)
+        self._display.step(done, psnr=psnr, gaussians=gaussians, born=born, died=died)
 
     def count(self, done: int, total: int, what: str) -> None:
         self.before_report()
@@ -125,14 +131,15 @@ class PlainLines(Progress):
     def start(self, stage: str, total: int | None) -> None:
         self._total, self._what, self._printed_fifths, self._since = total, "", 0, time.perf_counter()
 
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+    def step(
+        self, done: int, *, psnr: float | None = None, gaussians: int | None = None, born: int = 0, died: int = 0
+    ) -> None:
         if self.quiet or not self._total or psnr is None:
             return
         if self._new_fifth(done, self._total):
             speed = done / max(time.perf_counter() - self._since, 1e-9)
-            self._print(
-                f"  {done}/{self._total} steps, {speed:.0f} a second, {gaussians} Gaussians, PSNR {psnr:.1f} dB"
-            )
+            count = f"{gaussians} Gaussians{_change(born, died)}"
+            self._print(f"  {done}/{self._total} steps, {speed:.0f} a second, {count}, PSNR {psnr:.1f} dB")
 
     def count(self, done: int, total: int, what: str) -> None:
         if what != self._what:
@@ -190,12 +197,15 @@ class Live(Progress):
         self._since = time.perf_counter()
         self._task = self._bars.add_task(stage, total=total, detail="")
 
-    def step(self, done: int, *, psnr: float | None = None, gaussians: int | None = None) -> None:
+    def step(
+        self, done: int, *, psnr: float | None = None, gaussians: int | None = None, born: int = 0, died: int = 0
+    ) -> None:
         assert self._task is not None
         self._bars.update(self._task, completed=done)
         if psnr is not None:
             speed = done / max(time.perf_counter() - self._since, 1e-9)
-            self._bars.update(self._task, detail=f"{speed:.0f} it/s  {gaussians:,} Gaussians  PSNR {psnr:.1f} dB")
+            count = f"{gaussians:,} Gaussians{_change(born, died)}"
+            self._bars.update(self._task, detail=f"{speed:.0f} it/s  {count}  PSNR {psnr:.1f} dB")
 
     def count(self, done: int, total: int, what: str) -> None:
         assert self._task is not None
@@ -218,6 +228,11 @@ class Live(Progress):
 def remaining(done: int, total: int, seconds: float) -> str:
     """A text on the time that the rest will take at the speed of the ``seconds`` so far."""
     return f"{seconds * (total - done) / done:.0f} s left" if done else "starting"
+
+
+def _change(born: int, died: int) -> str:
+    """A text on how a number came about."""
+    return f" (+{born} -{died})" if born or died else ""
 
 
 def reused(seconds: float) -> str:

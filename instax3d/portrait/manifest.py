@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from instax3d.assets.usage import asset_records
 from instax3d.config import RunConfig
 from instax3d.errors import PortraitError
 from instax3d.io.processors import available_processors
+from instax3d.plugin import Kind
 from instax3d.registry import PluginEntry, references, registry
 
 from .licenses import license_of
@@ -43,12 +44,15 @@ def plugin_record(entry: PluginEntry) -> dict[str, str]:
 
 
 def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
-    """All plugins of a run by slot, those that other plugins name in their options included (``slot.option``)."""
+    """The plugins that a run's results come from, by key, those that other plugins name in their options included
+    (``slot.option``)."""
     records = {}
-    for kind, choice in config.choices.items():
-        records[kind.value] = plugin_record(choice.entry)
+    for key, choice in config.plugins:
+        if choice.entry.spec.kind in (Kind.METRIC, Kind.CALLBACK):
+            continue
+        records[key] = plugin_record(choice.entry)
         for name, (mark, value) in references(choice.config).items():
-            records[f"{kind.value}.{name}"] = plugin_record(registry().get(mark.kind, value))
+            records[f"{key}.{name}"] = plugin_record(registry().get(mark.kind, value))
     return records
 
 
@@ -82,6 +86,8 @@ class RunRecord:
     """Metric to the reason why it was not measured."""
     notes: Sequence[str] = ()
     """Shown to the user during the run."""
+    densification: Mapping[str, Any] = field(default_factory=dict)
+    """How many Gaussians were ``born`` and ``died``, and how many by ``reasons`` (`DensifyReport`)."""
 
 
 def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
@@ -104,6 +110,7 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
         "assets": asset_records(config),
         "head_model": None if run.head_model is None else dict(run.head_model),
         "losses": {name: round(value, 6) for name, value in run.losses.items()},
+        "densification": dict(run.densification),
         "fit": {name: round(value, 4) for name, value in run.fit.items()},
         "metrics": {name: round(value, 4) for name, value in run.metrics.items()},
         "not_measured": dict(run.not_measured),

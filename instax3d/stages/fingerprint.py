@@ -16,10 +16,10 @@ from typing import Any
 
 from instax3d.assets.usage import contents
 from instax3d.config import PluginChoice, RunConfig
-from instax3d.plugin import Kind
 from instax3d.registry import PluginEntry, references, registry
 from instax3d.types import Capture, Photo
 
+from .records import stages_of
 from .sources import package_files, plugin_sources
 
 NOT_HASHED = ("__main__.py", "benchmark", "cli", "configs", "portrait", "report", "testing")
@@ -124,18 +124,9 @@ def hash_choice(choice: PluginChoice) -> str:
 
 def stage_keys(config: RunConfig, device: str, source: str) -> dict[str, str]:
     """The key of each stage's result: a hash of what the stage depends on, the stages before it included."""
-
-    def chosen(*kinds: Kind) -> list[str]:
-        return [hash_choice(config.choices[kind]) for kind in kinds]
-
-    views = digest(hash_core(), source, config.seed, chosen(Kind.LANDMARK_DETECTOR, Kind.VIEW_GENERATOR))
-    prior = digest(views, chosen(Kind.MESH_PRIOR))
-    construct = digest(
-        prior,
-        device,
-        config.training.model_dump(mode="json"),
-        config.trainer.model_dump(mode="json"),
-        chosen(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER),
-        [hash_choice(choice) for choice in config.steering],
-    )
-    return {"views": views, "prior": prior, "construct": construct}
+    values = {**config.to_dict(), "device": device}
+    key, keys = digest(hash_core(), source, config.seed), {}
+    for stage in stages_of(config):
+        plugins = [hash_choice(choice) for choice in stage.choices(config)]
+        key = keys[stage.name] = digest(key, [values[name] for name in stage.options], plugins)
+    return keys

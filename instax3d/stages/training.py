@@ -1,4 +1,4 @@
-"""`PortraitModule`: the Lightning module that composes a representation, a densifier, a renderer and the losses."""
+"""`PortraitModule`: the Lightning module that composes a representation, losses, a densifier and a renderer."""
 
 import logging
 import math
@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,28 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from instax3d.config import RunConfig, TrainingConfig
-from instax3d.errors import PortraitError
-from instax3d.interfaces import Densifier, Renderer, Representation
+from instax3d.errors import BrokenPluginError, PortraitError
+from instax3d.interfaces import Densifier, Loss, Renderer, Representation
 from instax3d.io.files import atomic
-from instax3d.splats.photometric import alpha_loss, photometric_loss
-from instax3d.types import Cameras, DensifyStep, HeadMesh, TrainingView, Views
+from instax3d.plugin import Kind
+from instax3d.types import (
+    Cameras,
+    CheckpointEvent,
+    DensifyReport,
+    DensifyStep,
+    Gaussians,
+    HeadMesh,
+    LossStep,
+    Render,
+    StepEvent,
+    TrainingView,
+    Views,
+)
 
 _POSITION = "means"
 _PSNR_EVERY = 10
 _CHECKPOINT_SECONDS = 10.0
+_NOTHING = DensifyReport()
 _BATCH = 10
 """Optimization steps in each call by Lightning, whose own work around a call takes 0.6 ms."""
 
@@ -75,23 +87,12 @@ def view_order(views: Views, iterations: int, photo_share: float, seed: int) -> 
     return order
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """What a progress display may show of a step."""
-
-    step: int
-    loss: float
-    psnr: float | None
-    """Of the step's view at the step's resolution; None in most steps, as it costs time."""
-    gaussians: int
-
-
 class PortraitModule(lightning.LightningModule):
     """Optimizes the Gaussians of a head; knows its parts only by their contracts.
 
     Optimization is manual: one Adam (0.9, 0.999) per parameter, whose rates decay exponentially, the means' to
-    ``position_decay`` and the others' to ``rate_decay`` of their start. Each step renders one view:
-    loss = mean over pixels of confidence * ((1 - w) L1 + w (1 - SSIM) + w_alpha |alpha - alpha*|) + regularization.
+    ``position_decay`` and the others' to ``rate_decay`` of their start. Each step renders one view and minimizes the
+    weighted sum of the losses, in their order, then of the representation's own terms, then of the densifier's.
     """
 
     def __init__(
@@ -99,24 +100,43 @@ class PortraitModule(lightning.LightningModule):
         representation: Representation[Any],
         densifier: Densifier[Any],
         renderer: Renderer[Any],
+        objective: Mapping[str, Loss[Any]],
+        mesh: HeadMesh,
         views: Views,
         config: TrainingConfig,
         *,
-        scene_scale: float,
-        on_step: Callable[[StepReport], None] = lambda report: None,
+        absgrad: bool = False,
+        on_step: Callable[[StepEvent], None] | None = None,
+        every_step: bool = False,
     ) -> None:
+        """Compose the parts; the representation is initialized already.
+
+        Args:
+            objective: the losses, by the keys of the config.
+            mesh: that the representation started on.
+            absgrad: whether the densifier needs absolute gradients.
+            on_step: hears of the steps in which the PSNR is measured: every tenth, and the last.
+            every_step: whether it hears of all.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.representation = representation
         self.densifier = densifier
         self.renderer = renderer
+        self.objective = {key: loss for key, loss in objective.items() if loss.config.weight}
+        self.mesh, self.views = mesh, views
         self.training_config = config
-        self.scene_scale = scene_scale
+        self.absgrad = absgrad
         self.on_step = on_step
+        self.every_step = every_step
+        self.scene_scale = scene_extent(views.cameras, mesh.vertices.mean(0))
         self.full = training_views(views)
         self.reduced = training_views(views, 0.5) if config.half_resolution > 0 else self.full
         self.step_count = 0
         self.losses: dict[str, float] = {}
+        """Weighted, of the last step that was measured."""
+        self.densified = DensifyReport()
+        """What the densifier did in all steps until now."""
         self._start_rates: dict[str, float] = {}
         self._resumed: Mapping[str, Any] | None = None
 
@@ -132,10 +152,14 @@ class PortraitModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         self.full, self.reduced = ([view.to(self.device) for view in level] for level in (self.full, self.reduced))
+        for loss in self.objective.values():
+            loss.start(self.mesh, self.views, self.device)
 
     def on_train_start(self) -> None:
         if self._resumed is None:
             return
+        for key, loss in self.objective.items():
+            loss.load_state_dict(self._resumed["objective"][key])
         for name, optimizer in self._optimizers().items():
             optimizer.load_state_dict(self._resumed["optimizers"][name])
         torch.set_rng_state(self._resumed["random"])
@@ -154,27 +178,18 @@ class PortraitModule(lightning.LightningModule):
     def training_step(self, batch: list[int]) -> None:
         """One optimization step for each view that the batch names."""
         for index in batch:
-            self._step(index)
+            losses = self._step(index)
+        if self.trainer.loggers:
+            self.log_dict({f"loss/{name}": loss.detach() for name, loss in losses.items()})
 
-    def _step(self, index: int) -> None:
+    def _step(self, index: int) -> dict[str, Tensor]:
+        """One optimization step; returns the weighted losses."""
         config = self.training_config
         optimizers = self._optimizers()
         self._set_rates(optimizers)
         view = (self.reduced if self.step_count < config.half_resolution * config.iterations else self.full)[index]
-        gaussians = self.representation.gaussians()
-        render = self.renderer.render(
-            gaussians, view.camera, background=torch.ones(3, device=self.device), absgrad=self.densifier.absgrad
-        )
-        losses = {
-            "photometric": photometric_loss(
-                render.image, view.image, ssim_weight=config.ssim_weight, weight=view.confidence
-            )
-        }
-        if config.alpha_weight:
-            wrong = alpha_loss(render.alpha, view.alpha, weight=view.confidence)
-            losses["alpha"] = config.alpha_weight * wrong
-        losses |= self.representation.regularization()
-        total = torch.stack(list(losses.values())).sum()
+        gaussians, white = self.representation.gaussians(), torch.ones(3, device=self.device)
+        render = self.renderer.render(gaussians, view.camera, background=white, absgrad=self.absgrad)
         step = DensifyStep(
             step=self.step_count,
             splats=self.representation.splats,
@@ -184,6 +199,8 @@ class PortraitModule(lightning.LightningModule):
             scene_scale=self.scene_scale,
             total_steps=config.iterations,
         )
+        losses = self._losses(step, index, view)
+        total = _sum(losses)
         self.densifier.before_backward(step)
         self.manual_backward(total)
         # Lightning counts a step for each optimizer that goes through it; one is enough.
@@ -192,15 +209,72 @@ class PortraitModule(lightning.LightningModule):
         for each in others:
             each.optimizer.step()
         with torch.no_grad():
-            self.densifier.after_step(step)
+            report = self.densifier.after_step(step)
+        if report != _NOTHING:
+            self.densified += report
         for parameter in self.representation.splats.values():
             parameter.grad = None
-        if self.step_count % _PSNR_EVERY == 0 or self.step_count == config.iterations - 1:
+        measured = self.step_count % _PSNR_EVERY == 0 or self.step_count == config.iterations - 1
+        if measured or (self.every_step and self.on_step is not None):
             self.losses = {name: float(loss.detach()) for name, loss in losses.items()}
-            squared = functional.mse_loss(render.image.detach().clamp(0, 1), view.image)
-            psnr = -10 * math.log10(max(float(squared), 1e-10))
-            self.on_step(StepReport(self.step_count, float(total.detach()), psnr, len(gaussians)))
+            if self.on_step is not None:
+                psnr = _psnr(render.image.detach(), view.image) if measured else None
+                self.on_step(self._event(float(total.detach()), psnr, report))
         self.step_count += 1
+        return losses
+
+    def _losses(self, step: DensifyStep, index: int, view: TrainingView) -> dict[str, Tensor]:
+        """Weighted, by the names that `Loss` describes; the densifier's begin with ``densifier.``."""
+        gaussians = step.gaussians
+
+        def draw(cameras: Cameras) -> Render:
+            white = torch.ones(3, device=self.device)
+            return self.renderer.render(gaussians, cameras.to(self.device), background=white)
+
+        seen = LossStep(
+            step=step.step,
+            total_steps=step.total_steps,
+            view_index=index,
+            view=view,
+            render=step.render,
+            gaussians=gaussians,
+            splats=step.splats,
+            draw=draw,
+        )
+        losses: dict[str, Tensor] = {}
+        for key, loss in self.objective.items():
+            plugin, weight = key.partition("#")[0], loss.config.weight
+            for name, value in loss(seen).items():
+                losses[key if name == plugin else f"{key}.{name}"] = value if weight == 1 else weight * value
+        for name, value in self.representation.regularization().items():
+            losses[f"representation.{name}" if name in losses else name] = value
+        for name, value in self.densifier.losses(step).items():
+            losses[f"densifier.{name}"] = value
+        return losses
+
+    def _event(self, loss: float, psnr: float | None, report: DensifyReport) -> StepEvent:
+        return StepEvent(
+            step=self.step_count,
+            total_steps=self.training_config.iterations,
+            loss=loss,
+            losses=self.losses,
+            psnr=psnr,
+            gaussians=len(self.representation.splats[_POSITION]),
+            report=report,
+            current=self._current,
+            draw=self._draw,
+            views=self.views,
+            so_far=self.densified,
+        )
+
+    @torch.no_grad()
+    def _current(self) -> Gaussians:
+        return self.representation.gaussians().detach()
+
+    @torch.no_grad()
+    def _draw(self, cameras: Cameras) -> Render:
+        white = torch.ones(3, device=self.device)
+        return self.renderer.render(self._current(), cameras.to(self.device), background=white)
 
     def _set_rates(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         config = self.training_config
@@ -216,6 +290,8 @@ class PortraitModule(lightning.LightningModule):
             "representation": self.representation.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "densifier": self.densifier.state_dict(),
+            "densified": self.densified.to_dict(),
+            "objective": {key: loss.state_dict() for key, loss in self.objective.items()},
             "random": torch.get_rng_state(),
         }
         return state | ({"random_cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
@@ -228,8 +304,31 @@ class PortraitModule(lightning.LightningModule):
             splats[name] = nn.Parameter(torch.empty_like(value), requires_grad=splats[name].requires_grad)
         self.representation.load_state_dict(checkpoint["representation"])
         self.densifier.load_state_dict(checkpoint["densifier"])
+        self.densified = DensifyReport(**checkpoint["densified"])
         self.step_count = checkpoint["step_count"]
         self._resumed = checkpoint
+
+
+def _sum(losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    """Their sum.
+
+    Raises:
+        BrokenPluginError: one is no scalar, or not where the others are.
+    """
+    try:
+        return torch.stack(list(losses.values())).sum()
+    except (RuntimeError, TypeError) as error:
+        described = {
+            name: f"a tensor of shape {list(each.shape)} on {each.device}" if isinstance(each, Tensor) else repr(each)
+            for name, each in losses.items()
+        }
+        found = "; ".join(f"{name} is {what}" for name, what in described.items()) or "there is none"
+        raise BrokenPluginError(f"a step needs losses that are scalar tensors on one device, but {found}") from error
+
+
+def _psnr(image: Tensor, target: Tensor) -> float:
+    squared = functional.mse_loss(image.clamp(0, 1), target)
+    return -10 * math.log10(max(float(squared), 1e-10))
 
 
 def assemble(
@@ -238,23 +337,30 @@ def assemble(
     views: Views,
     renderer: Renderer[Any],
     *,
-    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_step: Callable[[StepEvent], None] | None = None,
+    every_step: bool = False,
 ) -> tuple[PortraitModule, list[int]]:
     """What `train` runs: the chosen parts, started on the mesh, and which view each step draws.
+
+    ``on_step`` and ``every_step`` are those of `PortraitModule`.
 
     Raises:
         BrokenPluginError: a part cannot be imported or does not implement its kind.
     """
     representation: Representation[Any] = config.build(Representation)
     representation.initialize(mesh, views, seed=config.seed)
+    keys = [key.partition(".")[2] for key, choice in config.plugins if choice.entry.spec.kind is Kind.LOSS]
     module = PortraitModule(
         representation,
         config.build(Densifier),
         renderer,
+        dict(zip(keys, config.build_listed(Loss), strict=True)),
+        mesh,
         views,
         config.training,
-        scene_scale=scene_extent(views.cameras, mesh.vertices.mean(0)),
+        absgrad="absgrad" in config.choices[Kind.DENSIFIER].entry.spec.needs,
         on_step=on_step,
+        every_step=every_step,
     )
     return module, view_order(views, config.training.iterations, config.training.photo_share, config.seed)
 
@@ -277,8 +383,8 @@ def _quiet_lightning() -> Iterator[None]:
 class _Checkpoints(lightning.Callback):
     """Writes a checkpoint from time to time over the last one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._since = path, time.monotonic()
+    def __init__(self, path: Path, on_checkpoint: Callable[[CheckpointEvent], None] | None) -> None:
+        self._path, self._tell, self._since = path, on_checkpoint, time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, module: lightning.LightningModule, *_: Any) -> None:
         if time.monotonic() - self._since < _CHECKPOINT_SECONDS:
@@ -286,6 +392,8 @@ class _Checkpoints(lightning.Callback):
         assert isinstance(module, PortraitModule)
         save_checkpoint(self._path, module)
         self._since = time.monotonic()
+        if self._tell is not None:
+            self._tell(CheckpointEvent(self._path, module.step_count))
 
 
 def save_checkpoint(path: Path, module: PortraitModule) -> None:
@@ -311,27 +419,40 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return checkpoint
 
 
-def train(module: PortraitModule, order: list[int], *, device: str, checkpoint: Path | None = None) -> None:
+def train(
+    module: PortraitModule,
+    order: list[int],
+    *,
+    device: str,
+    checkpoint: Path | None = None,
+    on_checkpoint: Callable[[CheckpointEvent], None] | None = None,
+    trainer: Mapping[str, Any] | None = None,
+) -> None:
     """Run the optimization: one step for each view named in ``order``, without those that a resumed module has done.
 
     Args:
         checkpoint: where to write checkpoints; None for nowhere.
+        on_checkpoint: hears of each.
+        trainer: further arguments of `lightning.Trainer`; they replace those given here, callbacks are added.
     """
+    options: dict[str, Any] = {
+        "accelerator": "gpu" if device == "cuda" else "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        **(trainer or {}),
+    }
+    own = [] if checkpoint is None else [_Checkpoints(checkpoint, on_checkpoint)]
+    options["callbacks"] = [*own, *(options.get("callbacks") or [])]
     with _quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[] if checkpoint is None else [_Checkpoints(checkpoint)],
-        )
+        running = lightning.Trainer(**options)
         try:
             # a generator of its own, as a loader draws a number from torch's when it starts
             remaining, generator = order[module.step_count :], torch.Generator()
             batches: Any = DataLoader(remaining, batch_size=_BATCH, collate_fn=list, generator=generator)  # type: ignore[arg-type]
-            trainer.fit(module, train_dataloaders=batches)
+            running.fit(module, train_dataloaders=batches)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error

@@ -17,7 +17,7 @@ To test a part alone, run it against the fakes::
     representation, renderer = BlobGaussians(), DenseRenderer()
     representation.initialize(toy_mesh(), toy_views(), seed=0)
     gaussians = representation.gaussians()
-    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=densifier.absgrad)
+    render = renderer.render(gaussians, toy_cameras(1), background=torch.ones(3), absgrad=True)
     optimizers = {
         name: torch.optim.Adam([representation.splats[name]], lr=rate)
         for name, rate in representation.learning_rates().items()
@@ -29,22 +29,31 @@ To test a part alone, run it against the fakes::
         optimizer.step()
     with torch.no_grad():
         report = densifier.after_step(step)
+
+or a loss::
+
+    loss = MyLoss(MyConfig())
+    loss.start(toy_mesh(), toy_views(), torch.device("cpu"))
+    scalars = loss(loss_step(representation, toy_views(), view_index=0))
 """
 
 from .callback_suite import CallbackSuite
 from .context import toy_context
 from .events import tell, toy_run
-from .fakes import BlobGaussians, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
+from .stage_suite import StageSuite
 from .suites import (
     ClipSourceSuite,
     DensifierSuite,
     LandmarkDetectorSuite,
+    LossSuite,
     MeshPriorSuite,
     MetricSuite,
     RendererSuite,
     RepresentationSuite,
     ViewGeneratorSuite,
     densify_step,
+    loss_step,
     views_of_model,
 )
 from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
@@ -53,18 +62,22 @@ __all__ = [
     "BlobGaussians",
     "CallbackSuite",
     "ClipSourceSuite",
+    "ColorLoss",
     "DenseRenderer",
     "DensifierSuite",
     "FakeDetector",
     "IdleDensifier",
     "LandmarkDetectorSuite",
+    "LossSuite",
     "MeshPriorSuite",
     "MetricSuite",
     "RendererSuite",
     "RepresentationSuite",
     "SphereViews",
+    "StageSuite",
     "ViewGeneratorSuite",
     "densify_step",
+    "loss_step",
     "tell",
     "toy_cameras",
     "toy_context",

@@ -8,9 +8,21 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from instax3d.geometry.rotations import SH_C0, quat_to_matrix, rgb_to_sh
-from instax3d.interfaces import Densifier, LandmarkDetector, Renderer, Representation, ViewGenerator
-from instax3d.plugin import PluginConfig
-from instax3d.types import Cameras, Capture, DensifyReport, DensifyStep, Face, Gaussians, HeadMesh, Photo, Render, Views
+from instax3d.interfaces import Densifier, LandmarkDetector, Loss, Renderer, Representation, ViewGenerator
+from instax3d.plugin import LossConfig, PluginConfig
+from instax3d.types import (
+    Cameras,
+    Capture,
+    DensifyReport,
+    DensifyStep,
+    Face,
+    Gaussians,
+    HeadMesh,
+    LossStep,
+    Photo,
+    Render,
+    Views,
+)
 
 from .toys import toy_views
 
@@ -70,6 +82,18 @@ class IdleDensifier(Densifier[PluginConfig]):
     def after_step(self, step: DensifyStep) -> DensifyReport:
         """Nothing was born, nothing died."""
         return DensifyReport()
+
+
+class ColorLoss(Loss[LossConfig]):
+    """The mean absolute error of the colors, each pixel by its confidence."""
+
+    def __init__(self, config: LossConfig | None = None) -> None:
+        super().__init__(config or LossConfig())
+
+    def __call__(self, step: LossStep) -> Mapping[str, Float[Tensor, ""]]:
+        """One scalar, ``color``."""
+        error = (step.render.image - step.view.image).abs()
+        return {"color": (error if step.view.confidence is None else step.view.confidence * error).mean()}
 
 
 class FakeDetector(LandmarkDetector[PluginConfig]):

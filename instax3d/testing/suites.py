@@ -3,6 +3,8 @@
 A suite needs one fixture, ``plugin``, which returns the plugin under test (see `instax3d.testing`).
 """
 
+import copy
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +22,7 @@ from instax3d.interfaces import (
     ClipSource,
     Densifier,
     LandmarkDetector,
+    Loss,
     MeshPrior,
     Metric,
     Renderer,
@@ -29,6 +32,7 @@ from instax3d.interfaces import (
 from instax3d.types import (
     FIVE_POINTS,
     MEDIAPIPE_POINTS,
+    Cameras,
     Capture,
     DensifyReport,
     DensifyStep,
@@ -36,8 +40,10 @@ from instax3d.types import (
     Face,
     Gaussians,
     HeadMesh,
+    LossStep,
     Photo,
     Render,
+    TrainingView,
     Views,
 )
 
@@ -178,6 +184,15 @@ class MeshPriorSuite(_Suite):
             plugin.fit(replace(views, faces=(None,) * len(views)))
 
 
+def assert_valid_gaussians(gaussians: Gaussians) -> None:
+    """Fail unless there is one row for each in every part, all finite, sizes positive and opacities in [0, 1]."""
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        assert len(getattr(gaussians, name)) == len(gaussians), name
+        assert getattr(gaussians, name).isfinite().all(), name
+    assert float(gaussians.scales.min()) > 0
+    assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
+
+
 class RepresentationSuite(_Suite):
     """Runs on the toy mesh and the toy views."""
 
@@ -192,11 +207,7 @@ class RepresentationSuite(_Suite):
         assert len(initialized.gaussians()) == len(initialized.splats["means"]) > 0
 
     def test_gaussians_are_valid(self, initialized: Representation[Any]) -> None:
-        gaussians = initialized.gaussians().detach()
-        for name in ("means", "quats", "scales", "opacities", "sh"):
-            assert getattr(gaussians, name).isfinite().all(), name
-        assert float(gaussians.scales.min()) > 0
-        assert 0 <= float(gaussians.opacities.min()) <= float(gaussians.opacities.max()) <= 1
+        assert_valid_gaussians(initialized.gaussians().detach())
 
     def test_each_trainable_parameter_has_a_rate_and_a_gradient(self, initialized: Representation[Any]) -> None:
         trainable = {name for name, value in initialized.splats.items() if value.requires_grad}
@@ -287,11 +298,12 @@ class DensifierSuite(_Suite):
         counts = []
         for index in range(self.steps):
             step = densify_step(representation, optimizers, index, self.steps)
+            own = plugin.losses(step)
             plugin.before_backward(step)
             means2d = step.render.info["means2d"]
             strength = torch.zeros_like(means2d)
             strength[:, ::3] = 0.01
-            (means2d * strength).sum().backward()
+            torch.stack([(means2d * strength).sum(), *own.values()]).sum().backward()
             means2d.absgrad = strength.abs()
             for optimizer in optimizers.values():
                 optimizer.step()
@@ -313,6 +325,11 @@ class DensifierSuite(_Suite):
             expected += report.born - report.died
             assert count == expected
 
+    def test_the_reasons_account_for_all_that_was_born_or_died(self, history: Any) -> None:
+        for report in self.reports:
+            assert all(number > 0 for number in report.reasons.values()), report
+            assert not report.reasons or sum(report.reasons.values()) >= report.born + report.died, report
+
     def test_optimizers_hold_the_live_parameters(self, history: Any) -> None:
         representation, optimizers, _ = history
         for name, optimizer in optimizers.items():
@@ -321,11 +338,124 @@ class DensifierSuite(_Suite):
             for value in optimizer.state.get(parameter, {}).values():
                 assert value.ndim == 0 or len(value) == len(parameter)
 
+    def test_its_losses_are_scalar_and_finite(self, plugin: Densifier[Any]) -> None:
+        representation = BlobGaussians()
+        representation.initialize(toy_mesh(), toy_views(), seed=0)
+        for name, loss in plugin.losses(densify_step(representation, {}, 0, self.steps)).items():
+            assert loss.shape == (), name
+            assert loss.isfinite(), name
+
     def test_some_gaussians_remain(self, history: Any) -> None:
         assert history[2][-1] > 0
 
     def test_state_can_be_saved_and_loaded(self, plugin: Densifier[Any], history: Any) -> None:
         plugin.load_state_dict(plugin.state_dict())
+
+
+def loss_step(
+    representation: Representation[Any], views: Views, view_index: int, *, step: int = 0, total_steps: int = 10
+) -> LossStep:
+    """A step that draws one of the views with `DenseRenderer`, differentiable with respect to ``splats``."""
+    gaussians, renderer = representation.gaussians(), DenseRenderer()
+
+    def draw(cameras: Cameras) -> Render:
+        return renderer.render(gaussians, cameras, background=torch.ones(3))
+
+    image, alpha, confidence = (
+        part[view_index : view_index + 1] for part in (views.images, views.alpha, views.confidence)
+    )
+    view = TrainingView(image, alpha, views.cameras[view_index], confidence)
+    render = draw(view.camera)
+    return LossStep(step, total_steps, view_index, view, render, gaussians, representation.splats, draw)
+
+
+class LossSuite(_Suite):
+    """Runs on gray Gaussians at the vertices of the toy mesh, turned at random, and on the toy views, of which the
+    first is the photo.
+
+    Override ``views`` for a loss that needs more of them.
+    """
+
+    @pytest.fixture
+    def views(self) -> Views:
+        """What the Gaussians should look like."""
+        return toy_views()
+
+    @pytest.fixture
+    def scene(self, views: Views) -> Representation[Any]:
+        """The Gaussians."""
+        representation = BlobGaussians()
+        representation.initialize(toy_mesh(), views, seed=0)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name in ("quats", "scales"):
+                value = representation.splats[name]
+                value += 0.3 * torch.randn(value.shape, generator=generator)
+        return representation
+
+    @pytest.fixture
+    def started(self, plugin: Loss[Any], views: Views) -> Loss[Any]:
+        """The loss, ready for its first step."""
+        plugin.start(toy_mesh(), views, torch.device("cpu"))
+        return plugin
+
+    def test_it_gives_scalars_that_are_finite(
+        self, started: Loss[Any], scene: Representation[Any], views: Views
+    ) -> None:
+        found = [started(loss_step(scene, views, index, step=index)) for index in range(len(views))]
+        assert any(found), "it has nothing to add for any of the views"
+        for scalars in found:
+            for name, value in scalars.items():
+                assert value.shape == (), name
+                assert value.isfinite(), name
+
+    def test_it_moves_the_gaussians(self, started: Loss[Any], scene: Representation[Any], views: Views) -> None:
+        for index in range(len(views)):
+            scalars = started(loss_step(scene, views, index, step=index))
+            if scalars:
+                torch.stack(list(scalars.values())).sum().backward()
+        gradients = [value.grad for value in scene.splats.values() if value.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert any(float(gradient.abs().max()) > 0 for gradient in gradients)
+
+    def test_it_leaves_the_parameters_alone(self, started: Loss[Any], scene: Representation[Any], views: Views) -> None:
+        before = {name: value.detach().clone() for name, value in scene.splats.items()}
+        started(loss_step(scene, views, 0))
+        assert set(scene.splats) == set(before)
+        for name, value in scene.splats.items():
+            assert torch.equal(value, before[name]), name
+            assert value.grad is None, name
+
+    def test_a_resumed_run_goes_on_as_an_unbroken_one(
+        self, started: Loss[Any], scene: Representation[Any], views: Views
+    ) -> None:
+        """With the same random numbers, from its state and the generator's."""
+
+        def run(loss: Loss[Any], steps: range) -> list[dict[str, float]]:
+            return [
+                {name: float(value.detach()) for name, value in scalars.items()}
+                for scalars in (loss(loss_step(scene, views, step % len(views), step=step)) for step in steps)
+            ]
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            run(started, range(3))
+            state, random = copy.deepcopy(started.state_dict()), torch.get_rng_state()
+            expected = run(started, range(3, 8))
+            fresh = type(started)(started.config)
+            fresh.start(toy_mesh(), views, torch.device("cpu"))
+            fresh.load_state_dict(_through_a_checkpoint(state))
+            torch.set_rng_state(random)
+            assert run(fresh, range(3, 8)) == expected
+
+
+def _through_a_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint gives back: it holds tensors and plain values alone."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    read: dict[str, Any] = torch.load(file, weights_only=True)
+    return read
 
 
 class RendererSuite(_Suite):

@@ -128,8 +128,16 @@ def test_what_is_no_plugin_cannot_be_registered():
 
     with pytest.raises(BrokenPluginError, match="does not implement render"):
         instax3d.register(Half, name="half")
-    with pytest.raises(BrokenPluginError, match="absgrad = False"):
-        instax3d.register(Mine, name="mine", needs=["absgrad"])
+
+
+def test_a_densifier_that_still_says_absgrad_itself_works_if_its_spec_does():
+    class Old(Mine):
+        absgrad = True
+
+    with pytest.raises(BrokenPluginError, match="absgrad = True, which is no longer read"):
+        instax3d.register(Old, name="old")
+    instax3d.register(Old, name="old", needs=["absgrad"])
+    assert instax3d.load_config(overrides=["densifier=old"], source="photo").choices[Kind.DENSIFIER].build()
 
 
 def test_the_cache_follows_the_file_of_a_registered_class(tmp_path: Path, monkeypatch):

@@ -145,8 +145,6 @@ def test_a_plugin_without_options_names_no_config(install):
 @pytest.mark.parametrize(
     ("kind", "name", "change", "message"),
     [
-        (Kind.DENSIFIER, "absgs", {"needs": frozenset()}, "absgrad = True"),
-        (Kind.DENSIFIER, "adc", {"needs": frozenset({"absgrad"})}, "absgrad = False"),
         (Kind.RENDERER, "cpu", {"needs": frozenset({"cuda"})}, "device_type 'cpu'"),
         (Kind.LANDMARK_DETECTOR, "mtcnn", {"provides": frozenset({"identity"})}, r"descriptor\(\)"),
     ],

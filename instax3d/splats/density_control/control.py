@@ -60,7 +60,7 @@ class AdaptiveDensityControl(Densifier[C]):
 
     @abc.abstractmethod
     def gradient_kinds(self) -> tuple[Gradient, ...]:
-        """Which gradients `select` uses; the absolute ones need ``absgrad``."""
+        """Which gradients `select` uses; for the absolute ones the spec needs ``absgrad``."""
 
     @abc.abstractmethod
     def select(self, small: Bool[Tensor, "n"]) -> Candidates:
@@ -93,24 +93,28 @@ class AdaptiveDensityControl(Densifier[C]):
         small = sizes <= config.grow_scale3d
         grow = self._within_limit(self.select(small), self._transparent(splats), step)
         to_clone, to_split = grow & small, grow & ~small
-        born = int(to_clone.sum()) + int(to_split.sum())
+        cloned = int(to_clone.sum())
+        born = cloned + int(to_split.sum())
         if config.revised_opacity:
             _share_opacity(splats, grow)
         if to_clone.any():
             duplicate(splats, optimizers, {}, to_clone)
             if self.jitter:
-                _jitter(splats, int(to_clone.sum()))
-        to_split = torch.cat([to_split, to_split.new_zeros(int(to_clone.sum()))])
+                _jitter(splats, cloned)
+        to_split = torch.cat([to_split, to_split.new_zeros(cloned)])
         sizes = torch.cat([sizes, sizes[to_clone]])
         if to_split.any():
             split(splats, optimizers, {}, to_split)
             sizes = torch.cat([sizes[~to_split], sizes[to_split].repeat(2) / _SHRINK])
-        to_prune = self._transparent(splats) | (sizes > config.prune_scale3d)
+        faint = self._transparent(splats)
+        to_prune = faint | (sizes > config.prune_scale3d)
         if to_prune.all():  # an empty scene could never recover
             to_prune[:] = False
         if to_prune.any():
             remove(splats, optimizers, {}, to_prune)
-        return DensifyReport(born=born, died=int(to_prune.sum()))
+        died, died_faint = int(to_prune.sum()), int((to_prune & faint).sum())
+        reasons = {"cloned": cloned, "split": born - cloned, "faint": died_faint, "large": died - died_faint}
+        return DensifyReport(born, died, {reason: count for reason, count in reasons.items() if count})
 
     def _transparent(self, splats: torch.nn.ParameterDict) -> Bool[Tensor, "n"]:
         opacities: Tensor = splats["opacities"].detach().sigmoid()

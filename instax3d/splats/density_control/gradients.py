@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from instax3d.errors import IncompatiblePipelineError
 from instax3d.types import DensifyStep
 
 
@@ -31,10 +32,20 @@ class ScreenGradients:
         self._counts: Tensor | None = None
 
     def add(self, step: DensifyStep) -> None:
-        """Add the gradients of one step, after its backward pass."""
+        """Add the gradients of one step, after its backward pass.
+
+        Raises:
+            IncompatiblePipelineError: there are none, as no loss compares the render of the step's view.
+        """
         info = step.render.info
         means2d = info["means2d"]
-        x, y = (means2d.absgrad if self.absolute else means2d.grad).unbind(-1)
+        gradient = getattr(means2d, "absgrad", None) if self.absolute else means2d.grad
+        if gradient is None:
+            raise IncompatiblePipelineError(
+                "the densifier needs image-plane gradients, but no loss looks at the render of the step's view; list "
+                "one that does beside the others, or choose densifier=none"
+            )
+        x, y = gradient.unbind(-1)
         half = 0.5 * info["n_cameras"]
         norms = torch.hypot(x * (half * info["width"]), y * (half * info["height"]))
         if self._sums is None or self._counts is None:

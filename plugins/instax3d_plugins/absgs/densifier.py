@@ -15,8 +15,6 @@ from .config import AbsGSConfig
 class AbsGS(AdaptiveDensityControl[AbsGSConfig]):
     """Grows Gaussians with large absolute image-plane gradients."""
 
-    absgrad = True
-
     def gradient_kinds(self) -> tuple[Gradient, ...]:
         return ("absolute",) if self.config.clone_grad2d is None else ("absolute", "signed")
 

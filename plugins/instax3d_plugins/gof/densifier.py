@@ -14,7 +14,6 @@ class GOF(AdaptiveDensityControl[GOFConfig]):
     needs no threshold of its own. A clone is moved to a random position within its Gaussian.
     """
 
-    absgrad = True
     jitter = True
 
     def gradient_kinds(self) -> tuple[Gradient, ...]:

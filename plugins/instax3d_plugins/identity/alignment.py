@@ -15,9 +15,15 @@ _TEMPLATE = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92
 
 def aligned(image: UInt8[Tensor, "h w 3"], face: Face, size: int) -> Float[Tensor, "1 3 size size"]:
     """The face rotated, scaled and shifted so that its five points match ArcFace's template; RGB in [0, 255]."""
-    template = _TEMPLATE * (size / 112)
-    transform, _ = cv2.estimateAffinePartial2D(five_points(face).numpy(), template, method=cv2.LMEDS)
+    transform = similarity_to_template(face, size)
     return _tensor(cv2.warpAffine(image.numpy(), transform, (size, size), flags=cv2.INTER_LINEAR))
+
+
+def similarity_to_template(face: Face, size: int) -> Float[np.ndarray, "2 3"]:
+    """The rotation, scale and shift that bring the face's five points to ArcFace's template in ``size`` pixels."""
+    template = _TEMPLATE * (size / 112)
+    transform: np.ndarray = cv2.estimateAffinePartial2D(five_points(face).numpy(), template, method=cv2.LMEDS)[0]
+    return transform
 
 
 def cropped(image: UInt8[Tensor, "h w 3"], face: Face, size: int) -> Float[Tensor, "1 3 size size"]:

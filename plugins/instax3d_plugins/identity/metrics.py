@@ -6,20 +6,18 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from instax3d.assets import require
 from instax3d.component import C
-from instax3d.errors import AssetError
 from instax3d.interfaces import LandmarkDetector, Metric
 from instax3d.io.images import to_uint8
-from instax3d.io.safeload import read_checkpoint
 from instax3d.registry import build
 from instax3d.types import EvaluationContext, Face
 
-from . import inception_resnet_v1, iresnet
 from .alignment import aligned, cropped
 from .config import ArcfaceConfig, FacenetConfig
+from .encoders import ArcfaceEncoder, FacenetEncoder
 
 
 class _IdentityMetric(Metric[C]):
@@ -60,19 +58,12 @@ class Facenet(_IdentityMetric[FacenetConfig]):
         self.detector = config.detector
 
     @cached_property
-    def _network(self) -> nn.Module:
-        path, network = require("facenet-vggface2", self.config.weights).path, inception_resnet_v1.InceptionResnetV1()
-        state = {name: value for name, value in read_checkpoint(path).items() if not name.startswith("logits.")}
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise AssetError(f"{path} does not hold FaceNet's weights: {str(error).splitlines()[-1]}") from error
-        return network.eval()
+    def _encoder(self) -> FacenetEncoder:
+        return FacenetEncoder(require("facenet-vggface2", self.config.weights).path)
 
     @torch.no_grad()
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
-        embedding: Tensor = self._network((cropped(image, face, inception_resnet_v1.SIZE) - 127.5) / 128)[0]
-        return embedding
+        return self._encoder.embed(cropped(image, face, FacenetEncoder.size))[0]
 
 
 class Arcface(_IdentityMetric[ArcfaceConfig]):
@@ -85,13 +76,9 @@ class Arcface(_IdentityMetric[ArcfaceConfig]):
         self.detector = config.detector
 
     @cached_property
-    def _network(self) -> iresnet.IResNet:
-        path = require("arcface-iresnet50", self.config.weights).path
-        try:
-            return iresnet.IResNet.of(read_checkpoint(path))
-        except (ValueError, RuntimeError) as error:
-            raise AssetError(f"{path} does not hold ArcFace's weights: {str(error).splitlines()[0]}") from error
+    def _encoder(self) -> ArcfaceEncoder:
+        return ArcfaceEncoder(require("arcface-iresnet50", self.config.weights).path)
 
     @torch.no_grad()
     def embed(self, image: UInt8[Tensor, "h w 3"], face: Face) -> Float[Tensor, "512"]:
-        return self._network.directions((aligned(image, face, iresnet.SIZE) / 255 - 0.5) / 0.5)[0]
+        return self._encoder.embed(aligned(image, face, ArcfaceEncoder.size))[0]

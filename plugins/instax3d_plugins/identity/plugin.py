@@ -1,4 +1,4 @@
-"""Announces the metrics `facenet` and `arcface`. Never imports torch."""
+"""Announces the metrics `facenet` and `arcface`, and the loss `identity`. Never imports torch."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ _HOW = "mean cosine of embeddings, turntable frames with a face against the phot
 
 @hookimpl
 def instax3d_plugins() -> Iterator[PluginSpec]:
-    """Both metrics; their mean is the paper's IPA."""
+    """Both metrics, whose mean is the paper's IPA, and the loss."""
     yield PluginSpec(
         kind=Kind.METRIC,
         name="facenet",
@@ -27,6 +27,13 @@ def instax3d_plugins() -> Iterator[PluginSpec]:
         config="instax3d_plugins.identity.config:ArcfaceConfig",
         summary="Likeness to the photo by ArcFace; needs its weights.",
         metric_info=(MetricInfo(name="arcface", description=f"ArcFace: {_HOW}", better="higher", decimals=3),),
+    )
+    yield PluginSpec(
+        kind=Kind.LOSS,
+        name="identity",
+        target="instax3d_plugins.identity.loss:Identity",
+        config="instax3d_plugins.identity.config:IdentityConfig",
+        summary="Likeness of the rendered face to the photo's by FaceNet or ArcFace; needs their weights.",
     )
 
 

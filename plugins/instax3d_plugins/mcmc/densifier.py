@@ -3,6 +3,8 @@
 Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024.
 """
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -25,24 +27,23 @@ class MCMC(Densifier[MCMCConfig]):
     factor, and noise shaped by a covariance keeps that shape under a triangle's rotation and scale.
 
     gsplat's `MCMCStrategy` is not used: its relocation and its noise are CUDA kernels.
-
-    3DGS-MCMC adds two losses of its own, on opacity and scale. A densifier has no way to add losses to the trainer's,
-    so `before_backward` runs their backward pass itself, with ``retain_graph=True`` as the trainer's backward pass
-    follows through the same graph; the gradients add up in ``grad``. The losses are therefore in no log or manifest.
     """
 
     def __init__(self, config: MCMCConfig) -> None:
         super().__init__(config)
         self._unit: Tensor | None = None
 
-    def before_backward(self, step: DensifyStep) -> None:
-        """Stores the length of a parameter unit in the world, and adds the gradients of this densifier's own losses."""
+    def losses(self, step: DensifyStep) -> Mapping[str, Float[Tensor, ""]]:
+        """3DGS-MCMC's own: the mean opacity and the mean size in scene extents, weighted."""
         gaussians, config = step.gaussians, self.config
-        self._unit = (gaussians.scales / step.splats["scales"].exp())[:, :1].detach() / step.scene_scale
-        loss = config.opacity_weight * gaussians.opacities.mean()
-        loss = loss + config.scale_weight * gaussians.scales.mean() / step.scene_scale
-        if loss.requires_grad:
-            loss.backward(retain_graph=True)
+        return {
+            "opacity": config.opacity_weight * gaussians.opacities.mean(),
+            "scale": config.scale_weight * gaussians.scales.mean() / step.scene_scale,
+        }
+
+    def before_backward(self, step: DensifyStep) -> None:
+        """Stores the length of a parameter unit in the world."""
+        self._unit = (step.gaussians.scales / step.splats["scales"].exp())[:, :1].detach() / step.scene_scale
 
     @torch.no_grad()
     def after_step(self, step: DensifyStep) -> DensifyReport:
@@ -79,7 +80,8 @@ class MCMC(Densifier[MCMCConfig]):
         if added:
             rows = torch.cat([torch.arange(count), torch.zeros(added, dtype=torch.int64)]).to(dead.device)
             self._relocate(step, rows, torch.arange(len(rows), device=dead.device) >= count)
-        return DensifyReport(born=added)
+        reasons = {"relocated": int(dead.sum()), "added": added}
+        return DensifyReport(born=added, reasons={reason: number for reason, number in reasons.items() if number})
 
     def _relocate(self, step: DensifyStep, rows: Int[Tensor, "m"], targets: Bool[Tensor, "m"]) -> None:
         """Fill the rows of ``targets`` with copies of Gaussians drawn by opacity, which share their opacity."""

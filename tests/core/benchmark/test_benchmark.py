@@ -87,7 +87,8 @@ def test_a_listed_subset_is_all_there_is(grid_file, tmp_path):
 
 
 def test_what_comes_out_alike_is_one_cell(grid_file, tmp_path):
-    grid = "subjects: [anna.jpg]\nvary: {training.ssim_weight: [0.2, 0.5], densifier: [none, {plugin: none}, absgs]}"
+    vary = "vary: {losses.photometric.ssim_weight: [0.2, 0.5], densifier: [none, {plugin: none}, absgs]}"
+    grid = f"subjects: [anna.jpg]\n{vary}"
     with pytest.raises(ConfigError, match="more than once"):
         plan_of(written(tmp_path, grid))
     plan = plan_of(

@@ -31,7 +31,7 @@ from instax3d.stages import fingerprint
 from instax3d.stages.cache import StageCache, cache_dir
 from instax3d.stages.pipeline import create
 from instax3d.testing import toy_gaussians, toy_mesh, toy_photo, toy_views
-from instax3d.types import Face, Rig
+from instax3d.types import DensifyReport, Face, Rig
 
 
 @pytest.fixture
@@ -84,9 +84,12 @@ def test_a_mesh_comes_back_with_its_rig(cache):
 
 
 def test_gaussians_come_back_exactly(cache):
-    gaussians, losses = unpack_gaussians(stored(cache, pack_gaussians(toy_gaussians(), {"photometric": 0.125})))
+    densified = DensifyReport(3, 2, {"split": 3, "faint": 2})
+    packed = pack_gaussians(toy_gaussians(), {"photometric": 0.125}, densified)
+    gaussians, losses, again = unpack_gaussians(stored(cache, packed))
     assert torch.equal(gaussians.sh, toy_gaussians().sh)
     assert losses == {"photometric": 0.125}
+    assert again == densified
 
 
 def test_a_damaged_file_counts_as_absent_and_goes(cache):

@@ -29,7 +29,7 @@ from instax3d.splats.photometric import psnr
 from instax3d.stages.pipeline import warm_up
 from instax3d.stages.randomness import preserved_generators, seed_torch
 from instax3d.stages.training import PortraitModule, train
-from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_mesh, toy_views
+from instax3d.testing import BlobGaussians, ColorLoss, DenseRenderer, IdleDensifier, toy_mesh, toy_views
 
 
 def on_white(path: Path) -> np.ndarray:
@@ -63,7 +63,10 @@ def test_the_manifest_says_how_it_was_made(made: Path):
     assert [asset["used_by"] for asset in run["assets"]] == ["landmark_detector"]
     assert run["plugins"]["view_generator.head"]["name"] == "mannequin"
     assert run["gaussians"] > 5000
+    assert set(run["losses"]) == {"photometric", "alpha", "position", "scale"}
     assert run["losses"]["photometric"] > 0
+    assert run["plugins"]["losses.photometric"]["distribution"] == "instax3d"
+    assert run["densification"] == {"born": 0, "died": 0, "reasons": {}}  # so short a run is not refined
     assert {"psnr_views", "psnr_photo", "identity_photo", "identity_front"} <= set(run["metrics"])
 
 
@@ -186,11 +189,12 @@ def test_an_interrupt_while_training_is_one_for_all():
     blobs = BlobGaussians()
     blobs.initialize(toy_mesh(), views, seed=0)
 
-    def interrupt(report):
+    def interrupt(event):
         signal.raise_signal(signal.SIGINT)
 
     config = TrainingConfig(iterations=20)
-    made = PortraitModule(blobs, IdleDensifier(), DenseRenderer(), views, config, scene_scale=1.0, on_step=interrupt)
+    parts = blobs, IdleDensifier(), DenseRenderer(), {"color": ColorLoss()}
+    made = PortraitModule(*parts, toy_mesh(), views, config, on_step=interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs in the background
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -13,15 +13,18 @@ from instax3d.stages.training import (
     training_views,
     view_order,
 )
-from instax3d.testing import BlobGaussians, DenseRenderer, IdleDensifier, toy_cameras, toy_mesh, toy_views
+from instax3d.testing import BlobGaussians, ColorLoss, DenseRenderer, IdleDensifier, toy_cameras, toy_mesh, toy_views
 
 
-def module(densifier=None, **options) -> PortraitModule:
+def module(densifier=None, losses=None, parts=None, **options) -> PortraitModule:
     config = TrainingConfig(**{"iterations": 24, **options})
     torch.manual_seed(0)
     blobs = BlobGaussians()
     blobs.initialize(toy_mesh(), toy_views(), seed=0)
-    return PortraitModule(blobs, densifier or IdleDensifier(), DenseRenderer(), toy_views(), config, scene_scale=0.6)
+    objective = {"color": ColorLoss()} if losses is None else losses
+    return PortraitModule(
+        blobs, densifier or IdleDensifier(), DenseRenderer(), objective, toy_mesh(), toy_views(), config, **parts or {}
+    )
 
 
 def run(made: PortraitModule) -> PortraitModule:
@@ -31,9 +34,7 @@ def run(made: PortraitModule) -> PortraitModule:
 
 def test_training_brings_the_render_closer():
     losses = []
-    made = module()
-    made.on_step = lambda report: losses.append(report.loss)
-    run(made)
+    made = run(module(parts={"on_step": lambda event: losses.append(event.loss)}))
     assert losses[-1] < 0.8 * losses[0]
     assert made.step_count == 24
 
@@ -59,8 +60,8 @@ def test_a_view_without_trust_teaches_nothing():
     blobs = BlobGaussians()
     blobs.initialize(toy_mesh(), views, seed=0)
     before = blobs.gaussians().detach()
-    made = PortraitModule(blobs, IdleDensifier(), DenseRenderer(), blind, TrainingConfig(iterations=4), scene_scale=0.6)
-    run(made)
+    config, objective = TrainingConfig(iterations=4), {"color": ColorLoss()}
+    run(PortraitModule(blobs, IdleDensifier(), DenseRenderer(), objective, toy_mesh(), blind, config))
     torch.testing.assert_close(blobs.gaussians().detach().means, before.means)
 
 
@@ -76,7 +77,7 @@ class Doubler(IdleDensifier):
             return DensifyReport()
         count = len(step.splats["means"])
         duplicate(step.splats, dict(step.optimizers), {}, torch.ones(count, dtype=torch.bool))
-        return DensifyReport(born=count)
+        return DensifyReport(born=count, reasons={"doubled": count})
 
 
 def test_gaussians_born_on_the_way_are_trained_too():
@@ -93,6 +94,7 @@ def test_a_checkpoint_with_another_count_is_taken_back():
     fresh.resume(made.checkpoint())
     assert torch.equal(fresh.representation.gaussians().means, made.representation.gaussians().means)
     assert fresh.step_count == 24
+    assert fresh.densified == made.densified
 
 
 @pytest.mark.parametrize("steps", [3, 9])

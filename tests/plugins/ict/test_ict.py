@@ -16,7 +16,7 @@ from instax3d.heads.facekit import LANDMARKS, read_facekit
 from instax3d.inputs.capture import read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.registry import build
-from instax3d.stages.pipeline import with_faces
+from instax3d.stages.making import with_faces
 from instax3d.testing.suites import views_of_model
 
 pytestmark = pytest.mark.data

@@ -1,0 +1,1 @@
+"""The perceptual loss LPIPS; see README.md."""
