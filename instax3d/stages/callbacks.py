@@ -9,6 +9,18 @@ from instax3d.errors import BrokenPluginError
 from instax3d.interfaces import Callback
 from instax3d.types import CheckpointEvent, RunResult, RunStart, StageEvent, StepEvent
 
+Event = RunStart | StageEvent | StepEvent | CheckpointEvent | RunResult
+"""What callbacks hear of."""
+
+HOOKS: Mapping[type[Event], str] = {
+    RunStart: "on_run_start",
+    StageEvent: "on_stage",
+    StepEvent: "on_step",
+    CheckpointEvent: "on_checkpoint",
+    RunResult: "on_result",
+}
+"""The method of `Callback` that hears of each."""
+
 
 class CallbackSet:
     """All callbacks of a run. One that fails is reported once, closed and told nothing more; the run goes on."""
@@ -27,25 +39,9 @@ class CallbackSet:
         """Whether anybody still listens: events need not be made for nobody."""
         return bool(self._callbacks)
 
-    def on_run_start(self, run: RunStart) -> None:
-        """See `Callback.on_run_start`."""
-        self._tell("on_run_start", run)
-
-    def on_stage(self, event: StageEvent) -> None:
-        """See `Callback.on_stage`."""
-        self._tell("on_stage", event)
-
-    def on_step(self, event: StepEvent) -> None:
-        """See `Callback.on_step`."""
-        self._tell("on_step", event)
-
-    def on_checkpoint(self, event: CheckpointEvent) -> None:
-        """See `Callback.on_checkpoint`."""
-        self._tell("on_checkpoint", event)
-
-    def on_result(self, result: RunResult) -> None:
-        """See `Callback.on_result`."""
-        self._tell("on_result", result)
+    def tell(self, event: Event) -> None:
+        """Let every callback hear of an event."""
+        self._call(HOOKS[type(event)], event)
 
     def lightning(self) -> dict[str, Sequence[Any]]:
         """What each callback hands Lightning, see `Callback.lightning`.
@@ -65,18 +61,17 @@ class CallbackSet:
 
     def close(self) -> None:
         """See `Callback.close`; nothing more is told after it."""
-        self._tell("close")
+        self._call("close")
         self._callbacks = {}
 
-    def _tell(self, hook: str, *events: Any) -> None:
+    def _call(self, hook: str, *events: Any) -> None:
         for key, callback in list(self._callbacks.items()):
             try:
                 getattr(callback, hook)(*events)
             except Exception as error:
                 del self._callbacks[key]
-                self._note(
-                    f"{key} failed in {hook} ({type(error).__name__}: {error}) and is told nothing more; the run goes on"
-                )
+                said = f"{type(error).__name__}: {error}"
+                self._note(f"{key} failed in {hook} ({said}) and is told nothing more; the run goes on")
                 with suppress(Exception):  # what it had until now shall not be lost; that it failed was said
                     callback.close()
 

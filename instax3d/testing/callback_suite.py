@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from instax3d.interfaces import Callback
+from instax3d.stages.callbacks import Event
 from instax3d.types import RunResult, RunStart, StageEvent, StepEvent
 
-from .events import ToyEvent, tell, toy_run
+from .events import tell, toy_run
 from .suites import _Suite
 
 
@@ -44,7 +45,7 @@ class CallbackSuite(_Suite):
             each.close()
 
     @pytest.mark.parametrize("missing", [RunStart, StageEvent, StepEvent, RunResult])
-    def test_events_of_a_kind_may_be_missing(self, plugin: Callback[Any], missing: type[ToyEvent]) -> None:
+    def test_events_of_a_kind_may_be_missing(self, plugin: Callback[Any], missing: type[Event]) -> None:
         """A construction that is found in the cache has no steps, and one that fails no result."""
         for event in toy_run():
             if not isinstance(event, missing):

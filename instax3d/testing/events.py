@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from instax3d.interfaces import Callback
+from instax3d.stages.callbacks import HOOKS, Event
 from instax3d.types import (
     Cameras,
     CheckpointEvent,
@@ -23,23 +24,13 @@ from .context import toy_context
 from .fakes import DenseRenderer
 from .toys import toy_gaussians, toy_views
 
-ToyEvent = RunStart | StageEvent | StepEvent | CheckpointEvent | RunResult
 
-_HOOKS = {
-    RunStart: "on_run_start",
-    StageEvent: "on_stage",
-    StepEvent: "on_step",
-    CheckpointEvent: "on_checkpoint",
-    RunResult: "on_result",
-}
-
-
-def tell(callback: Callback[Any], event: ToyEvent) -> None:
+def tell(callback: Callback[Any], event: Event) -> None:
     """Call the method of a callback that hears of such an event."""
-    getattr(callback, _HOOKS[type(event)])(event)
+    getattr(callback, HOOKS[type(event)])(event)
 
 
-def toy_run(steps: int = 3, *, source: str = "photo") -> Iterator[ToyEvent]:
+def toy_run(steps: int = 3, *, source: str = "photo") -> Iterator[Event]:
     """All events of a run from beginning to end: views reused, a head fitted, ``steps`` steps with a checkpoint after
     the second, the toy portrait measured.
 

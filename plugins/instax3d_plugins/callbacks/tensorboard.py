@@ -90,7 +90,7 @@ def new_logger(folder: Path, name: str) -> Any:
     """
     from lightning.pytorch.loggers import TensorBoardLogger  # slow to import
 
-    number = TensorBoardLogger(folder, name=name).version
+    number = int(TensorBoardLogger(folder, name=name).version)
     while True:
         try:
             (folder / name / f"version_{number}").mkdir(parents=True)
