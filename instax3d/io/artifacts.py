@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from instax3d.headmodel import HeadModel, HeadParameters
@@ -188,7 +189,9 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         raise ValueError("a face has a vertex that is not there")
 
 
-def pack_gaussians(gaussians: Gaussians, losses: Mapping[str, float], binding: Tensor | None = None) -> Artifact:
+def pack_gaussians(
+    gaussians: Gaussians, losses: Mapping[str, float], binding: Int[Tensor, "n"] | None = None
+) -> Artifact:
     """Gaussians in the world, the last losses of their construction, and the triangles that they are bound to."""
     tensors = {field.name: getattr(gaussians, field.name) for field in fields(Gaussians)}
     return tensors | ({} if binding is None else {_BINDING: binding}), {"losses": dict(losses)}

@@ -203,7 +203,7 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Any]:
         PortraitError: it is damaged, or was written by a newer version.
     """
     try:
-        manifest = json.loads(data)
+        manifest: dict[str, Any] = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise PortraitError(f"{where} is not valid JSON ({error}); make the portrait again") from error
     if not isinstance(manifest, dict) or "instax3d" not in manifest:
