@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UnknownPluginError,
         UnsafeFileError,
     )
-    from .headmodel import HeadModel, HeadParameters
+    from .headmodel import BakedHead, HeadModel, HeadParameters
     from .interfaces import (
         Callback,
         ClipSource,
@@ -122,6 +122,7 @@ __all__ = [
     "AssetError",
     "AssetFile",
     "AssetRef",
+    "BakedHead",
     "BrokenPluginError",
     "Callback",
     "Cameras",

@@ -12,10 +12,10 @@ from instax3d.stages.callbacks import Event
 from instax3d.types import RunResult, RunStart, StageEvent, StepEvent
 
 from .events import tell, toy_run
-from .suites import _Suite
+from .suites import Suite
 
 
-class CallbackSuite(_Suite):
+class CallbackSuite(Suite):
     """Runs on `toy_run`. ``plugin`` should write, if at all, into pytest's ``tmp_path``."""
 
     def test_a_run_is_watched_from_beginning_to_end(self, plugin: Callback[Any]) -> None:
