@@ -302,7 +302,7 @@ def test_all_plugins_of_the_stages_are_warmed_up(monkeypatch):
             name = entry.spec.name
             monkeypatch.setattr(entry.plugin_class(), "warmup", lambda self, name=name: warmed.append(name))
     warm_up(toy_config("stages=[dim]"))
-    assert sorted(warmed) == ["dim", "toy_blobs", "toy_dense", "toy_idle", "toy_prior", "toy_views"]
+    assert sorted(warmed) == ["dim", "toy_blobs", "toy_dense", "toy_detector", "toy_idle", "toy_prior", "toy_views"]
 
 
 class Interrupts(Silent):
