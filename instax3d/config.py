@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from . import _yaml
 from ._migrations import CONFIG_FORMAT, MOVED, migrated
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
-from .plugin import Kind, PluginConfig
+from .plugin import LIGHTNING, Kind, PluginConfig
 from .registry import (
     K,
     PluginEntry,
@@ -75,6 +75,14 @@ class TrainingConfig(PluginConfig):
     """Share of the iterations that render the photo itself; 0 renders all views equally often."""
 
 
+class TrainerConfig(PluginConfig):
+    """How Lightning runs the optimization. `docs/architecture.md` says why there is no precision to choose."""
+
+    detect_anomaly: bool = False
+    """Whether a gradient that is not a number ends the run with the trace of the operation that made it: for finding
+    the mistake in a loss or a representation. Slow."""
+
+
 class OutputConfig(PluginConfig):
     """What the result folder shows."""
 
@@ -87,7 +95,11 @@ class OutputConfig(PluginConfig):
 COMMAND_LINE = "command line"
 """The origin of values that are given as overrides."""
 
-_SECTIONS: Mapping[str, type[PluginConfig]] = {"training": TrainingConfig, "output": OutputConfig}
+_SECTIONS: Mapping[str, type[PluginConfig]] = {
+    "training": TrainingConfig,
+    "trainer": TrainerConfig,
+    "output": OutputConfig,
+}
 _PLAIN = ("seed", "device")
 _KEYS = (*SLOTS, *LISTS, *_SECTIONS, *_PLAIN)
 
@@ -128,6 +140,7 @@ class RunConfig:
     output: OutputConfig
     seed: int
     device: Literal["auto", "cpu", "cuda"]
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     listed: Mapping[Kind, tuple[PluginChoice, ...]] = field(default_factory=dict)
     """The losses, stages, callbacks and metrics, each in the order in which they act."""
     automatic_renderer: bool = False
@@ -141,6 +154,11 @@ class RunConfig:
     def metrics(self) -> tuple[PluginChoice, ...]:
         """The metrics of the finished portrait, in this order."""
         return self.listed.get(Kind.METRIC, ())
+
+    @property
+    def steering(self) -> tuple[PluginChoice, ...]:
+        """The callbacks that hand Lightning something, which may change the construction."""
+        return tuple(each for each in self.listed.get(Kind.CALLBACK, ()) if LIGHTNING in each.entry.spec.provides)
 
     @property
     def plugins(self) -> Iterator[tuple[str, PluginChoice]]:
@@ -181,6 +199,7 @@ class RunConfig:
         for key, kind in LISTS.items():
             doc[key] = [choice.to_dict() for choice in self.listed.get(kind, ())]
         doc["training"] = self.training.model_dump(mode="json")
+        doc["trainer"] = self.trainer.model_dump(mode="json")
         doc["output"] = self.output.model_dump(mode="json")
         return doc
 
@@ -604,11 +623,12 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
         if choice is not None:
             choices[kind] = choice
     training = _validate("training", TrainingConfig, doc.get("training") or {}, layers, problems)
+    trainer = _validate("trainer", TrainerConfig, doc.get("trainer") or {}, layers, problems)
     output = _validate("output", OutputConfig, doc.get("output") or {}, layers, problems)
     listed = {kind: _listed(key, kind, doc.get(key, {}), layers, problems) for key, kind in LISTS.items()}
     problems += _no_objective(listed[Kind.LOSS], doc.get("losses", {}))
     plain = _validate("", _Plain, {key: doc[key] for key in _PLAIN if key in doc}, layers, problems)
-    if problems or training is None or output is None or plain is None:
+    if problems or training is None or trainer is None or output is None or plain is None:
         # Broken packages are listed with every unknown name; once is enough.
         raise ConfigError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
     return RunConfig(
@@ -617,6 +637,7 @@ def _resolve(layers: Layers, problems: list[str]) -> RunConfig:
         output=output,
         seed=plain.seed,
         device=plain.device,
+        trainer=trainer,
         listed=listed,
         automatic_renderer=_is_automatic(doc.get(Kind.RENDERER.value)),
         origins=dict(layers.origins),

@@ -5,7 +5,7 @@ A plugin class takes one argument, its validated config. A package announces it 
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from .component import C, Component
 from .errors import IncompatiblePipelineError
 from .headmodel import HeadModel
-from .plugin import Kind, LossConfig, PluginSpec
+from .plugin import LIGHTNING, Kind, LossConfig, PluginSpec
 from .types import (
     Cameras,
     Capture,
@@ -432,11 +432,21 @@ class Callback(Component[C]):
             def on_step(self, event: StepEvent) -> None:
                 print(event.step, event.loss)
 
-    Every method does nothing by default. It changes nothing of the run: an exception is reported once, after which the
-    callback is left alone and the run goes on.
+    Every method does nothing by default. It changes nothing of the run: an exception is reported once,
+    after which the callback is closed and told nothing more, and the run goes on.
     """
 
     kind: ClassVar[Kind] = Kind.CALLBACK
+
+    def lightning(self) -> Sequence[Any]:
+        """Lightning's own callbacks and loggers (`lightning.Callback`, `lightning.pytorch.loggers.Logger`) for the
+        trainer of the construction; asked for before each. A spec that declares ``provides={"lightning"}`` offers them.
+
+        Unlike the methods below they are part of the construction: they may change it, so this plugin's code and
+        options decide with those of the others whether a cached result is found again; and an exception in one of their
+        hooks ends the run.
+        """
+        return ()
 
     def on_run_start(self, run: RunStart) -> None:
         """The input was read; the stages follow."""
@@ -455,6 +465,15 @@ class Callback(Component[C]):
 
     def close(self) -> None:
         """The run is over, also after an error: flush and close files."""
+
+    @classmethod
+    def contradictions(cls, spec: PluginSpec) -> list[str]:
+        if (cls.lightning is not Callback.lightning) != (LIGHTNING in spec.provides):
+            return [
+                f"its spec provides {sorted(spec.provides)}: declare {LIGHTNING!r} there if, and only if, the class "
+                "implements lightning()"
+            ]
+        return []
 
 
 class Stage(Component[C]):

@@ -42,6 +42,9 @@ Datum = Literal["views", "mesh", "gaussians"]
 GROUP = "instax3d.plugins"
 """The entry-point group that the registry reads."""
 
+LIGHTNING = "lightning"
+"""What a callback provides that hands Lightning something (`instax3d.interfaces.Callback.lightning`)."""
+
 hookspec = pluggy.HookspecMarker("instax3d")
 hookimpl = pluggy.HookimplMarker("instax3d")
 
@@ -246,8 +249,9 @@ class PluginSpec:
 
     ``needs`` and ``provides`` are capabilities compared when the config is read. In use: ``photo`` and ``capture``
     (provided by the input), ``absgrad`` (a renderer), ``head_model`` (a mesh prior with `MeshPrior.head_model`),
-    ``landmarks68``, ``points5``, ``points478`` and ``identity`` (a landmark detector), ``cuda`` and ``cpu`` (the
-    device); plugins may add their own, as the head model of one FLAME version does with ``flame-2020``.
+    ``landmarks68``, ``points5``, ``points478`` and ``identity`` (a landmark detector), ``lightning`` (a callback with
+    `Callback.lightning`), ``cuda`` and ``cpu`` (the device); plugins may add their own, as the head model of one FLAME
+    version does with ``flame-2020``.
     """
 
     kind: Kind

@@ -5,6 +5,7 @@ from pathlib import Path
 from instax3d.types import StepEvent
 
 from .cache import CHECKPOINT
+from .callbacks import trainer_options
 from .making import Construction, Made
 from .records import PipelineStage
 from .run import Run
@@ -26,7 +27,8 @@ def construct(run: Run, stage: PipelineStage, made: Made) -> Construction:
     checkpoint = run.cache.path(stage.name, run.keys[stage.name], CHECKPOINT) if run.cache else None
     if checkpoint is not None:
         _resume(run, module, checkpoint)
-    train(module, order, device=renderer.device_type, checkpoint=checkpoint, on_checkpoint=run.tell)
+    options = trainer_options(run.config, run.callbacks)
+    train(module, order, device=renderer.device_type, checkpoint=checkpoint, on_checkpoint=run.tell, trainer=options)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     module.to("cpu")

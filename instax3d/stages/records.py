@@ -28,6 +28,8 @@ class PipelineStage:
     """Of the plugins that it uses, chosen in slots or listed."""
     options: tuple[str, ...] = ()
     """The other keys of the config that its result depends on."""
+    by_lightning: bool = False
+    """Whether Lightning runs it, with what callbacks hand over for that."""
     plugin: PluginChoice | None = None
     """What runs, where this is a stage that the config lists."""
     steps: Callable[[RunConfig], int] | None = None
@@ -42,6 +44,7 @@ class PipelineStage:
     def choices(self, config: RunConfig) -> list[PluginChoice]:
         """The plugins that it uses, with their options."""
         used = [choice for _, choice in config.plugins if choice.entry.spec.kind in self.kinds]
+        used += config.steering if self.by_lightning else ()
         return used if self.plugin is None else [*used, self.plugin]
 
     def function(self) -> Callable[..., Any]:
@@ -71,7 +74,8 @@ CONSTRUCT = PipelineStage(
     makes="gaussians",
     target="instax3d.stages.construction:construct",
     kinds=(Kind.REPRESENTATION, Kind.DENSIFIER, Kind.RENDERER, Kind.LOSS),
-    options=("training", "device"),
+    options=("training", "trainer", "device"),
+    by_lightning=True,
     steps=lambda config: config.training.iterations,
 )
 PIPELINE = (VIEWS, PRIOR, CONSTRUCT)

@@ -1,6 +1,6 @@
 """One run of the stages: its configuration, what shows and times it, and where results are kept."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,21 +12,13 @@ from instax3d.errors import IncompatiblePipelineError
 from instax3d.interfaces import LandmarkDetector, Renderer
 from instax3d.io.progress import Stages
 from instax3d.plugin import Kind
-from instax3d.types import CheckpointEvent, RunResult, RunStart, StageEvent, StepEvent
+from instax3d.types import StageEvent
 
 from .cache import StageCache
-from .callbacks import CallbackSet
+from .callbacks import CallbackSet, Event
 from .randomness import preserved_generators
 
 Resume = bool | Literal["if any"]
-
-_HOOKS: Mapping[type[Any], Callable[[CallbackSet, Any], None]] = {
-    RunStart: CallbackSet.on_run_start,
-    StageEvent: CallbackSet.on_stage,
-    StepEvent: CallbackSet.on_step,
-    CheckpointEvent: CallbackSet.on_checkpoint,
-    RunResult: CallbackSet.on_result,
-}
 
 
 @dataclass(eq=False)
@@ -84,11 +76,11 @@ class Run:
             )
         return renderer
 
-    def tell(self, event: RunStart | StageEvent | StepEvent | CheckpointEvent | RunResult) -> None:
+    def tell(self, event: Event) -> None:
         """Tell the callbacks. What they draw from the global random generators changes nothing of the run."""
         if self.callbacks:
             with preserved_generators(self.device):
-                _HOOKS[type(event)](self.callbacks, event)
+                self.callbacks.tell(event)
 
     @contextmanager
     def stage(self, name: str, steps: int | None = None) -> Iterator[None]:

@@ -37,7 +37,9 @@ or a loss::
     scalars = loss(loss_step(representation, toy_views(), view_index=0))
 """
 
+from .callback_suite import CallbackSuite
 from .context import toy_context
+from .events import tell, toy_run
 from .fakes import BlobGaussians, ColorLoss, DenseRenderer, FakeDetector, IdleDensifier, SphereViews
 from .head_models import HeadModelSuite, plausible_parameters
 from .stage_suite import StageSuite
@@ -59,6 +61,7 @@ from .toys import toy_cameras, toy_gaussians, toy_mesh, toy_photo, toy_views
 
 __all__ = [
     "BlobGaussians",
+    "CallbackSuite",
     "ClipSourceSuite",
     "ColorLoss",
     "DenseRenderer",
@@ -78,11 +81,13 @@ __all__ = [
     "densify_step",
     "loss_step",
     "plausible_parameters",
+    "tell",
     "toy_cameras",
     "toy_context",
     "toy_gaussians",
     "toy_mesh",
     "toy_photo",
+    "toy_run",
     "toy_views",
     "views_of_model",
 ]

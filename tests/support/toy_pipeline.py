@@ -19,7 +19,7 @@ TOY = [
     "densifier=toy_idle",
     "renderer=toy_dense",
     "metrics=[]",
-    "training.iterations=4",
+    "training.iterations=30",
 ]
 """Overrides that choose the fakes, once `register_toys` has registered them."""
 

@@ -315,7 +315,7 @@ class Interrupts(Silent):
 
 def test_an_interrupted_run_with_stages_is_resumed_to_the_same_bits(photo, cache, monkeypatch):
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
-    config = toy_config("stages=[sharpen, dim]", "training.iterations=30")
+    config = toy_config("stages=[sharpen, dim]")
     with pytest.raises(KeyboardInterrupt):
         create(photo, config=config, cache=cache, progress=Interrupts())
     assert len([path for path in cache.files() if path.suffix == ".ckpt"]) == 1

@@ -1,0 +1,1 @@
+"""Callbacks that record runs: TensorBoard and JSON lines; see README.md."""
