@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UnknownPluginError,
         UnsafeFileError,
     )
-    from .headmodel import HeadModel, HeadParameters
+    from .headmodel import BakedHead, HeadModel, HeadParameters
     from .interfaces import (
         Callback,
         ClipSource,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         Kind,
         LossConfig,
         MetricInfo,
+        NamedPlugin,
         PluginConfig,
         PluginRef,
         PluginSpec,
@@ -121,6 +122,7 @@ __all__ = [
     "AssetError",
     "AssetFile",
     "AssetRef",
+    "BakedHead",
     "BrokenPluginError",
     "Callback",
     "Cameras",
@@ -154,6 +156,7 @@ __all__ = [
     "MetricError",
     "MetricInfo",
     "ModelFileError",
+    "NamedPlugin",
     "Photo",
     "PhotoError",
     "PluginConfig",

@@ -748,14 +748,15 @@ def _validate(where: str, model: type[M], values: Any, layers: Layers, problems:
 def check_capabilities(config: RunConfig, *, source: Source | None = None, device: str | None = None) -> None:
     """Refuse plugins that cannot work together, on this input or on this device.
 
-    The needs of every plugin are compared: those in slots, those in lists, and those that options name. ``source`` or
-    ``device`` unknown (None, and ``device: auto``) leaves the needs that concern it unchecked.
+    The needs of every plugin are compared: those in slots, those in lists, and those that options name, with what the
+    input, the device and the plugins in slots and lists provide. ``source`` or ``device`` unknown (None, and
+    ``device: auto``) leaves the needs that concern it unchecked.
 
     Raises:
         IncompatiblePipelineError: naming each plugin, what it needs, and what is there.
     """
     device = device or (None if config.device == "auto" else config.device)
-    have = set().union(*(choice.entry.spec.provides for choice in config.choices.values()))
+    have = set().union(*(choice.entry.spec.provides for _, choice in config.plugins))
     undecided: set[str] = set()
     if source is None:
         undecided |= set(get_args(Source))
@@ -766,13 +767,13 @@ def check_capabilities(config: RunConfig, *, source: Source | None = None, devic
     else:
         have |= {"cpu", device}
     needs: dict[str, frozenset[str]] = {}
+    problems: list[str] = []
     for label, choice in config.plugins:
         needs[f"{choice.entry.spec.kind.value} {choice.entry.spec.name!r}"] = choice.entry.spec.needs
         for where, entry, _ in named_plugins(label, choice.config):
             needs[f"{entry.spec.kind.value} {entry.spec.name!r} ({where})"] = entry.spec.needs
     if source == "photo":
         needs["a photo"] = PHOTO_NEEDS
-    problems = []
     for who, needed in needs.items():
         missing = needed - have - undecided
         if missing:

@@ -249,7 +249,7 @@ class BakedHead(HeadModel[PluginConfig]):
         """
         zeros = vertices.new_zeros
         count = 0 if joints is None else len(joints)
-        none = {
+        none: dict[str, Any] = {
             "correctives": zeros(0, *vertices.shape),
             "corrected": zeros(0, len(expressions), dtype=torch.bool),
             "pose_correctives": zeros(0, *vertices.shape),

@@ -505,10 +505,6 @@ class Stage(Component[C]):
         The data stay as they are. Torch's generators were seeded, so the same input gives the same result.
         """
 
-    @classmethod
-    def contradictions(cls, spec: PluginSpec) -> list[str]:
-        return [] if spec.makes is not None else ["its spec does not say what it makes: views, mesh or gaussians"]
-
 
 KINDS: Mapping[Kind, type[Component[Any]]] = {
     each.kind: each

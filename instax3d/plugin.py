@@ -12,15 +12,16 @@ a `PluginConfig` subclass per plugin, and a module with the implementation, whic
 
     from instax3d import Kind, PluginSpec, hookimpl
 
-    INSTAX3D_API = 1
+    INSTAX3D_API = "1.1"
 
     @hookimpl
     def instax3d_plugins() -> Iterator[PluginSpec]:
         yield PluginSpec(kind=Kind.DENSIFIER, name="mine", summary="Splits at random.",
                          target="my_package.densifier:Mine", config="my_package.config:MineConfig")
 
-``INSTAX3D_API`` says which version of the contract the package was written for, once for all its plugins. (Packages of
-instax3d's own distribution leave it out: they are always of the version they come with.)
+``INSTAX3D_API`` says which version of the contract the package was written for, once for all its plugins: major and
+minor, in quotes; 1 means 1.0. It loads in this major version from that minor version on. (Packages of instax3d's own
+distribution leave it out: they are always of the version they come with.)
 """
 
 import re
@@ -28,13 +29,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pluggy
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeFloat
 
-API_VERSION = 1
-"""Version of the contract tier; a package whose ``INSTAX3D_API`` is another is not loaded."""
+API_VERSION = "1.1"
+"""Version of the contract tier, major and minor. A package is loaded if its ``INSTAX3D_API`` has the same major version
+and no newer minor one. 1.1 added head models, losses, callbacks and stages to the kinds."""
 
 Datum = Literal["views", "mesh", "gaussians"]
 """What passes from stage to stage."""
@@ -281,6 +283,29 @@ class PluginSpec:
     """An option marked with `PluginRef`: the name of each plugin that it can name may be written in place of this
     plugin's, with the options of both. So ``mesh_prior: flame`` is the prior that fits any head model, with
     ``head: flame``. Names that plugins of this kind have already stay theirs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what only another kind can mean, and one name where a set or tuple of them belongs.
+
+        Raises:
+            ValueError: ``metric_info`` of what is no metric, ``reads`` or ``makes`` of what is no stage, a stage that
+                does not say what it makes, a datum that there is not, or a string instead of several.
+        """
+        what = f"{self.kind.value} {self.name!r}"
+        for field in ("needs", "provides", "formerly", "imports", "assets", "reads"):
+            value = getattr(self, field)
+            if isinstance(value, str):
+                raise ValueError(f"{what}: {field} holds several names; write ({value!r},) instead of {value!r}")
+        if self.metric_info and self.kind is not Kind.METRIC:
+            raise ValueError(f"{what} has metric_info, which only metrics have; leave it out")
+        if (self.reads or self.makes) and self.kind is not Kind.STAGE:
+            raise ValueError(f"{what} has reads or makes, which only stages have; leave them out")
+        known = get_args(Datum)
+        if self.kind is Kind.STAGE and self.makes not in known:
+            raise ValueError(f"{what} must say what it makes, one of: {', '.join(known)}; it says {self.makes!r}")
+        unknown = [name for name in self.reads if name not in known]
+        if unknown:
+            raise ValueError(f"{what} reads {', '.join(map(repr, unknown))}, but stages read: {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

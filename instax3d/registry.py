@@ -2,17 +2,22 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from inspect import isroutine
 from typing import Any, TypeVar, cast, overload
 
 import pluggy
 from pydantic import ValidationError
 
+from ._api import API_NAME, check_version
 from ._binding import BoundConfig, bound_config, collisions
+from ._development import points_of
 from ._sharing import shared
 from .errors import (
     AmbiguousPluginError,
@@ -38,12 +43,12 @@ from .plugin import (
     PluginConfig,
     PluginRef,
     PluginSpec,
+    hookimpl,
 )
 
 # What a third party's import may raise and must not take the program down with; SystemExit because packages do it.
 _IMPORT_FAILURES = (Exception, SystemExit)
 _OWN_DISTRIBUTION = "instax3d"
-_API_NAME = "INSTAX3D_API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Provider:
     distribution: str
     version: str
     error: BaseException | None = None
+    api: str = API_VERSION
+    """The version of the contract that it was written for; where it does not say, the one that is installed."""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
@@ -61,7 +68,9 @@ class Provider:
     @property
     def reason(self) -> str:
         """One line that says why the entry point was not loaded."""
-        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        if self.error is None or isinstance(self.error, Instax3DError):
+            return str(self.error or "")
+        return f"{type(self.error).__name__}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +225,10 @@ def _load(path: str, entry: PluginEntry) -> Any:
         ) from error
 
 
+_LOADING: ContextVar["tuple[Registry, Provider] | None"] = ContextVar("_LOADING", default=None)
+"""While a module is loaded that announces plugins: the registry that asked for it, and what it is to that."""
+
+
 class Registry:
     """The plugins of a set of entry points. `registry` gives those that are installed."""
 
@@ -234,22 +247,30 @@ class Registry:
     def _admit(self, point: EntryPoint) -> None:
         distribution, version = _origin(point)
         name = f"{distribution}:{point.name}"
+        provider, before = Provider(point.name, distribution, version), self.entries
+        loading = _LOADING.set((self, provider))
         try:
-            specs = self._specs(point, name)
+            module = point.load()
+            registered = [entry for entry in self.entries if entry not in before]
+            provider = replace(provider, api=_api_of(point, module))
+            self.entries = [replace(e, provider=provider) if e in registered else e for e in self.entries]
+            specs = self._specs(point, name, module)
             assets, converters, commands = self._assets(name), self._converters(name), self._commands(name)
-            if not (specs or assets or converters or commands):
+            if not (specs or assets or converters or commands or registered):
                 raise LookupError(
                     f"{point.value} announces nothing: it needs a function marked @hookimpl that yields something, "
-                    "such as instax3d_plugins"
+                    "such as instax3d_plugins, or in a file under development a class marked @instax3d.register"
                 )
         except _IMPORT_FAILURES as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             if os.environ.get("INSTAX3D_STRICT_PLUGINS"):
                 raise
-            self.providers.append(Provider(point.name, distribution, version, error))
+            self.entries = before
+            self.providers.append(replace(provider, error=error))
             return
-        provider = Provider(point.name, distribution, version)
+        finally:
+            _LOADING.reset(loading)
         self.providers.append(provider)
         self.entries += [PluginEntry(spec, provider) for spec in specs]
         self.assets |= assets
@@ -292,9 +313,7 @@ class Registry:
             commands[command.name] = command
         return commands
 
-    def _specs(self, point: EntryPoint, name: str) -> list[PluginSpec]:
-        module = point.load()
-        _check_api(point, module)
+    def _specs(self, point: EntryPoint, name: str, module: object) -> list[PluginSpec]:
         self._manager.register(module, name=name)
         self._manager.check_pending()  # a misspelt hook is an error, not silence
         specs = self._yielded("instax3d_plugins", name)
@@ -309,7 +328,7 @@ class Registry:
         Raises:
             AmbiguousPluginError: another plugin of its kind has that name.
         """
-        own = [each for each in self.entries if each.registered is not None and each.spec.target == entry.spec.target]
+        own = [each for each in self.entries if each.registered is not None and _place(each) == _place(entry)]
         for other in self.find(entry.spec.kind, entry.spec.name):
             if other not in own:
                 raise AmbiguousPluginError(
@@ -396,20 +415,36 @@ class Registry:
         raise UnknownPluginError("\n".join(lines))
 
 
-def _check_api(point: EntryPoint, module: object) -> None:
-    """Refuse a package that was written for another version of the contract.
+def _api_of(point: EntryPoint, module: object) -> str:
+    """The version of the contract that a package was written for, if it can be used with the one that is installed.
 
-    It says so itself: what is said here at its import would always be the version installed now.
+    It says so itself: what is said here at its import would always be the version installed now. A module under
+    development that only registers classes, as a notebook would, need not say it.
+
+    Raises:
+        BrokenPluginError: it is another, or is not stated where it must be.
     """
     if point.dist is not None and point.dist.name == _OWN_DISTRIBUTION:
-        return
-    version = getattr(module, _API_NAME, None)
-    if version is None:
-        raise RuntimeError(
-            f"{point.value} does not say which plugin API it targets; add {_API_NAME} = {API_VERSION} to it"
-        )
-    if version != API_VERSION:
-        raise RuntimeError(f"{point.value} targets plugin API {version}, instax3d offers {API_VERSION}; update one")
+        return API_VERSION
+    stated = getattr(module, API_NAME, None)
+    if stated is not None:
+        return check_version(stated, API_VERSION, point.value)
+    if point.dist is None and not _has_hooks(module):
+        return API_VERSION
+    raise BrokenPluginError(
+        f'{point.value} does not say which plugin API it targets; add {API_NAME} = "{API_VERSION}" to it'
+    )
+
+
+def _place(entry: PluginEntry) -> tuple[str, str]:
+    """Where a registered class is defined: its file, which may be loaded under several names, else its module."""
+    module, _, name = entry.spec.target.partition(":")
+    return getattr(sys.modules.get(module), "__file__", None) or module, name
+
+
+def _has_hooks(module: object) -> bool:
+    functions = (value for value in vars(module).values() if isroutine(value))
+    return any(hasattr(function, f"{hookimpl.project_name}_impl") for function in functions)
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
@@ -421,13 +456,21 @@ def registry() -> Registry:
     """The installed plugins, read once, and those given to `register`.
 
     Environment variables: ``INSTAX3D_DISABLE_PLUGINS=a,b`` leaves out entry points by name;
-    ``INSTAX3D_DEV_PLUGINS=my_package.plugin`` adds registration modules that are not installed;
-    ``INSTAX3D_STRICT_PLUGINS=1`` lets a plugin that cannot be loaded raise, for its author.
+    ``INSTAX3D_DEV_PLUGINS=my_package.plugin,my_folder/mine.py`` adds registration modules and files that are not
+    installed (see `instax3d._development`); ``INSTAX3D_STRICT_PLUGINS=1`` lets a plugin that cannot be loaded raise,
+    for its author.
+
+    Raises:
+        BrokenPluginError: called by a module while it is loaded to announce plugins.
     """
+    if _LOADING.get() is not None:
+        raise BrokenPluginError(
+            "plugins can only be looked up when all are announced; put what uses them under "
+            "if __name__ == '__main__':, or into functions"
+        )
     disabled = set(filter(None, os.environ.get("INSTAX3D_DISABLE_PLUGINS", "").split(",")))
     points = [point for point in entry_points(group=GROUP) if point.name not in disabled]
-    modules = filter(None, os.environ.get("INSTAX3D_DEV_PLUGINS", "").split(","))
-    return Registry([*points, *(EntryPoint(module, module, GROUP) for module in modules)])
+    return Registry([*points, *points_of(os.environ.get("INSTAX3D_DEV_PLUGINS", ""))])
 
 
 K = TypeVar("K")
@@ -520,21 +563,29 @@ def _references(model: type[PluginConfig], values: Mapping[str, Any]) -> Iterato
         yield option, Reference(named.name, named.options, mark)
 
 
-def named_plugins(where: str, config: PluginConfig) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
+def named_plugins(
+    where: str, config: PluginConfig, above: tuple[PluginEntry, ...] = ()
+) -> Iterator[tuple[str, PluginEntry, PluginConfig]]:
     """The plugins that the options of a checked config name, and that theirs name, each with its key and options.
 
     Args:
         where: the key of the plugin whose options ``config`` are.
+        above: plugins that were named on the way here; one that names itself is not followed again.
     """
     for option, reference in references(config).items():
         entry = registry().get(reference.mark.kind, reference.name)
         inner = entry.config_class().model_validate(reference.options)
-        yield f"{where}.{option}", entry, inner
-        yield from named_plugins(f"{where}.{option}", inner)
+        if entry not in above:
+            yield f"{where}.{option}", entry, inner
+            yield from named_plugins(f"{where}.{option}", inner, (*above, entry))
 
 
 def reference_problems(
-    where: str, model: type[PluginConfig], values: Mapping[str, Any], origin: Callable[[str], str] = lambda key: ""
+    where: str,
+    model: type[PluginConfig],
+    values: Mapping[str, Any],
+    origin: Callable[[str], str] = lambda key: "",
+    above: tuple[PluginEntry, ...] = (),
 ) -> Iterator[Instax3DError]:
     """What is wrong with the plugins that options name.
 
@@ -565,7 +616,8 @@ def reference_problems(
             inner.model_validate(reference.options)
         except ValidationError as error:
             yield ConfigError("\n".join(option_problems(key, inner, error, origin)))
-        yield from reference_problems(key, inner, reference.options, origin)
+        if entry not in above:
+            yield from reference_problems(key, inner, reference.options, origin, (*above, entry))
 
 
 def option_problems(
@@ -591,6 +643,11 @@ def option_problems(
 
 
 P = TypeVar("P", bound=type)
+
+
+def _several(names: Iterable[str]) -> frozenset[str]:
+    """A set of names; a string is one name, not its letters."""
+    return frozenset([names] if isinstance(names, str) else names)
 
 
 @overload
@@ -642,13 +699,14 @@ def register(
         instax3d.create("me.jpg", overrides=["densifier=mine"])
 
     A class that is defined anew, as by running a notebook's cell again, replaces its earlier definition. Other
-    processes do not know the plugin. The stage cache follows the file that defines the class; where there is none, as
-    in a notebook, the plugin's stages are always run.
+    processes do not know the plugin, unless ``INSTAX3D_DEV_PLUGINS`` names the file that registers it. The stage cache
+    follows the file that defines the class and what that imports; where there is none, as in a notebook, the plugin's
+    stages are always run.
 
     Args:
         plugin: a complete subclass of an abstract kind; left out where this decorates it.
         name: as a config will write it.
-        config: the class of its options.
+        config: the class of its options; a loss's derives from `LossConfig`.
         summary: for ``instax3d plugins list``; by default the first line of the class's docstring.
         needs, provides, metric_info, assets, reads, makes: as in `PluginSpec`.
 
@@ -657,6 +715,7 @@ def register(
 
     Raises:
         TypeError: the class is of no kind.
+        ValueError: an argument that only another kind can have.
         BrokenPluginError: it does not implement its kind, or contradicts ``needs`` or ``provides``.
         AmbiguousPluginError: another plugin of that kind has the name.
     """
@@ -669,17 +728,18 @@ def register(
             target=target,
             config=f"{config.__module__}:{config.__qualname__}",
             summary=summary or (plugin.__doc__ or "").strip().partition("\n")[0],
-            needs=frozenset(needs),
-            provides=frozenset(provides),
+            needs=_several(needs),
+            provides=_several(provides),
             metric_info=metric_info,
             assets=assets,
             reads=reads,
             makes=makes,
         )
-        entry = PluginEntry(spec, Provider(target, "(registered)", "0"), (plugin, config))
+        plugins, provider = _LOADING.get() or (registry(), Provider(target, "(registered)", "0"))
+        entry = PluginEntry(spec, provider, (plugin, config))
         entry.plugin_class()
         entry.config_class()
-        registry().add(entry)
+        plugins.add(entry)
         return plugin
 
     return admit if plugin is None else admit(plugin)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from instax3d.errors import Instax3DError, did_you_mean
-from instax3d.plugin import Kind
+from instax3d.plugin import API_VERSION, Kind
 from instax3d.registry import PluginEntry, registry
 
 
@@ -17,9 +17,9 @@ def plugins() -> None:
 
     \b
     Environment variables, for authors of plugins:
-    INSTAX3D_DEV_PLUGINS=my_package.plugin   load registration modules that are not installed
-    INSTAX3D_DISABLE_PLUGINS=a,b             leave out entry points by name
-    INSTAX3D_STRICT_PLUGINS=1                raise where a plugin cannot be loaded, with the traceback
+    INSTAX3D_DEV_PLUGINS=my_package.plugin,mine.py   load modules and files that are not installed
+    INSTAX3D_DISABLE_PLUGINS=a,b                     leave out entry points by name
+    INSTAX3D_STRICT_PLUGINS=1                        raise where a plugin cannot be loaded, with the traceback
     """
 
 
@@ -30,6 +30,7 @@ def _summary(entry: PluginEntry) -> dict[str, Any]:
         "name": spec.name,
         "distribution": entry.provider.distribution,
         "version": entry.provider.version,
+        "api": entry.provider.api,
         "summary": spec.summary,
         "needs": sorted(spec.needs),
         "provides": sorted(spec.provides),
@@ -48,7 +49,8 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
             {"entry_point": p.entry_point, "distribution": p.distribution, "version": p.version, "error": p.reason}
             for p in broken_providers
         ]
-        click.echo(json.dumps({"plugins": [_summary(entry) for entry in entries], "broken": broken}, indent=2))
+        listed = [_summary(entry) for entry in entries]
+        click.echo(json.dumps({"api": API_VERSION, "plugins": listed, "broken": broken}, indent=2))
         return
     rows = [(e.spec.kind.value, e.spec.name, str(e.provider), e.spec.summary) for e in entries]
     rows += [("not loaded", p.entry_point, str(p), p.reason) for p in broken_providers]
@@ -119,4 +121,4 @@ def check() -> None:
         click.echo(line, err=True)
     if problems:
         sys.exit(1)
-    click.echo(f"{len(plugins_here.offered)} plugins are fine")
+    click.echo(f"{len(plugins_here.offered)} plugins are fine; the plugin API is {API_VERSION}")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
+from .layout import RIG
+
 _PERMISSIVE = {
     *("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0", "Zlib", "CC0-1.0", "CC-BY-4.0"),
     *("MPL-2.0", "Unlicense", "0BSD", "PSF-2.0"),
@@ -54,10 +56,10 @@ def parts(manifest: Mapping[str, Any]) -> Iterator[Part]:
         license = plugin.get("license") or license_of(plugin["distribution"])
         name = f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})"
         yield Part(name, license, allows_commercial(license))
+    derived_from = (manifest.get("rig") or {}).get("derived_from", [])
     for asset in manifest.get("assets", []):
-        yield Part(
-            f"{asset['name']} (used by {asset['used_by']})", asset["license"], asset["commercial"], asset["license_url"]
-        )
+        use = f"used by {asset['used_by']}" + (f"; {RIG} is derived from it" if asset["name"] in derived_from else "")
+        yield Part(f"{asset['name']} ({use})", asset["license"], asset["commercial"], asset["license_url"])
     if "assets" not in manifest:
         yield Part("third-party assets (this run did not record them)", NOT_KNOWN, None)
 

@@ -2,14 +2,14 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from instax3d._version import __version__
 from instax3d.assets.usage import asset_records
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from instax3d.types import HeadMesh
 
 FORMAT = 1
-"""Version of the manifest's layout; readers refuse a newer one."""
+"""Version of the manifest's layout; readers refuse a newer one, and bring an older one up to date."""
+
+
+def _numbered(manifest: dict[str, Any]) -> dict[str, Any]:
+    """From 0, before layouts had numbers, to 1."""
+    return {**manifest, "format": 1}
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _numbered}
+"""From each older layout to the next."""
 
 _RECORDED = ("torch", "numpy", "numba", "gsplat", "lightning")
 
@@ -99,6 +108,7 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
     """The manifest of a finished run; plain values only."""
     import torch
 
+    assets = asset_records(config)
     return {
         "format": FORMAT,
         "instax3d": __version__,
@@ -112,8 +122,9 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
         "gaussians": run.gaussians,
         "iterations": config.training.iterations,
         "plugins": plugin_records(config),
-        "assets": asset_records(config),
+        "assets": assets,
         "head_model": None if run.head_model is None else dict(run.head_model),
+        "rig": None if run.head_model is None else {"derived_from": _behind_rig(assets)},
         "losses": {name: round(value, 6) for name, value in run.losses.items()},
         "densification": dict(run.densification),
         "fit": {name: round(value, 4) for name, value in run.fit.items()},
@@ -128,6 +139,12 @@ def new_manifest(config: RunConfig, run: RunRecord) -> dict[str, Any]:
             "versions": {name: version(name) for name in _RECORDED},
         },
     }
+
+
+def _behind_rig(assets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Assets that ``rig.npz`` is derived from: it holds the head model's expressions and joints, so that a portrait can
+    be posed without the model, whose license goes on to count for it."""
+    return sorted({asset["name"] for asset in assets if asset["used_by"].startswith(Kind.MESH_PRIOR.value)})
 
 
 class _Plugin(BaseModel):
@@ -145,11 +162,20 @@ class _Asset(BaseModel):
     commercial: bool | None
 
 
+class _Rig(BaseModel):
+    derived_from: list[str]
+
+
+class _Posed(BaseModel):
+    expression: dict[str, float]
+    joints_deg: dict[str, list[float]]
+
+
 class _Layout(BaseModel):
     """What readers rely on, where it is there; older versions wrote less."""
 
     instax3d: str
-    format: int = 0
+    format: NonNegativeInt = 0
     gaussians: int = 0
     seconds: dict[str, float] = {}
     reused: dict[str, float] = {}
@@ -159,6 +185,8 @@ class _Layout(BaseModel):
     plugins: dict[str, _Plugin] = {}
     assets: list[_Asset] = []
     notes: list[str] = []
+    rig: _Rig | None = None
+    posed: _Posed | None = None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -179,7 +207,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def parse_manifest(data: bytes, where: str) -> dict[str, Any]:
-    """The manifest in a file's contents.
+    """The manifest in a file's contents, in the current layout.
 
     Args:
         where: what errors call the file.
@@ -188,7 +216,7 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Any]:
         PortraitError: it is damaged, or was written by a newer version.
     """
     try:
-        manifest = json.loads(data)
+        manifest: dict[str, Any] = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise PortraitError(f"{where} is not valid JSON ({error}); make the portrait again") from error
     if not isinstance(manifest, dict) or "instax3d" not in manifest:
@@ -202,6 +230,8 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise PortraitError(f"{where} is damaged: {key}: {first['msg']}; make the portrait again") from error
+    for number in range(manifest.get("format", 0), FORMAT):
+        manifest = _MIGRATIONS[number](manifest)
     return manifest
 
 

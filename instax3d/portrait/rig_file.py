@@ -17,13 +17,8 @@ FORMAT = 1
 """Version of the file; newer ones are refused."""
 LARGEST = 2**30
 """Bytes that its arrays may take; a FLAME with 100 expressions takes 9 MB."""
-_ARRAYS = tuple(
-    each.name
-    for each in fields(BakedHead)
-    if each.name
-    not in ("name", "identity", "regions", "expression_names", "expression_bounds", "joint_names", "parents")
-    and each.init
-)
+_PLAIN = ("name", "identity", "regions", "expression_names", "expression_bounds", "joint_names", "parents")
+_ARRAYS = tuple(each.name for each in fields(BakedHead) if each.init and each.name not in _PLAIN)
 
 
 @dataclass(frozen=True, eq=False)

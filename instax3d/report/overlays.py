@@ -99,14 +99,16 @@ def reprojection(mesh: HeadMesh, views: Views) -> list[dict[str, Any]]:
     ``inner`` is of brows, nose, eyes and mouth; ``all`` includes the jaw line, whose landmarks detectors slide to the
     outline that they see, while the head's stay on its skin. Pixels, and percent of the distance between the outer
     corners of the eyes in that view. ``silhouette_iou`` compares the head with the person's outline, hair, clothes and
-    all: it is meaningful for bald heads only.
+    all: it is meaningful for bald heads only. Of a head that drew the views itself (metric ``known``) only the photo
+    tells.
     """
     if mesh.landmarks is None:
         return []
+    drawn = mesh.metrics.get("known") == 1 and views.photo_index is not None
     projected = views.cameras.project(mesh.landmarks.detach())[..., :2]
     rows = []
     for index, face in enumerate(views.faces):
-        if face is None:
+        if face is None or (drawn and index != views.photo_index):
             continue
         detected = face.require_landmarks68()
         error = (projected[index] - detected).norm(dim=1)

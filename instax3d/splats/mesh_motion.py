@@ -42,8 +42,8 @@ def move_with_mesh(
 
     Each is turned, scaled and shifted from the frame of its triangle to that frame's new place, its spherical
     harmonics turned as well. Neighboring triangles turn differently, which would tear apart what stands far from
-    them (hair, clothes): that moves with the motion averaged over the mesh as far around as it stands away. What
-    does not move keeps its bits.
+    them (hair, clothes): that moves with the motion averaged over the mesh as far around as it stands away. What is
+    bound to triangles that do not move keeps its bits.
 
     Args:
         binding: the triangle of each Gaussian.
@@ -54,11 +54,12 @@ def move_with_mesh(
     motion = _motion_of_triangles(faces, before, after)
     own = motion[binding]
     away = (gaussians.means - own[:, :3]).norm(dim=1)
-    share = _smoothstep((away / triangle_frames(before, faces)[2][binding] - _NEAR) / (_FAR - _NEAR))
+    sizes = _positive(triangle_frames(before, faces)[2])[binding]
+    share = _smoothstep((away / sizes - _NEAR) / (_FAR - _NEAR))
     far = share > 0
     smooth = _smoothed(motion, faces, before, after, binding[far], away[far])
     own[far] += share[far, None] * (smooth - own[far])
-    moved = changed[faces].any(1)[binding] | (far & (own[:, :3] != own[:, 3:6]).any(1))
+    moved = changed[faces].any(1)[binding]
     origin, target, quats, growth = own[moved].split([3, 3, 4, 1], 1)
     quats, growth = functional.normalize(quats, dim=1), growth.exp()
     turn = quat_to_matrix(quats)
@@ -77,8 +78,7 @@ def _motion_of_triangles(
 ) -> Float[Tensor, "faces 11"]:
     """Center before and after, turn as a quaternion, and logarithm of the growth of each triangle."""
     (origin, here, size), (target, there, larger) = (triangle_frames(vertices, faces) for vertices in (before, after))
-    tiny = 1e-6 * float(size.mean())
-    growth = (larger.clamp_min(tiny) / size.clamp_min(tiny)).log()
+    growth = (_positive(larger) / _positive(size)).log()
     return torch.cat([origin, target, matrix_to_quat(there @ here.transpose(1, 2)), growth[:, None]], 1)
 
 
@@ -124,6 +124,11 @@ def _averaging(faces: Int[Tensor, "faces 3"], vertices: Float[Tensor, "vertices 
     stay = eye_array(count, dtype=np.float32) * 0.5
     length = float((vertices[edges[:, 0]] - vertices[edges[:, 1]]).norm(dim=1).mean())
     return (neighbors + stay).tocsr(), length
+
+
+def _positive(sizes: Float[Tensor, "faces"]) -> Float[Tensor, "faces"]:
+    """Sizes of triangles that can be divided by, also where triangles are degenerate."""
+    return sizes.clamp_min(max(1e-3 * float(sizes.mean()), 1e-12))
 
 
 def _smoothstep(t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:

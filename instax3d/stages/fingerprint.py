@@ -20,7 +20,7 @@ from instax3d.registry import PluginEntry, named_plugins
 from instax3d.types import Capture, Photo
 
 from .records import stages_of
-from .sources import package_files, plugin_sources
+from .sources import libraries, package_files, plugin_sources
 
 NOT_HASHED = ("__main__.py", "benchmark", "cli", "configs", "portrait", "report", "testing")
 """Parts of this package that no stage's result depends on: they choose, show, store or measure."""
@@ -55,10 +55,7 @@ def hash_libraries(distribution: str) -> str:
 
     Of the extras, those that are installed count, but ``dev`` does not.
     """
-    try:
-        lines = requires(distribution) or []
-    except PackageNotFoundError:  # a plugin in development, see `registry`
-        return digest()
+    lines = requires(distribution) or []
     names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if not re.search(r"extra\s*==\s*.dev\b", line)}
     return digest([(name, _version(name)) for name in sorted(names)])
 
@@ -97,24 +94,36 @@ def hash_code(target: str, config: str, distribution: str) -> str:
 def hash_plugin(entry: PluginEntry) -> str:
     """A hash of a plugin's name and code, and of the libraries it calculates with; of both plugins for a bound name.
 
+    Of a registered class that no file defines, as in a notebook, it is never the same.
+
     Raises:
         BrokenPluginError: its code is not there.
     """
     if entry.parts != (entry,):
         return digest(entry.qualified_name, [*map(hash_plugin, entry.parts)])
-    if entry.registered is not None and "." not in entry.registered[0].__module__:
-        return digest(entry.qualified_name, [_hash_module(each) for each in entry.registered])
     target = entry.spec.target.partition(":")[0]
     config = target if entry.spec.config is None else entry.spec.config.partition(":")[0]
     provider = entry.provider
-    code = hash_code(target, config, provider.distribution)
-    return digest(entry.qualified_name, provider.version, code, hash_libraries(provider.distribution))
+    if entry.registered is None:
+        code = hash_code(target, config, provider.distribution)
+    elif _has_file(target) and _has_file(config):
+        code = hash_code.__wrapped__(target, config, provider.distribution)  # can be edited and registered again
+    else:
+        return uuid.uuid4().hex
+    return digest(entry.qualified_name, provider.version, code, _hash_used(target, config, provider.distribution))
 
 
-def _hash_module(defined: type) -> str:
-    """A hash of the file that defines a registered class; never the same where there is none, as in a notebook."""
-    file = getattr(sys.modules.get(defined.__module__), "__file__", None)
-    return hash_file(Path(file)) if file and Path(file).is_file() else uuid.uuid4().hex
+def _has_file(module: str) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and Path(file).is_file()
+
+
+def _hash_used(target: str, config: str, distribution: str) -> str:
+    """A hash of the versions of the libraries that a plugin uses: those that its distribution requires; of a plugin in
+    development, for which none says so, those that it imports."""
+    if _version(distribution) is not None:
+        return hash_libraries(distribution)
+    return digest([(name, _version(name)) for name in sorted(libraries(target, config, distribution))])
 
 
 def hash_choice(choice: PluginChoice) -> str:

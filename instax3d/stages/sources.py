@@ -3,18 +3,19 @@
 They are: every file of the package that holds the implementation; the module of the options; and, file by file, the
 modules that these import, as far as they belong to the plugin's own distribution or lie outside of site-packages, as
 code under development does, with the data files of their packages. Imports are read from the syntax tree, so modules
-whose names are computed when the program runs are not found.
+whose names are computed when the program runs are not found. A module that is loaded already, as a script that runs or
+a file of ``INSTAX3D_DEV_PLUGINS`` is, is found where it was loaded from.
 """
 
 import ast
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def plugin_sources(target: str, config: str, distribution: str) -> set[tuple[str
         BrokenPluginError: one of the two modules is not there.
     """
     sources: set[tuple[str, Path]] = set()
-    modules = [target, config]
+    modules = [name for name in (target, config) if name.partition(".")[0] != _CORE]
     package = _package_of(target)
     if package:
         for name, path in package_files(package).items():
@@ -48,6 +49,25 @@ def plugin_sources(target: str, config: str, distribution: str) -> set[tuple[str
                 inner = path.relative_to(_folder(package)).with_suffix("").parts
                 modules.append(".".join([package, *(part for part in inner if part != "__init__")]))
     return sources | set(_follow(modules, distribution))
+
+
+def libraries(target: str, config: str, distribution: str) -> set[str]:
+    """The installed distributions, other than Python's and our own, whose modules a plugin imports.
+
+    Args:
+        target, config, distribution: as in `plugin_sources`.
+
+    Raises:
+        BrokenPluginError: one of the two modules is not there.
+    """
+    files = [path for _, path in plugin_sources(target, config, distribution) if path.suffix == _PYTHON]
+    tops = {name.partition(".")[0] for path in files for name in _imports(path, "")}
+    return {each for top in tops - {_CORE} for each in _distributions_of_modules().get(top, ())}
+
+
+@cache
+def _distributions_of_modules() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def package_files(package: str) -> dict[str, Path]:
@@ -86,8 +106,11 @@ def _locate(name: str) -> _Module | None:
     top, *inner = name.split(".")
     try:
         module = _module(find_spec(top))
-    except (ImportError, ValueError):  # ValueError: a module like __main__, which was not imported from anywhere
+    except ImportError:
         return None
+    except ValueError:  # a module like __main__, which was not imported from anywhere
+        file = getattr(sys.modules[top], "__file__", None)
+        return _Module(Path(file), None) if file and not inner else None
     for part in inner:
         if module is None or module.folders is None:
             return None
@@ -127,20 +150,24 @@ def _package_of(name: str) -> str:
 
 
 def _follow(names: list[str], distribution: str) -> Iterator[tuple[str, Path]]:
-    """The files of modules, of all that they import, and of the packages above both, as far as they count."""
+    """The files of modules, of all that they import, and of the packages above both, as far as they count.
+
+    The modules that it begins with always count, those of code that only registers itself among installed ones too.
+    """
     seen: set[str] = set()
+    first = set(names)
     while names:
         name = names.pop()
         if name in seen:
             continue
         seen.add(name)
         top = _locate(name.partition(".")[0])
-        if top is None or not _is_own(name, top, distribution):
+        if top is None or not (name in first or _is_own(name, top, distribution)):
             continue
         if "." in name:
             names.append(name.rpartition(".")[0])  # is imported first
         module = _locate(name)
-        if module is None or module.file is None or not _is_own(name, module, distribution):
+        if module is None or module.file is None or not (name in first or _is_own(name, module, distribution)):
             continue
         package = name if module.folders is not None else name.rpartition(".")[0]
         yield name, module.file

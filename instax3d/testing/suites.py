@@ -112,6 +112,17 @@ class ViewGeneratorSuite(Suite):
     def test_the_photo_is_one_of_the_views_or_none(self, views: Views) -> None:
         assert views.photo_index is None or 0 <= views.photo_index < len(views)
 
+    def test_faces_are_given_for_all_views_or_for_none(self, views: Views) -> None:
+        assert len(views.faces) in (0, len(views))
+
+    def test_a_head_that_it_knows_moves_by_its_own_model(self, plugin: ViewGenerator[Any], views: Views) -> None:
+        if views.head is None or views.head.rig is None:
+            pytest.skip("this generator knows no head that can be moved")
+        model, rig = plugin.head_model(), views.head.rig
+        assert model is not None, "head_model() must return the rig's model"
+        assert rig.head.shares_parameters_with(model)
+        torch.testing.assert_close(rig.vertices(rig.parameters), views.head.vertices, atol=1e-5, rtol=1e-4)
+
     def test_the_same_seed_gives_the_same_views(
         self, plugin: ViewGenerator[Any], source: Photo | Capture, views: Views
     ) -> None:

@@ -171,8 +171,7 @@ def test_assets_of_named_plugins_are_checked_and_recorded(cube, tmp_path: Path):
     assert plugin_records(config)["view_generator.head"]["name"] == "die"
 
 
-def test_the_fingerprint_follows_name_options_and_files(cube, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("instax3d.stages.fingerprint._hash_module", str)
+def test_the_fingerprint_follows_name_options_and_files(cube, tmp_path: Path):
 
     def key(*overrides: str) -> str:
         return hash_choice(read(*overrides).choices[Kind.VIEW_GENERATOR])
@@ -333,8 +332,7 @@ def test_a_bound_name_reads_back_and_tells_options_without_effect(cube, tmp_path
     assert load_config(path=tmp_path / "config.yaml", source="photo").to_dict() == config.to_dict()
 
 
-def test_its_assets_are_checked_and_its_fingerprint_follows_both_plugins(cube, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("instax3d.stages.fingerprint._hash_module", str)
+def test_its_assets_are_checked_and_its_fingerprint_follows_both_plugins(cube, tmp_path: Path):
     with pytest.raises(AssetError, match=r"mesh_prior.file: .*nothing.txt does not exist"):
         usage.check_assets(read("mesh_prior=die", "mesh_prior.file=/nothing.txt"))
     (tmp_path / "mine.txt").write_text("a cube")

@@ -1,17 +1,20 @@
 """Third-party plugins in folders of their own, as pip would leave them, and the ways in which they can be wrong."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from instax3d.errors import AmbiguousPluginError, BrokenPluginError, UnknownPluginError
 from instax3d.interfaces import Densifier, MeshPrior
-from instax3d.plugin import GROUP, Kind, PluginConfig
+from instax3d.plugin import API_VERSION, GROUP, Kind, LossConfig, PluginConfig
 from instax3d.registry import Registry, build, register, registry
 from instax3d.types import HeadMesh, Views
 
@@ -46,8 +49,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     """Lays out a distribution: package, ``dist-info`` with entry points; the folder goes on the path."""
 
     def lay_out(
-        package: str, *, name: str = "outside", api: int | None = 1, hook: str = "instax3d_plugins", top: str = ""
+        package: str, *, name: str = "outside", api: object = 1, hook: str = "instax3d_plugins", top: str = ""
     ) -> Path:
+        for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, module)  # of an earlier test
         site = tmp_path / package
         (site / package).mkdir(parents=True)
         files = {
@@ -73,6 +78,14 @@ def registry_of(*sites: Path) -> Registry:
     return Registry(points)
 
 
+def listed(*sites: Path, **environment: str) -> dict[str, Any]:
+    """``plugins list --json`` of a process that finds these distributions, with other environment variables."""
+    code = "import sys; sys.path[:0] = sys.argv[1:]; from instax3d.cli import main; main(['plugins', 'list', '--json'])"
+    command = [sys.executable, "-c", code, *map(str, sites)]
+    environment = {**os.environ, **environment}
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+
+
 def test_a_third_party_plugin_is_found_and_used_by_name(install):
     plugins = registry_of(install("outside_ok"))
     entry = plugins.get(Kind.DENSIFIER, "outside")
@@ -87,8 +100,8 @@ def test_a_third_party_plugin_is_found_and_used_by_name(install):
     [
         ({"top": "import no_such_package\n"}, "no_such_package"),
         ({"top": "raise SystemExit('give me a GPU')\n"}, "give me a GPU"),
-        ({"api": 99}, "targets plugin API 99, instax3d offers 1"),
-        ({"api": None}, "add INSTAX3D_API = 1 to it"),
+        ({"api": 99}, "targets plugin API 99.0, instax3d offers 1.0 to"),
+        ({"api": None}, "add INSTAX3D_API = "),
         ({"hook": "instax3d_plugin"}, "unknown hook 'instax3d_plugin'"),
     ],
     ids=["broken", "exits", "other-api", "no-api", "misspelt"],
@@ -102,6 +115,77 @@ def test_a_faulty_plugin_is_reported_and_harms_nothing(install, options, reason)
     with pytest.raises(UnknownPluginError, match="not loaded") as raised:
         plugins.get(Kind.DENSIFIER, "faulty")
     assert reason in str(raised.value)
+
+
+MAJOR, MINOR = map(int, API_VERSION.split("."))
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [(MAJOR, f"{MAJOR}.0"), (str(MAJOR), f"{MAJOR}.0"), (f"{MAJOR}.0", f"{MAJOR}.0"), (API_VERSION, API_VERSION)],
+)
+def test_a_version_up_to_ours_is_loaded(install, stated, read):
+    plugins = registry_of(install("outside_version", api=repr(stated)))
+    assert plugins.get(Kind.DENSIFIER, "outside").provider.api == read
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        (f"{MAJOR}.{MINOR + 1}", "update instax3d"),
+        (MAJOR + 1, "update instax3d"),
+        (f"{MAJOR - 1}.9", "update the package of outside_version.plugin"),
+        (1.1, "write it in quotes"),
+        (True, "is no version"),
+        ("1.1.0", "is no version"),
+        ("v1", "is no version"),
+        ("01.1", "is no version"),
+        ("1.", "is no version"),
+        ("", "is no version"),
+        (-1, "is no version"),
+        ((1, 1), "is no version"),
+    ],
+)
+def test_another_version_is_refused_with_what_to_do(install, stated, reason):
+    (broken,) = registry_of(install("outside_version", api=repr(stated))).broken
+    assert reason in broken.reason
+    assert "outside_version.plugin" in broken.reason
+    assert broken.reason.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ('makes="views"', "reads or makes, which only stages have"),
+        ('reads=("mesh",)', "reads or makes, which only stages have"),
+        ('metric_info=(MetricInfo(name="a", description=""),)', "metric_info, which only metrics have"),
+        ('needs="absgrad"', "write ('absgrad',) instead of 'absgrad'"),
+        ("kind=Kind.STAGE", "must say what it makes, one of: views, mesh, gaussians"),
+        ('kind=Kind.STAGE, makes="photos"', "it says 'photos'"),
+        ('kind=Kind.STAGE, makes="mesh", reads=("views", "hair")', "reads 'hair', but stages read: views, mesh"),
+    ],
+)
+def test_a_spec_that_claims_what_its_kind_cannot_mean_breaks_its_package_alone(install, claim, reason):
+    site = install("outside_claims", name="claims")
+    module = site / "outside_claims" / "plugin.py"
+    text = module.read_text().replace("import Kind", "import Kind, MetricInfo")
+    text = text.replace("kind=Kind.DENSIFIER, ", "") if "kind=" in claim else text
+    module.write_text(text.replace("PluginSpec(", f"PluginSpec({claim}, "))
+    shown = listed(site, install("outside_beside"))  # in a process that does not check types before the spec does
+    assert [each["distribution"] for each in shown["plugins"] if each["name"] == "outside"] == ["outside_beside"]
+    (broken,) = shown["broken"]
+    assert reason in broken["error"]
+
+
+def test_the_options_of_a_loss_have_a_weight(install):
+    site = install("outside_loss")
+    module = site / "outside_loss" / "plugin.py"
+    module.write_text(module.read_text().replace("DENSIFIER", "LOSS"))
+    with pytest.raises(BrokenPluginError, match=r"OutsideConfig is not a subclass of instax3d\.LossConfig"):
+        registry_of(site).get(Kind.LOSS, "outside").config_class()
+    module.write_text(module.read_text().replace(', config="outside_loss.config:OutsideConfig"', ""))
+    del sys.modules["outside_loss.plugin"]
+    assert registry_of(site).get(Kind.LOSS, "outside").config_class() is LossConfig
 
 
 def test_a_module_without_a_hook_is_reported(install):
@@ -199,11 +283,13 @@ def test_build_checks_the_options():
         build(Densifier, "absgs", grow_grad=1)
 
 
-def test_the_command_line_lists_a_third_party_plugin(install):
-    site = install("outside_cli")
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); from instax3d.cli import main; main(['plugins', 'list'])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "outside_cli 2.5" in shown.stdout
+def test_the_command_line_lists_a_third_party_plugin_and_its_version_of_the_contract(install):
+    shown = listed(install("outside_cli"))
+    (entry,) = (each for each in shown["plugins"] if each["name"] == "outside")
+    assert (entry["distribution"], entry["version"], entry["api"]) == ("outside_cli", "2.5", "1.0")
+    assert shown["api"] == API_VERSION
+    assert {each["api"] for each in shown["plugins"] if each["distribution"] == "instax3d"} == {API_VERSION}
+    assert shown["broken"] == []
 
 
 def test_registration_and_config_never_import_torch():

@@ -1,11 +1,19 @@
-"""A stranger's plugin, written against the contract alone: typed without ignores, installed, used by name."""
+"""A stranger's plugin, written against the contract alone: typed without ignores, installed, used by name; and what it
+made outlives it."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from small_portrait import SMALL
+
+from instax3d.cli import main
+from instax3d.errors import ConfigError
+from instax3d.portrait.portrait import Portrait
 
 FILES = {
     "stranger/__init__.py": '"""A densifier by somebody else."""\n',
@@ -171,3 +179,30 @@ def test_a_strangers_plugin_passes_the_suite_of_its_kind(site: Path):
     done = run(site, "pytest", "-q", "-p", "no:cacheprovider", "test_stranger_suite.py")
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_portrait_outlives_the_strangers_plugin_that_made_it(site: Path, photo: Path, tmp_path: Path, capsys):
+    """This process never had the stranger's distribution, as after ``pip uninstall stranger``."""
+    out = tmp_path / "out"
+    options = [*SMALL, "densifier=stranger", "densifier.share=0.2"]
+    done = run(site, "instax3d", "create", str(photo), "-o", str(out), "--preset", "draft", "--no-cache", *options)
+    assert done.returncode == 0, done.stderr
+    portrait = Portrait.load(out)
+    assert portrait.recipe["densifier"] == {"plugin": "stranger", "share": 0.2}
+    with pytest.raises(ConfigError, match="unknown densifier 'stranger'"):
+        portrait.config  # noqa: B018 - it is parsed when it is asked for
+    image, alpha = portrait.render(portrait.orbit.cameras([0.0]))
+    assert float(alpha.mean()) > 0.2
+    posed = portrait.pose({"jawOpen": 0.6}, neck=(0, 20, 0))
+    assert float((posed.render(portrait.orbit.cameras([0.0]))[0] - image).abs().mean()) > 0.005
+    assert torch.equal(portrait.pose().gaussians.means, portrait.gaussians.means)
+    measured = json.loads((out / "run.json").read_text())["metrics"]
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["metrics"]
+    assert again["psnr_views"] == pytest.approx(measured["psnr_views"], abs=0.1)
+    assert main(["evaluate", str(out)]) == 0
+    assert "stranger" in (out / "report.html").read_text()
+    assert main(["licenses", str(out)]) == 0
+    assert "stranger" in capsys.readouterr().out

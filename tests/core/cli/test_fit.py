@@ -56,6 +56,12 @@ def test_the_head_of_the_views_has_no_error(mesh, views):
         assert row["silhouette_iou"] > 0.98
 
 
+def test_a_head_that_drew_the_views_is_compared_with_the_photo_alone(mesh, views):
+    known = replace(mesh, metrics={"known": 1.0})
+    assert [row["view"] for row in reprojection(known, replace(views, photo_index=1))] == [1]
+    assert len(reprojection(known, views)) == len(views)
+
+
 def test_errors_are_told_as_they_are(mesh, views):
     index = next(i for i, face in enumerate(views.faces) if face is not None)
     face = views.faces[index]

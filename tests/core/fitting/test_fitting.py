@@ -1,5 +1,6 @@
 """Fitting finds the head that made the landmarks: in photos, in captures, among wrong ones."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from instax3d.fitting.solver import minimize, soft_l1
 from instax3d.geometry.mesh_raster import rasterize
 from instax3d.headmodel import HeadModel, HeadParameters, rotation_matrices
 from instax3d.registry import build
-from instax3d.types import Cameras, Face, Views
+from instax3d.types import Cameras, Face, HeadMesh, Rig, Views
 
 SIZE = 320
 UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
@@ -611,6 +612,42 @@ def test_views_without_a_face_are_refused(model):
     views = views_of(model, model(model.neutral()), orbit([0, 90]), with_faces=set())
     with pytest.raises(FitError, match="No face was found in any of the views"):
         fit_head(model, views)
+
+
+@pytest.fixture(scope="module")
+def drawn(model):
+    """Views that a generator drew of a head, all of whose faces but the photo's are elsewhere than that head's."""
+    rotation, translation = rotation_matrices(torch.tensor([0.05, 0.1, 0.0])), torch.tensor([0.01, 0.02, 0.03])
+    rig = Rig(model, person(model, 4), rotation, translation, 1.02)
+    vertices = rig.vertices(rig.parameters)
+    views = views_of(model, vertices, orbit([-20, 0, 20, 180]), with_faces={0, 1, 2}, photo_index=1)
+    faces = [face and replace(face, landmarks=face.landmarks + 9) for face in views.faces]
+    faces[1] = replace(views.faces[1], landmarks=views.faces[1].landmarks + 3)
+    return replace(views, faces=tuple(faces), head=HeadMesh(vertices, model.faces, rig=rig))
+
+
+def test_a_head_that_the_generator_knows_is_not_fitted_again(model, drawn):
+    mesh = fit_head(model, drawn)
+    assert torch.equal(mesh.vertices, drawn.head.vertices)
+    assert torch.equal(mesh.axes, drawn.head.rig.rotation)
+    assert mesh.units_per_meter == 1.02
+    assert mesh.regions.keys() == model.regions.keys()
+    assert mesh.metrics["known"] == 1
+    assert mesh.metrics["outside"] < 0.02
+    assert mesh.metrics["landmark_error_px"] == pytest.approx(3 * math.sqrt(2), rel=1e-3), "of the photo alone"
+    assert "bald" not in mesh.metrics
+    copied = copy.copy(model)
+    assert fit_head(copied, drawn).metrics["known"] == 1
+
+
+def test_a_head_is_fitted_if_another_one_is_known_or_so_many_components_are_asked_for(model, drawn):
+    assert "known" not in fit_head(model, drawn, shape_components=5).metrics
+    assert "known" not in fit_head(Wooden(model), drawn).metrics
+    other = copy.copy(model)
+    other.identity = "the next version"
+    assert not model.shares_parameters_with(other)
+    rigless = replace(drawn, head=replace(drawn.head, rig=None))
+    assert "known" not in fit_head(model, rigless).metrics
 
 
 def test_the_rig_moves_the_head_in_the_world(model):

@@ -31,7 +31,7 @@ from instax3d.stages import fingerprint
 from instax3d.stages.cache import StageCache, cache_dir
 from instax3d.stages.pipeline import create
 from instax3d.testing import toy_gaussians, toy_mesh, toy_photo, toy_views
-from instax3d.types import DensifyReport, Face, Rig
+from instax3d.types import DensifyReport, Face, HeadMesh, Rig
 
 
 @pytest.fixture
@@ -59,6 +59,24 @@ def test_views_come_back_as_they_were_used(cache):
     assert again.faces[1].box == face.box
     assert torch.equal(again.faces[1].landmarks, face.landmarks)
     assert unpack_views(stored(cache, pack_views(replace(views, faces=(), provenance=None)))).provenance is None
+
+
+def test_views_keep_the_head_that_their_generator_knows(cache):
+    head = build(HeadModel, "mannequin")
+    rig = Rig(head, replace(head.neutral(), shape=torch.randn(head.shape_components)), torch.eye(3), torch.ones(3), 1.0)
+    vertices = rig.vertices(rig.parameters)
+    mesh = HeadMesh(vertices, head.faces, head.landmarks(vertices), head.regions, rig, metrics={"known": 1.0})
+    views = replace(quantized(toy_views()), head=mesh, faces=(Face((0.0, 0.0, 9.0, 9.0), 1.0, torch.rand(68, 2)),) * 4)
+    artifact = stored(cache, pack_views(views))
+    again = unpack_views(artifact, lambda: head)
+    assert torch.equal(again.head.vertices, vertices)
+    assert torch.equal(again.head.regions["face"], head.regions["face"])
+    assert again.head.metrics == {"known": 1.0}
+    assert torch.equal(again.head.rig.vertices(again.head.rig.parameters), vertices)
+    assert torch.equal(again.faces[3].landmarks, views.faces[3].landmarks)
+    for nothing in (None, lambda: None):
+        assert unpack_views(artifact, nothing).head.rig is None
+    assert unpack_views(stored(cache, pack_views(quantized(toy_views()))), pytest.fail).head is None
 
 
 def test_rounding_keeps_images_to_half_a_level():
@@ -241,10 +259,6 @@ def test_every_library_that_a_distribution_requires_counts(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, "version", lambda name, it=changed: "99" if name == it else installed(name))
             assert (fingerprint.hash_libraries.__wrapped__("some") != before) == (changed != "ruff"), changed
-
-
-def test_a_plugin_that_is_not_installed_requires_nothing():
-    assert fingerprint.hash_libraries("(development)")
 
 
 def test_a_source_is_known_by_its_contents(tmp_path):

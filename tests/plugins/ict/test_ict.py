@@ -17,7 +17,7 @@ from instax3d.inputs.capture import read_capture
 from instax3d.interfaces import LandmarkDetector, MeshPrior, ViewGenerator
 from instax3d.registry import build
 from instax3d.stages.making import with_faces
-from instax3d.testing.suites import views_of_model
+from instax3d.testing import HeadModelSuite, views_of_model
 
 pytestmark = pytest.mark.data
 
@@ -30,6 +30,12 @@ def prior(data_dir) -> MeshPrior:
 @pytest.fixture(scope="module")
 def model(prior) -> IctModel:
     return prior.head_model()
+
+
+class TestIct(HeadModelSuite):
+    @pytest.fixture
+    def plugin(self, model):
+        return model
 
 
 def moved(model, **changes) -> HeadParameters:

@@ -12,6 +12,7 @@ import torch
 from instax3d_plugins.template.generator import (
     DISTANCE,
     Reconstruction,
+    known_faces,
     photo_orbit,
     reconstruct,
     render_views,
@@ -120,6 +121,46 @@ def test_all_but_the_photo_stand_on_one_orbit_as_high_as_the_photo(views):
     assert np.allclose(views.cameras.Ks[others, 0, 0], focal, rtol=1e-5)
     middle = centers(views)[others][:, [0, 2]]
     assert np.allclose(np.linalg.norm(middle - middle[[1, 5]].mean(0), axis=1).mean(), DISTANCE, atol=0.02)
+
+
+def test_the_views_know_their_head(views, toy, toy_head):
+    model, head = mannequin(), views.head
+    assert torch.equal(head.vertices, toy_head.person.fit.vertices)
+    assert torch.equal(head.rig.vertices(head.rig.parameters), head.vertices)
+    assert head.rig.head.shares_parameters_with(model)
+    # what is drawn differs from it by the last millimeters, which bring landmarks and outline to their pixels
+    assert float((head.landmarks[17:] - torch.from_numpy(toy_head.person.head.landmarks[17:])).norm(dim=1).max()) < 0.01
+
+
+def test_the_views_know_their_faces(views, toy, toy_head):
+    front = [view for view, face in enumerate(views.faces) if face is not None]
+    assert front == [0], "of 8 views the next ones stand 45 degrees from the front"
+    more = render_views(toy_head, seed=1, count=24, size=SIZE)
+    front = [view for view, face in enumerate(more.faces) if face is not None]
+    assert front == [0, 1, 2, 22, 23]
+    drawn_head = torch.from_numpy(toy_head.person.head.landmarks).float()
+    for view in front:
+        at = more.cameras[view].project(drawn_head)[0, :, :2]
+        error = (more.faces[view].landmarks - at).norm(dim=1)
+        if view == more.photo_index:  # its own, from the photo
+            assert 0 < float(error[17:].max()) < 0.02 * SIZE
+        else:
+            assert float(error.max()) < 1e-3
+        left, top, right, bottom = more.faces[view].box
+        assert bool(((at[17:] > torch.tensor([left, top]) - 2) & (at[17:] < torch.tensor([right, bottom]) + 2)).all())
+
+
+def test_the_photos_face_is_moved_with_the_photo(toy, toy_head):
+    crop = PhotoCrop(0.5, (10.0, -20.0), SIZE)
+    found = replace(toy.face, box=(100.0, 120.0, 200.0, 240.0), points={"five": torch.full((5, 2), 100.0)})
+    face = known_faces(replace(toy_head.person, found=found), toy_orbit(), np.array([0.0]), 0, crop)[0]
+    assert face.box == (60.0, 40.0, 110.0, 100.0)
+    torch.testing.assert_close(face.landmarks, toy.face.landmarks * 0.5 + torch.tensor([10.0, -20.0]))
+    torch.testing.assert_close(face.points["five"], torch.tensor([[60.0, 30.0]]).expand(5, 2))
+
+
+def toy_orbit():
+    return orbit([0.0], [0.0], radius=DISTANCE, size=SIZE, focal=FOCAL)
 
 
 def test_the_face_is_seen_from_as_high_as_in_the_photo(views):

@@ -10,6 +10,7 @@ from instax3d_plugins.triangles.placement import frames_of, place, place_in_torc
 from instax3d_plugins.triangles.representation import TriangleGaussians
 
 from instax3d.geometry.rotations import quat_to_matrix
+from instax3d.splats.mesh_motion import move_with_mesh
 from instax3d.testing import RepresentationSuite, toy_mesh, toy_views
 
 
@@ -138,3 +139,18 @@ def test_ghosts_of_the_visual_hull_hold_no_points():
     representation = TriangleGaussians(TrianglesConfig())
     representation.initialize(type(mesh)(mesh.vertices * 0.5, mesh.faces), both, seed=0)
     assert float(representation.gaussians().means.detach().norm(dim=1).max()) < 0.2
+
+
+def test_a_finished_portrait_is_posed_as_the_representation_moves():
+    """What is near the mesh: farther away, posing averages over triangles."""
+    mesh = toy_mesh()
+    representation = TriangleGaussians(TrianglesConfig(hull_points=0, sh_degree=1))
+    representation.initialize(mesh, toy_views(), seed=0)
+    vertices = mesh.vertices + 0.01 * torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    binding = representation.binding()
+    assert binding is not None
+    rest, expected = representation.gaussians().detach(), representation.gaussians(vertices).detach()
+    moved = move_with_mesh(rest, binding, mesh.faces, mesh.vertices, vertices)
+    torch.testing.assert_close(moved.means, expected.means, atol=1e-6, rtol=0)
+    torch.testing.assert_close(moved.scales, expected.scales, atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(quat_to_matrix(moved.quats), quat_to_matrix(expected.quats), atol=1e-5, rtol=0)

@@ -1,0 +1,1 @@
+"""A densifier for version 1.0 of the contract. Frozen: see tests/core/test_frozen.py."""
