@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,6 +15,7 @@ MOST = 4
 """Instances that are kept; the one that was not used for the longest time goes first."""
 
 _kept: OrderedDict[Hashable, tuple[Any, dict[Path, State]]] = OrderedDict()
+_lock = RLock()
 _reading: ContextVar[dict[Path, State] | None] = ContextVar("files of the instance that is being made", default=None)
 
 
@@ -26,18 +28,19 @@ def is_read(paths: Iterable[Path]) -> None:
 
 def shared(key: Hashable, make: Callable[[], T]) -> T:
     """What was made for this key, or ``make()`` where there is nothing yet or its files have changed since."""
-    found = _kept.get(key)
-    if found is None or any(_state(path) != state for path, state in found[1].items()):
-        files: dict[Path, State] = {}
-        token = _reading.set(files)
-        try:
-            found = make(), files
-        finally:
-            _reading.reset(token)
-    _kept[key] = found
-    _kept.move_to_end(key)
-    while len(_kept) > MOST:
-        _kept.popitem(last=False)
+    with _lock:
+        found = _kept.get(key)
+        if found is None or any(_state(path) != state for path, state in found[1].items()):
+            files: dict[Path, State] = {}
+            token = _reading.set(files)
+            try:
+                found = make(), files
+            finally:
+                _reading.reset(token)
+        _kept[key] = found
+        _kept.move_to_end(key)
+        while len(_kept) > MOST:
+            _kept.popitem(last=False)
     outer = _reading.get()
     if outer is not None:  # an instance that is being made from this one
         outer.update(found[1])

@@ -569,7 +569,7 @@ def recorded_list(
         choice = _choose(f"{key}.{name}", kind, item, layers, problems)
         if choice is not None and not problems:
             choices.append(choice)
-        elif _origin_of(layers, f"{key}.{name}") == COMMAND_LINE:
+        elif layers.from_origin(f"{key}.{name}") == f" (from {COMMAND_LINE})":
             refused += problems
         else:
             missing[name] = "; ".join(problems)

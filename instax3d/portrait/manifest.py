@@ -58,7 +58,8 @@ def plugin_records(config: RunConfig) -> dict[str, dict[str, str]]:
     """
     records = {}
     for key, choice in config.plugins:
-        if choice.entry.spec.kind in (Kind.METRIC, Kind.CALLBACK):
+        kind = choice.entry.spec.kind
+        if kind is Kind.METRIC or (kind is Kind.CALLBACK and choice not in config.steering):
             continue
         records[key] = plugin_record(choice.entry)
         acting, *_ = choice.entry.parts

@@ -18,7 +18,7 @@ from instax3d.config import (
     recorded_list,
     recorded_output,
 )
-from instax3d.errors import ConfigError, did_you_mean
+from instax3d.errors import ConfigError, IncompatiblePipelineError, did_you_mean
 from instax3d.plugin import Kind
 from instax3d.registry import K, kind_of
 
@@ -26,6 +26,8 @@ from .layout import CONFIG
 
 _CHANGEABLE = (Kind.RENDERER.value, Kind.LANDMARK_DETECTOR.value, "metrics", "output")
 """Keys of the configuration that still count for a finished portrait."""
+_UNDECIDED = frozenset({"photo", "capture", "cpu", "cuda"})
+"""Needs that depend on what the portrait was made from, or on this machine: metrics say themselves what is missing."""
 
 
 class Recipe(Mapping[str, Any]):
@@ -125,9 +127,22 @@ class Recipe(Mapping[str, Any]):
         """The metrics that can be measured here, and of the others why not.
 
         Raises:
-            ConfigError: one that an override names is not there.
+            ConfigError: one that an override names is not there, or needs what the landmark detector does not provide;
+                or that detector cannot be used.
         """
-        return recorded_list(self, LISTS["metrics"], self.overrides)
+        choices, missing = recorded_list(self, LISTS["metrics"], self.overrides)
+        detector = self.choice(Kind.LANDMARK_DETECTOR).entry.spec
+        usable = []
+        for choice in choices:
+            lacking = sorted(choice.entry.spec.needs - detector.provides - _UNDECIDED)
+            if not lacking:
+                usable.append(choice)
+                continue
+            reason = f"it needs {', '.join(lacking)}, which landmark_detector={detector.name} does not provide"
+            if any("metrics" in layer for layer in parse_overrides(self.overrides)):
+                raise IncompatiblePipelineError(f"{choice.name}: {reason}; choose another detector, or leave it out")
+            missing[choice.name] = reason
+        return tuple(usable), missing
 
     @property
     def changes_pictures(self) -> bool:

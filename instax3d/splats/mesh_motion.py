@@ -79,7 +79,11 @@ def _motion_of_triangles(
     """Center before and after, turn as a quaternion, and logarithm of the growth of each triangle."""
     (origin, here, size), (target, there, larger) = (triangle_frames(vertices, faces) for vertices in (before, after))
     growth = (_positive(larger) / _positive(size)).log()
-    return torch.cat([origin, target, matrix_to_quat(there @ here.transpose(1, 2)), growth[:, None]], 1)
+    quats = matrix_to_quat(there @ here.transpose(1, 2))
+    # of each quaternion and its negative, which mean the same, the one nearer to the others', so that they average
+    mean = torch.linalg.eigh(quats.T @ quats)[1][:, -1]
+    quats = torch.where((quats @ mean < 0)[:, None], -quats, quats)
+    return torch.cat([origin, target, quats, growth[:, None]], 1)
 
 
 def _smoothed(
@@ -96,8 +100,8 @@ def _smoothed(
     """
     corners = before[faces]
     areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    around = coo_array((areas.repeat_interleave(3).numpy(), (faces.flatten().numpy(), np.arange(3 * len(faces)) // 3)))
-    around = around.tocsr()
+    corner = (faces.flatten().numpy(), np.arange(3 * len(faces)) // 3)
+    around = coo_array((areas.repeat_interleave(3).numpy(), corner), shape=(len(before), len(faces))).tocsr()
     turns = around @ motion[:, 6:].numpy() / np.maximum(around.sum(1), 1e-20)[:, None]
     field = np.concatenate([before.numpy(), after.numpy(), turns], 1).astype(np.float32)
     step, length = _averaging(faces, before)
@@ -109,8 +113,9 @@ def _smoothed(
         used = weight > 0
         at_corners = torch.from_numpy(field)[faces[binding[used]]]
         result[used] += weight[used, None] * at_corners.mean(1)
-        for _ in range(2**number):  # 0, 1, 3, 7, … steps in all
-            field = step @ field
+        if number + 1 < _LEVELS:
+            for _ in range(2**number):  # 1, 3, 7, … steps in all
+                field = step @ field
     return result
 
 

@@ -1,17 +1,15 @@
 """The conformance suite for callbacks; see `instax3d.testing.suites`."""
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
-import torch
 
 from instax3d.interfaces import Callback
 from instax3d.stages.callbacks import Event
 from instax3d.types import RunResult, RunStart, StageEvent, StepEvent
 
 from .events import tell, toy_run
+from .snapshots import same, snapshot
 from .suites import Suite
 
 
@@ -25,9 +23,9 @@ class CallbackSuite(Suite):
 
     def test_what_it_is_told_stays_as_it_was(self, plugin: Callback[Any]) -> None:
         for event in toy_run():
-            before = _frozen(event)
+            before = snapshot(event)
             tell(plugin, event)
-            assert _same(_frozen(event), before), f"{type(event).__name__} was changed"
+            assert same(snapshot(event), before), f"{type(event).__name__} was changed"
         plugin.close()
 
     def test_closing_again_does_nothing(self, plugin: Callback[Any]) -> None:
@@ -63,26 +61,3 @@ class CallbackSuite(Suite):
 
         assert all(isinstance(each, LightningCallback | Logger) for each in plugin.lightning())
         plugin.close()
-
-
-def _frozen(value: Any) -> Any:
-    """A copy of all that a record holds; of functions, what a step's ``current`` returns."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if is_dataclass(value):
-        parts = {each.name: _frozen(getattr(value, each.name)) for each in fields(value)}
-        return parts | ({"current": _frozen(value.current())} if isinstance(value, StepEvent) else {})
-    if isinstance(value, Mapping):
-        return {key: _frozen(each) for key, each in value.items()}
-    return [_frozen(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two such copies are equal."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)

@@ -1,8 +1,5 @@
 """The conformance suite of stages."""
 
-import copy
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +9,7 @@ from instax3d.interfaces import Stage
 from instax3d.plugin import Datum
 from instax3d.types import Gaussians, HeadMesh, StageData, Views
 
+from .snapshots import same, snapshot
 from .suites import MeshPriorSuite, Suite, ViewGeneratorSuite, assert_valid_gaussians
 from .toys import toy_gaussians, toy_mesh, toy_photo, toy_views
 
@@ -75,12 +73,12 @@ class StageSuite(Suite):
         assert_valid_gaussians(result)
 
     def test_the_same_seed_gives_the_same_result(self, plugin: Stage[Any], data: StageData, result: Any) -> None:
-        assert same(run_seeded(plugin, data), result)
+        assert same(snapshot(run_seeded(plugin, data)), snapshot(result))
 
     def test_what_it_reads_stays_as_it_was(self, plugin: Stage[Any], data: StageData) -> None:
-        before = copy.deepcopy(data)
+        before = snapshot(data)
         run_seeded(plugin, data)
-        assert same(data, before)
+        assert same(snapshot(data), before)
 
 
 def run_seeded(plugin: Stage[Any], data: StageData) -> Any:
@@ -88,17 +86,3 @@ def run_seeded(plugin: Stage[Any], data: StageData) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(data.seed)
         return plugin.run(data)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two records hold the same values; tensors to the bit. Objects that are no records may differ."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    if is_dataclass(one):
-        names = [field.name for field in fields(one)]
-        return type(one) is type(other) and all(same(getattr(one, name), getattr(other, name)) for name in names)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return not isinstance(one, str | int | float | None) or one == other

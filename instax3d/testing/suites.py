@@ -219,6 +219,12 @@ class RepresentationSuite(Suite):
         assert len({len(value) for value in initialized.splats.values()}) == 1
         assert len(initialized.gaussians()) == len(initialized.splats["means"]) > 0
 
+    def test_each_gaussian_is_bound_to_a_triangle_or_none_is(self, initialized: Representation[Any]) -> None:
+        binding = initialized.binding()
+        if binding is not None:
+            assert len(binding) == len(initialized.gaussians())
+            assert 0 <= int(binding.min()) <= int(binding.max()) < len(toy_mesh().faces)
+
     def test_gaussians_are_valid(self, initialized: Representation[Any]) -> None:
         assert_valid_gaussians(initialized.gaussians().detach())
 

@@ -54,10 +54,11 @@ def run(densifier, representation, steps: int = 11, *, scene_scale: float = 0.6,
     reports = []
     for index in range(steps):
         step = replace(densify_step(representation, optimizers, index, total=steps), scene_scale=scene_scale)
+        own = densifier.losses(step)
         densifier.before_backward(step)
         means2d = step.render.info["means2d"]
         rows = weights[torch.arange(means2d.shape[1]) % len(weights)][None, :, None].expand_as(means2d)
-        (means2d * rows).sum().backward()
+        torch.stack([(means2d * rows).sum(), *own.values()]).sum().backward()
         means2d.absgrad = rows.abs()
         for optimizer in optimizers.values():
             optimizer.step()
@@ -304,6 +305,30 @@ def test_mcmc_lets_useless_gaussians_fade():
     start = float(scene.splats["opacities"].detach().mean())
     run(densifier_by_name("mcmc", growth=1e-9), scene, strength=0.0)
     assert float(scene.splats["opacities"].detach().mean()) < start
+
+
+def test_the_losses_of_mcmc_have_the_gradients_of_its_own_backward_pass():
+    """As it ran it before losses could be returned: first alone, then the trainer's through the same graph."""
+    config = MCMCConfig()
+    expected, found = {}, {}
+    for gradients in (expected, found):
+        scene = blobs()
+        step = densify_step(scene, adams(scene), 1, 10)
+        gaussians = step.gaussians
+        image = gaussians.means.square().sum() + gaussians.opacities.square().sum() + gaussians.scales.square().sum()
+        if gradients is expected:
+            own = config.opacity_weight * gaussians.opacities.mean()
+            own = own + config.scale_weight * gaussians.scales.mean() / step.scene_scale
+            own.backward(retain_graph=True)
+            image.backward()
+        else:
+            losses = MCMC(config).losses(step)
+            assert list(losses) == ["opacity", "scale"]
+            torch.stack([image, *losses.values()]).sum().backward()
+        gradients.update({name: value.grad for name, value in scene.splats.items() if value.grad is not None})
+    assert set(expected) == set(found) >= {"means", "scales", "opacities"}
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("representation", ["triangles", "unbound"])

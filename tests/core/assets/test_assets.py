@@ -484,6 +484,8 @@ def test_the_verdict_on_a_portrait(tmp_path, capsys):
     assert "commercial use: yes" in capsys.readouterr().out
     assert verdict(list(parts({**manifest, "assets": [{**used, "commercial": None}]}))) is None
     assert verdict(list(parts({**manifest, "assets": [used, {**used, "commercial": False}]}))) is False
+    baked = list(parts({**manifest, "rig": {"derived_from": ["n"]}}))
+    assert "rig.npz is derived from it" in baked[-1].what, "it holds a part of the head model"
     del manifest["assets"]
     assert verdict(list(parts(manifest))) is None, "an older run did not write down what it used"
     assert main(["licenses", str(tmp_path), "--json"]) == 0

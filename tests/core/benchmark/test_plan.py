@@ -77,6 +77,7 @@ def test_options_of_a_stage_are_an_axis(plan_of):
         *("representation: [triangles, toy_blobs]", "output.sheet_views: [1, 2]"),
         *("stages: [[], [refine]]", "stages: [[], [dim]]", "stages: [[shrink, refine], [refine, shrink]]"),
         *("view_generator.size: [256, 512]", "metrics: [[], [fidelity]]", "losses: [[photometric], [alpha]]"),
+        "losses.alpha.weight: [0, 0.2]",
     ],
 )
 def test_cells_share_the_stages_before_the_construction_if_and_only_if_their_keys_are_the_same(plan_of, vary):

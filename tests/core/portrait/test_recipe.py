@@ -1,6 +1,7 @@
 """A portrait's recipe is a record: what made it may be gone, and only what is needed is looked up."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from toy_portrait import toy_portrait
 from instax3d.cli import main
 from instax3d.config import OutputConfig
 from instax3d.errors import ConfigError
-from instax3d.interfaces import LandmarkDetector, Renderer
+from instax3d.interfaces import LandmarkDetector, Metric, Renderer
 from instax3d.portrait.portrait import Portrait
+from instax3d.registry import register, registry
+from instax3d.types import EvaluationContext
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,30 @@ def test_metrics_that_are_gone_are_not_measured_and_the_others_are(saved, capsys
 def test_metrics_that_the_user_asks_for_must_be_there(saved, capsys):
     assert main(["evaluate", str(saved), "--metrics", "fidelity,gone"]) == 2
     assert "unknown metric 'gone'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def needy() -> Iterator[None]:
+    """A metric that needs a detector which compares identities."""
+    before = list(registry().entries)
+
+    @register(name="needy", needs={"identity"})
+    class Needy(Metric):
+        def measure(self, context: EvaluationContext) -> Mapping[str, float]:
+            return {}
+
+    yield
+    registry().entries = before
+
+
+def test_a_metric_that_the_detector_does_not_suit_is_not_measured(saved, needy, capsys):
+    edit(saved, "metrics:", "metrics:\n- plugin: needy")
+    assert "needy" in {choice.name for choice in Portrait.load(saved).recipe.metrics()[0]}
+    choices, missing = Portrait.load(saved, ["landmark_detector=mtcnn"]).recipe.metrics()
+    assert "needy" not in {choice.name for choice in choices}
+    assert "needs identity" in missing["needy"]
+    assert main(["evaluate", str(saved), "--metrics", "needy", "landmark_detector=mtcnn"]) == 2
+    assert "landmark_detector=mtcnn does not provide" in capsys.readouterr().err
 
 
 def test_a_detector_that_is_gone_is_replaced_by_an_override(saved, capsys):

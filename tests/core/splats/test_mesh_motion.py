@@ -45,6 +45,18 @@ def test_a_similarity_moves_all_gaussians_alike(seed, reach, scale):
     assert moved.opacities is gaussians.opacities
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_a_half_turn_is_no_exception(axis):
+    """Where a quaternion and its negative are equally near to no turn."""
+    gaussians, binding = drawn(reach=20.0)
+    turn = -torch.eye(3)
+    turn[axis, axis] = 1.0
+    spare = torch.zeros(2, 3)  # vertices without a triangle
+    before, after = torch.cat([MESH.vertices, spare]), torch.cat([MESH.vertices @ turn.T, spare])
+    moved = move_with_mesh(gaussians, binding, MESH.faces, before, after)
+    torch.testing.assert_close(moved.means, gaussians.means @ turn.T, atol=2e-5, rtol=0)
+
+
 def test_what_does_not_move_keeps_its_bits():
     gaussians, binding = drawn(reach=20.0)
     assert move_with_mesh(gaussians, binding, MESH.faces, MESH.vertices, MESH.vertices.clone()) is gaussians

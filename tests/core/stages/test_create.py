@@ -39,7 +39,7 @@ def on_white(path: Path) -> np.ndarray:
 
 
 def test_the_result_folder_is_complete(made: Path):
-    names = {"portrait.ply", "turntable.mp4", "turntable.png", "views", "mesh.obj", "head.npz"}
+    names = {"portrait.ply", "turntable.mp4", "turntable.png", "views", "mesh.obj", "head.npz", "rig.npz"}
     names |= {"config.yaml", "run.json"}
     assert {path.name for path in made.iterdir()} == names
     assert len(list((made / "views").glob("[0-9]*.png"))) == 11
@@ -60,6 +60,7 @@ def test_the_manifest_says_how_it_was_made(made: Path):
         "license": "Apache-2.0",
     }
     assert run["head_model"]["name"] == "mannequin"
+    assert run["rig"] == {"derived_from": []}, "no third-party file is behind the mannequin"
     assert [asset["used_by"] for asset in run["assets"]] == ["landmark_detector"]
     assert run["plugins"]["view_generator.head"]["name"] == "mannequin"
     assert run["gaussians"] > 5000
@@ -85,6 +86,20 @@ def test_it_loads_and_renders_what_was_saved(made: Path):
         wanted.append(torch.from_numpy(on_white(file)).permute(2, 0, 1).float())
     again = float(psnr(images, torch.stack(wanted)).mean())
     assert again == pytest.approx(portrait.metrics["psnr_views"], abs=0.1)
+
+
+def test_it_can_be_posed(made: Path):
+    portrait = Portrait.load(made)
+    assert portrait.rig is not None
+    posed = portrait.pose({"jawOpen": 0.8}, neck=(0, 20, 0))
+    bust = portrait.mesh.regions["bust"][portrait.mesh.faces].all(1)[portrait.binding]
+    lips = portrait.mesh.regions["lips"][portrait.mesh.faces].all(1)[portrait.binding]
+    moved = (posed.gaussians.means - portrait.gaussians.means).norm(dim=1)
+    still = (portrait.mesh.vertices == posed.mesh.vertices).all(1)[portrait.mesh.faces].all(1)[portrait.binding]
+    assert bool((moved[still] == 0).all()), "the bust stays"
+    assert int((still & bust).sum()) > 100
+    assert float(moved[lips].min()) > 0.005
+    assert torch.equal(portrait.pose().gaussians.means, portrait.gaussians.means)
 
 
 def test_render_writes_one_image_a_frame(made: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -209,33 +210,11 @@ def test_lightning_takes_callbacks_and_loggers_and_logs_the_losses():
     assert 0 < keeps.logged[-1]["loss/color"] < keeps.logged[0]["loss/color"]
 
 
-SCRIPT = '''
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "losses.md"
+AROUND = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+"""The loss of some twenty lines that the documentation shows."""
+REST = """
 import sys
-import torch
-import instax3d
-
-class AroundConfig(instax3d.LossConfig):
-    degrees: float = 40.0
-
-@instax3d.register(name="around", config=AroundConfig)
-class Around(instax3d.Loss[AroundConfig]):
-    """What is drawn from a random camera resembles what was drawn there on the whole until now."""
-
-    def start(self, mesh, views, device):
-        self.cameras, self.mean = views.cameras, torch.zeros(3)
-
-    def __call__(self, step):
-        index = int(torch.randint(len(self.cameras), ()))
-        image = step.draw(self.cameras[index].scaled(0.25 + 0.1 * float(torch.rand(())))).image
-        loss = (image.mean((0, 2, 3)) - self.mean).square().mean()
-        self.mean = 0.9 * self.mean + 0.1 * image.detach().mean((0, 2, 3))
-        return {"around": loss}
-
-    def state_dict(self):
-        return {"mean": self.mean}
-
-    def load_state_dict(self, state):
-        self.mean = state["mean"]
 
 @instax3d.register(name="ball")
 class Ball(instax3d.MeshPrior):
@@ -253,10 +232,10 @@ if __name__ == "__main__":
     from instax3d.stages import training
     training._CHECKPOINT_SECONDS = 0.2
     sys.exit(main(sys.argv[1:]))
-'''
+"""
 CONFIG = """
 extends: draft
-losses: [photometric, {plugin: alpha, weight: 0.1}, {plugin: around, degrees: 30, weight: 0.5}]
+losses: [photometric, {plugin: alpha, weight: 0.1}, {plugin: around, scale: 0.5, weight: 0.5}]
 training: {iterations: 240}
 representation: {points_per_face: 1, hull_points: 0}
 mesh_prior: ball
@@ -275,7 +254,7 @@ def project(tmp_path: Path) -> Path:
     for name, image, alpha in zip(names, views.images, views.alpha):
         write_png(tmp_path / "ball" / name, image, alpha)
     write_transforms(tmp_path / "ball" / "transforms.json", views.cameras, names)
-    (tmp_path / "mine.py").write_text(SCRIPT)
+    (tmp_path / "mine.py").write_text(AROUND + REST)
     (tmp_path / "mine.yaml").write_text(CONFIG)
     return tmp_path
 

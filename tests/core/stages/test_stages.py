@@ -342,7 +342,7 @@ def test_all_plugins_of_the_stages_are_warmed_up(monkeypatch):
             name = entry.spec.name
             monkeypatch.setattr(entry.plugin_class(), "warmup", lambda self, name=name: warmed.append(name))
     warm_up(toy_config("stages=[dim]"))
-    assert sorted(warmed) == ["dim", "toy_blobs", "toy_dense", "toy_idle", "toy_prior", "toy_views"]
+    assert sorted(warmed) == ["dim", "toy_blobs", "toy_dense", "toy_detector", "toy_idle", "toy_prior", "toy_views"]
 
 
 class Interrupts(Silent):
@@ -355,7 +355,7 @@ class Interrupts(Silent):
 
 def test_an_interrupted_run_with_stages_is_resumed_to_the_same_bits(photo, cache, monkeypatch):
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
-    config = toy_config("stages=[sharpen, dim]", "training.iterations=30")
+    config = toy_config("stages=[sharpen, dim]")
     with pytest.raises(KeyboardInterrupt):
         create(photo, config=config, cache=cache, progress=Interrupts())
     assert len([path for path in cache.files() if path.suffix == ".ckpt"]) == 1

@@ -7,8 +7,6 @@ import torch
 from instax3d_plugins.losses.config import AlphaConfig, NormalsConfig, OpacityConfig, PhotometricConfig
 from instax3d_plugins.losses.image import Alpha, Opacity, Photometric
 from instax3d_plugins.losses.normals import Normals
-from instax3d_plugins.mcmc.config import MCMCConfig
-from instax3d_plugins.mcmc.densifier import MCMC
 
 from instax3d.config import TrainingConfig
 from instax3d.geometry.rotations import quat_to_matrix, triangle_frames
@@ -19,10 +17,8 @@ from instax3d.stages.training import PortraitModule, train
 from instax3d.testing import (
     BlobGaussians,
     DenseRenderer,
-    DensifierSuite,
     IdleDensifier,
     LossSuite,
-    densify_step,
     loss_step,
     toy_mesh,
     toy_views,
@@ -185,34 +181,3 @@ def test_normals_leave_alone_what_is_far_from_the_mesh():
         representation.splats["means"][:] = (1000 * centers + 4.0 * rotations[:, :, 1])[: len(mesh.vertices)]
     loss._nearest = None
     assert loss(loss_step(representation, toy_views(), 0))
-
-
-class TestMCMCLosses(DensifierSuite):
-    @pytest.fixture
-    def plugin(self):
-        return MCMC(MCMCConfig())
-
-
-def test_the_losses_of_mcmc_have_the_gradients_of_its_own_backward_pass():
-    """As it ran it before losses could be returned: first alone, then the trainer's through the same graph."""
-    config = MCMCConfig()
-    expected, found = {}, {}
-    for gradients in (expected, found):
-        scene = blobs()
-        optimizers = {name: torch.optim.Adam([scene.splats[name]]) for name in scene.learning_rates()}
-        step = densify_step(scene, optimizers, 1, 10)
-        gaussians = step.gaussians
-        image = gaussians.means.square().sum() + gaussians.opacities.square().sum() + gaussians.scales.square().sum()
-        if gradients is expected:
-            own = config.opacity_weight * gaussians.opacities.mean()
-            own = own + config.scale_weight * gaussians.scales.mean() / step.scene_scale
-            own.backward(retain_graph=True)
-            image.backward()
-        else:
-            losses = MCMC(config).losses(step)
-            assert list(losses) == ["opacity", "scale"]
-            torch.stack([image, *losses.values()]).sum().backward()
-        gradients.update({name: value.grad for name, value in scene.splats.items() if value.grad is not None})
-    assert set(expected) == set(found) >= {"means", "scales", "opacities"}
-    for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
