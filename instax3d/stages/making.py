@@ -22,7 +22,7 @@ from instax3d.io.artifacts import (
     unpack_views,
 )
 from instax3d.io.images import to_uint8
-from instax3d.plugin import Datum
+from instax3d.plugin import Datum, Kind
 from instax3d.types import Capture, DensifyReport, Gaussians, HeadMesh, Photo, StageData, Views
 
 from .records import PipelineStage
@@ -89,9 +89,26 @@ class Made:
 
 
 def generate(run: Run, stage: PipelineStage, made: Made) -> Views:
-    """The views, with a face in each that shows one."""
+    """The views, with a face in each that shows one.
+
+    Raises:
+        BrokenPluginError: the generator gives a head of a model that it does not tell of.
+    """
     generator: ViewGenerator[Any] = run.config.build(ViewGenerator)
-    return completed(generator.generate(made.source, seed=run.config.seed), run.detector)
+    views = generator.generate(made.source, seed=run.config.seed)
+    if _of_another_model(views, generator.head_model()):
+        choice = run.config.choices[Kind.VIEW_GENERATOR]
+        raise BrokenPluginError(
+            f"view_generator {choice.entry.spec.name!r} from {choice.entry.provider} returned a head with the rig of a "
+            "model that its head_model() does not return; return that model there, or leave the rig out (rig=None)"
+        )
+    return completed(views, run.detector)
+
+
+def _of_another_model(views: Views, model: HeadModel | None) -> bool:
+    """Whether the views' head has the rig of another model than this one."""
+    rig = None if views.head is None else views.head.rig
+    return rig is not None and (model is None or not rig.head.shares_parameters_with(model))
 
 
 def completed(views: Views, detector: LandmarkDetector[Any]) -> Views:
@@ -126,6 +143,8 @@ def run_plugin(run: Run, stage: PipelineStage, made: Made) -> Views | HeadMesh |
     if isinstance(result, Views):
         if len(result.faces) not in (0, len(result)):
             raise _broken(stage, f"returned {len(result)} views with {len(result.faces)} faces; give one for each")
+        if _of_another_model(result, _head_of_views(run)()):
+            raise _broken(stage, "returned views with the rig of another head model; leave the rig out (rig=None)")
         return completed(result, run.detector)
     if isinstance(result, HeadMesh):
         if result.rig is not None and (made.mesh.rig is None or result.rig.head is not made.mesh.rig.head):

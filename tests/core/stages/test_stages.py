@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,18 @@ from toy_pipeline import TOY, register_toys
 import instax3d
 from instax3d.config import RunConfig, load_config
 from instax3d.errors import BrokenPluginError, IncompatiblePipelineError
-from instax3d.interfaces import Stage
+from instax3d.headmodel import HeadModel
+from instax3d.interfaces import Stage, ViewGenerator
 from instax3d.io.progress import Silent
-from instax3d.registry import registry
+from instax3d.registry import build, registry
 from instax3d.stages import training
 from instax3d.stages.cache import StageCache
 from instax3d.stages.fingerprint import stage_keys
 from instax3d.stages.pipeline import create, fit, warm_up
 from instax3d.stages.records import PIPELINE, before_construction, stages_of
 from instax3d.testing import BlobGaussians, toy_gaussians, toy_mesh, toy_views
-from instax3d.types import Gaussians, HeadMesh, Rig, StageData, Views
+from instax3d.testing.suites import views_of_model
+from instax3d.types import Gaussians, HeadMesh, Photo, Rig, StageData, Views
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,13 +63,14 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def run_script(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = SCRIPT) -> None:
-    """As ``python my_script.py`` would, in this process."""
-    (folder / "my_script.py").write_text(text)
-    spec = importlib.util.spec_from_file_location("my_script", folder / "my_script.py")
+    """Load a script of this test's own in this process; again, as if it had been edited."""
+    name = f"script_{folder.name}"
+    (folder / f"{name}.py").write_text(text)
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "my_script", module)
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
 
 
@@ -261,11 +265,48 @@ def test_views_with_faces_for_some_are_refused_and_without_any_are_looked_at(pho
     assert fit(photo, toy_config("stages=[without]")).views.faces == (None,) * 4
 
 
-def test_a_rig_of_another_head_is_refused(photo):
-    from instax3d.interfaces import MeshPrior
-    from instax3d.registry import build
+class Knowing(ViewGenerator):
+    """Knows the head that it drew, and the faces."""
 
-    head = build(MeshPrior, "mannequin").head_model()
+    def generate(self, source: Photo, *, seed: int) -> Views:
+        model = build(HeadModel, "mannequin")
+        rig = Rig(model, model.neutral(), torch.eye(3), torch.full((3,), 0.01 * seed), 1.0)
+        head = HeadMesh(rig.vertices(rig.parameters), model.faces, rig=rig)
+        return replace(views_of_model(model, count=3, size=64), photo_index=0, head=head)
+
+    def head_model(self) -> HeadModel:
+        return build(HeadModel, "mannequin")
+
+
+def test_what_a_generator_knows_is_neither_detected_nor_fitted_also_if_its_views_are_found(photo, cache, monkeypatch):
+    monkeypatch.setattr("instax3d.stages.making.with_faces", pytest.fail)
+    instax3d.register(Knowing, name="knowing")
+    config = toy_config("view_generator=knowing", "mesh_prior=mannequin", "seed=3")
+    first = fit(photo, config, cache=cache)
+    for path in cache.folder.glob("prior-*"):
+        path.unlink()
+    monkeypatch.setattr(Knowing, "generate", pytest.fail)
+    again = fit(photo, config, cache=cache)
+    for fitted in (first, again):
+        assert fitted.mesh.metrics["known"] == 1
+        assert torch.equal(fitted.mesh.vertices, first.views.head.vertices)
+        assert torch.equal(fitted.mesh.rig.translation, torch.full((3,), 0.03))
+
+
+def test_a_head_of_a_model_that_the_generator_does_not_tell_of_is_refused(photo, monkeypatch):
+    class Silent(Knowing):
+        head_model = ViewGenerator.head_model
+
+    instax3d.register(Silent, name="silent")
+    with pytest.raises(BrokenPluginError, match=r"'silent' from .* that its head_model\(\) does not return"):
+        fit(photo, toy_config("view_generator=silent"))
+    offer("heady", Knowing(instax3d.PluginConfig()).generate(None, seed=0), (), "views")
+    with pytest.raises(BrokenPluginError, match="returned views with the rig of another head model"):
+        fit(photo, toy_config("stages=[heady]"))
+
+
+def test_a_rig_of_another_head_is_refused(photo):
+    head = build(HeadModel, "mannequin")
     rig = Rig(head, head.neutral(), torch.eye(3), torch.zeros(3), 1.0)
     mesh = toy_mesh()
     offer("rigged", HeadMesh(mesh.vertices, mesh.faces, rig=rig), (), "mesh")
