@@ -1,8 +1,10 @@
 """`CallbackSet`, what callbacks hand Lightning, and a callback from a notebook's cell in a run composed from YAML."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import lightning
@@ -20,6 +22,8 @@ from instax3d.stages.callbacks import CallbackSet, trainer_options
 from instax3d.stages.fingerprint import stage_keys
 from instax3d.stages.pipeline import create
 from instax3d.testing import toy_run
+
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 
 
 class Recorder(Callback[PluginConfig]):
@@ -273,7 +277,9 @@ def test_a_callback_in_a_cell_composed_from_yaml_watches_a_run_that_is_killed_an
 
     def run(kill: str) -> subprocess.CompletedProcess[str]:
         arguments = [sys.executable, "-", str(photo), str(mine), str(tmp_path / "cache"), kill]
-        return subprocess.run(arguments, input=CELL + RUN, capture_output=True, text=True, timeout=300)
+        path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(arguments, input=CELL + RUN, capture_output=True, text=True, timeout=300, env=environment)
 
     killed = run("kill")
     assert killed.returncode == -9, killed.stderr
