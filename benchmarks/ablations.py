@@ -197,6 +197,9 @@ class Bench:
                 Kind.REPRESENTATION: _choice(Kind.REPRESENTATION, row.representation, settings["start"]),
                 Kind.DENSIFIER: _choice(Kind.DENSIFIER, row.densifier, settings["density"]),
             },
+            listed={
+                Kind.LOSS: (_choice(Kind.LOSS, "photometric", {}), _choice(Kind.LOSS, "alpha", {"weight": 0.1})),
+            },
             training=TrainingConfig(iterations=row.longer * scale.iterations, half_resolution=0.4),
             output=OutputConfig(),
             seed=row.seed,

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args, overload
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from . import _yaml
 from ._migrations import CONFIG_FORMAT, MOVED, migrated
 from .errors import ConfigError, IncompatiblePipelineError, Instax3DError, did_you_mean
-from .plugin import LIGHTNING, Kind, PluginConfig
+from .plugin import LIGHTNING, Kind, LossConfig, PluginConfig
 from .registry import (
     K,
     PluginEntry,
@@ -183,6 +183,10 @@ class RunConfig:
         plugin: K = self.choices[kind_of(kind)].build()
         return plugin
 
+    @overload
+    def build_listed(self, kind: Callable[[PluginConfig], K]) -> list[K]: ...
+    @overload
+    def build_listed(self, kind: Callable[[LossConfig], K]) -> list[K]: ...
     def build_listed(self, kind: Callable[[Any], K]) -> list[K]:
         """All plugins that are listed of a kind, with their options: ``config.build_listed(Loss)``.
 

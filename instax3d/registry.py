@@ -488,6 +488,10 @@ def kind_of(kind: Callable[[Any], object]) -> Kind:
     return found
 
 
+@overload
+def build(kind: Callable[[PluginConfig], K], name: str | Mapping[str, Any], **options: Any) -> K: ...
+@overload
+def build(kind: Callable[[LossConfig], K], name: str | Mapping[str, Any], **options: Any) -> K: ...
 def build(kind: Callable[[Any], K], name: str | Mapping[str, Any], **options: Any) -> K:
     """Make an installed plugin by name, with its defaults except for ``options``: ``build(Renderer, "cpu")``.
 

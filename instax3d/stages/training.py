@@ -180,7 +180,9 @@ class PortraitModule(lightning.LightningModule):
         for index in batch:
             losses = self._step(index)
         if self.trainer.loggers:
-            self.log_dict({f"loss/{name}": loss.detach() for name, loss in losses.items()})
+            # Lightning itself would number the calls, and those of a resumed run from 0
+            step = {"step": float(self.step_count - 1)}
+            self.log_dict(step | {f"loss/{name}": loss.detach() for name, loss in losses.items()})
 
     def _step(self, index: int) -> dict[str, Tensor]:
         """One optimization step; returns the weighted losses."""

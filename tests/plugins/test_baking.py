@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from instax3d_plugins.flame.config import FlameConfig
 from instax3d_plugins.flame.data import read_landmarks, read_masks, read_model
 from instax3d_plugins.flame.model import FlameModel
-from instax3d_plugins.ict.model import model_at
-from instax3d_plugins.mannequin.model import packaged_mannequin
 from toy_portrait import toy_portrait
 
 from instax3d.headmodel import HeadModel, HeadParameters
 from instax3d.portrait.portrait import Portrait
+from instax3d.registry import build
 from instax3d.types import HeadMesh, Rig
 
 
@@ -23,7 +23,7 @@ def flame(fixtures_dir: Path) -> FlameModel:
     folder = fixtures_dir / "flame"
     data = read_model(folder / "flame_plain.pkl", "2020")
     data = replace(data, landmarks=read_landmarks(folder / "landmark_embedding.npy"))
-    return FlameModel(replace(data, masks=read_masks(folder / "FLAME_masks.pkl")))
+    return FlameModel(FlameConfig(), replace(data, masks=read_masks(folder / "FLAME_masks.pkl")))
 
 
 @pytest.fixture(
@@ -36,9 +36,9 @@ def flame(fixtures_dir: Path) -> FlameModel:
 )
 def model(request: pytest.FixtureRequest) -> Iterator[HeadModel]:
     if request.param == "mannequin":
-        yield packaged_mannequin()
+        yield build(HeadModel, "mannequin")
     elif request.param == "ict":
-        yield model_at(request.getfixturevalue("data_dir") / "ict_facekit")
+        yield build(HeadModel, "ict", model=str(request.getfixturevalue("data_dir") / "ict_facekit"))
     else:
         yield flame(request.getfixturevalue("fixtures_dir"))
 

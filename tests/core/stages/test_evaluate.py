@@ -12,7 +12,8 @@ from toy_portrait import toy_portrait
 from instax3d.cli import main
 from instax3d.geometry.cameras import write_transforms
 from instax3d.io.images import write_png
-from instax3d.portrait.portrait import HEAD, Portrait
+from instax3d.portrait.layout import HEAD
+from instax3d.portrait.portrait import Portrait
 from instax3d.testing import toy_mesh, toy_views
 
 LANDMARKS = torch.full((68, 3), -0.02)

@@ -63,13 +63,14 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def run_script(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = SCRIPT) -> None:
-    """As ``python my_script.py`` would, in this process."""
-    (folder / "my_script.py").write_text(text)
-    spec = importlib.util.spec_from_file_location("my_script", folder / "my_script.py")
+    """Load a script of this test's own in this process; again, as if it had been edited."""
+    name = f"script_{folder.name}"
+    (folder / f"{name}.py").write_text(text)
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "my_script", module)
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
 
 
