@@ -190,8 +190,8 @@ class PortraitModule(lightning.LightningModule):
         optimizers = self._optimizers()
         self._set_rates(optimizers)
         view = (self.reduced if self.step_count < config.half_resolution * config.iterations else self.full)[index]
-        gaussians, white = self.representation.gaussians(), torch.ones(3, device=self.device)
-        render = self.renderer.render(gaussians, view.camera, background=white, absgrad=self.absgrad)
+        gaussians = self.representation.gaussians()
+        render = self._render(gaussians, view.camera, absgrad=self.absgrad)
         step = DensifyStep(
             step=self.step_count,
             splats=self.representation.splats,
@@ -230,8 +230,7 @@ class PortraitModule(lightning.LightningModule):
         gaussians = step.gaussians
 
         def draw(cameras: Cameras) -> Render:
-            white = torch.ones(3, device=self.device)
-            return self.renderer.render(gaussians, cameras.to(self.device), background=white)
+            return self._render(gaussians, cameras.to(self.device))
 
         seen = LossStep(
             step=step.step,
@@ -275,8 +274,12 @@ class PortraitModule(lightning.LightningModule):
 
     @torch.no_grad()
     def _draw(self, cameras: Cameras) -> Render:
+        return self._render(self._current(), cameras.to(self.device))
+
+    def _render(self, gaussians: Gaussians, cameras: Cameras, *, absgrad: bool = False) -> Render:
+        """Over white, as the views are."""
         white = torch.ones(3, device=self.device)
-        return self.renderer.render(self._current(), cameras.to(self.device), background=white)
+        return self.renderer.render(gaussians, cameras, background=white, absgrad=absgrad)
 
     def _set_rates(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         config = self.training_config
